@@ -1,0 +1,2 @@
+//! aegisd
+fn main() {}
