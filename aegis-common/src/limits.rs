@@ -1,0 +1,30 @@
+//! Bounds that both sides honour.
+
+/// Deepest path the walk follows, in components below the root of its filesystem; deeper is denied.
+pub const MAX_DEPTH: u32 = 64;
+/// Longest path carried in an event; a longer one is cut and flagged, its verdict is not affected.
+pub const MAX_PATH: usize = 4096;
+/// Room for one more component behind a full path buffer.
+pub const MAX_NAME: usize = 256;
+/// Bytes of argv carried in an exec event.
+pub const MAX_ARGV: usize = 4096;
+/// Agents governed at one time on one host. Slot 0 is never given out.
+pub const MAX_AGENTS: u32 = 1024;
+/// Policy images held at one time: two for each agent, so that a swap always has room.
+pub const MAX_IMAGES: u32 = 2 * MAX_AGENTS;
+/// Cgroups governed at one time.
+pub const MAX_CGROUPS: u32 = 65_536;
+/// Path rules of all images together.
+pub const MAX_PATH_RULES: u32 = 1 << 20;
+/// Anchors (directories with a rule at or below them) of all images together.
+pub const MAX_ANCHORS: u32 = 1 << 20;
+/// Inode rules of all images together.
+pub const MAX_INODE_RULES: u32 = 1 << 18;
+/// Content rules of all images together.
+pub const MAX_CONTENT_RULES: u32 = 1 << 14;
+/// Address prefixes of all images together.
+pub const MAX_NET_PREFIXES: u32 = 1 << 16;
+/// Port rules that one address prefix can carry, its covering prefixes' rules included.
+pub const MAX_PORT_RULES: usize = 16;
+/// Size of the event ring in bytes.
+pub const RING_BYTES: u32 = 1 << 23;

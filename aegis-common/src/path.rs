@@ -1,0 +1,99 @@
+//! Path rules: what a compiled policy says about names, inodes and contents.
+
+use crate::assert_size;
+#[cfg(feature = "user")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What an operation needs and a rule grants or denies.
+pub mod perm {
+    /// Open for reading.
+    pub const READ: u8 = 1 << 0;
+    /// Open for writing, create, rename, delete, change metadata.
+    pub const WRITE: u8 = 1 << 1;
+    /// Run as a program or map as code.
+    pub const EXEC: u8 = 1 << 2;
+    /// All of them.
+    pub const ALL: u8 = READ | WRITE | EXEC;
+}
+
+/// A name: the keyed hash of its components from the root of its filesystem.
+///
+/// See [`crate::hash::PathHasher`]. The filesystem is named by `s_dev` in the kernel's encoding
+/// (`major << 20 | minor`), as mountinfo shows it; `stat` reports another one on btrfs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct PathKey {
+    /// Image the rule belongs to.
+    pub image: u32,
+    /// `s_dev` of the filesystem.
+    pub dev: u32,
+    /// Hash of the component chain.
+    pub hash: u64,
+}
+assert_size!(PathKey, 16);
+
+/// What holds at a name and below it. A deny at any level wins over every allow; among allows the
+/// most permissive hit counts (their bits are joined).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct PathRule {
+    /// `perm::*` granted.
+    pub allow: u8,
+    /// `perm::*` denied.
+    pub deny: u8,
+    /// `path_flag::*`.
+    pub flags: u16,
+    /// Number of the rule that grants.
+    pub allow_rule: u32,
+    /// Number of the rule that denies.
+    pub deny_rule: u32,
+}
+assert_size!(PathRule, 12);
+
+/// Bits of [`PathRule::flags`].
+pub mod path_flag {
+    /// Allowed operations decided here are recorded (the manifest's own rules, not the baseline).
+    pub const RECORD: u16 = 1 << 0;
+}
+
+/// A file by identity: denies follow the file under every name it has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct InodeKey {
+    /// Image the rule belongs to.
+    pub image: u32,
+    /// `s_dev` of the filesystem.
+    pub dev: u32,
+    /// Inode number.
+    pub ino: u64,
+}
+assert_size!(InodeKey, 16);
+
+/// What is denied to a file whatever its name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct InodeRule {
+    /// `perm::*` denied.
+    pub deny: u32,
+    /// Number of the rule that denies.
+    pub rule: u32,
+}
+assert_size!(InodeRule, 8);
+
+/// A program by the SHA-256 of its content: a copy of a banned program is the banned program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct ContentKey {
+    /// Image the rule belongs to.
+    pub image: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Digest of the file's content.
+    pub sha256: [u8; 32],
+}
+assert_size!(ContentKey, 40);

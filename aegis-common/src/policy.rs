@@ -1,0 +1,68 @@
+//! Who is governed, by what, and in which state.
+//!
+//! `cgroup id -> slot -> agent state -> image`. An image is immutable once an agent points at it;
+//! a policy change fills a new image and swaps one aligned eight-byte [`AgentState`], so that no
+//! hook ever sees a mixture.
+
+use crate::assert_size;
+#[cfg(feature = "user")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The mutable part of an agent: replaced whole, in one aligned store.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct AgentState {
+    /// `agent_flag::*`.
+    pub flags: u32,
+    /// Index of the image in force.
+    pub image: u32,
+}
+assert_size!(AgentState, 8);
+
+/// Bits of [`AgentState::flags`].
+pub mod agent_flag {
+    /// The slot is in use. A cgroup that points at a slot without it is denied everything.
+    pub const ACTIVE: u32 = 1 << 0;
+    /// The kill switch: every hook denies from the next call on.
+    pub const KILLED: u32 = 1 << 1;
+}
+
+/// The fixed part of a compiled policy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Image {
+    /// `image_flag::*`.
+    pub flags: u32,
+    /// Generation of the policy, carried in every event.
+    pub generation: u32,
+    /// Bit n is set when some path rule has n components: only those levels are looked up.
+    pub levels: u64,
+    /// `perm::*` granted where no path rule matches.
+    pub default_perms: u32,
+    /// 1 when addresses that no rule names are allowed, else 0.
+    pub default_network: u32,
+}
+assert_size!(Image, 24);
+
+/// Bits of [`Image::flags`].
+pub mod image_flag {
+    /// The image is complete. One without it denies everything.
+    pub const READY: u32 = 1 << 0;
+    /// `mode: audit`: decide and record, deny nothing.
+    pub const AUDIT: u32 = 1 << 1;
+    /// Inode rules exist: files with more than one link are looked up by inode too.
+    pub const INODE_RULES: u32 = 1 << 2;
+    /// Content rules exist: every program is hashed before it may run.
+    pub const CONTENT_RULES: u32 = 1 << 3;
+    /// Programs without a name (memfd, deleted files) may run.
+    pub const ANONYMOUS_EXEC: u32 = 1 << 4;
+    /// Record allowed operations that the default granted.
+    pub const RECORD_DEFAULT: u32 = 1 << 5;
+}
+
+/// Rule number of a decision that no rule made: the policy's default.
+pub const RULE_DEFAULT: u32 = 0;
+/// First rule number that belongs to the policy (numbers below are built in).
+pub const RULE_FIRST: u32 = 16;
