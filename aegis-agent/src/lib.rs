@@ -1,1 +1,19 @@
-//! aegis-agent
+//! The agent: `aegisd` (the daemon) and `aegis` (the command).
+//!
+//! `kernel event -> decode -> enrich -> decide -> audit -> store`; the stages do not know one
+//! another and are wired in [`pipeline`] alone. Only [`kernel`] talks to BPF.
+
+pub mod kernel;
+
+/// Generated from `proto/`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod proto {
+    /// Bodies of audit entries.
+    pub mod event {
+        tonic::include_proto!("aegis.event.v1");
+    }
+    /// The control socket.
+    pub mod control {
+        tonic::include_proto!("aegis.control.v1");
+    }
+}

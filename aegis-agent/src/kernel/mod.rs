@@ -1,0 +1,1 @@
+//! The kernel side: load, attach, pin, apply.
