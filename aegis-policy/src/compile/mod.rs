@@ -1,0 +1,329 @@
+//! From a resolved policy to the contents of the kernel's maps.
+//!
+//! Pure and deterministic: the same input gives the same image. Knows: map layouts, hashes, rule
+//! numbers. Must not know: the host, how a manifest is written.
+//!
+//! Architecture invariant: the kernel's map image and the agent's rule table come from this one
+//! call.
+
+mod digest;
+mod network;
+
+use std::collections::{BTreeMap, HashMap};
+
+use aegis_common::hash::PathHasher;
+use aegis_common::limits;
+use aegis_common::net::{NetPrefix, PortRules};
+use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
+use aegis_common::policy::{Image, image_flag};
+
+use crate::policy::{Default, KillAction, Limits, Mode, Policy};
+use crate::resolve::{Place, Resolved};
+use crate::rules::RuleTable;
+
+/// Everything that the kernel and the agent hold for one policy. All lists are sorted by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledImage {
+    /// Index of the image, as in every key.
+    pub index: u32,
+    /// The fixed part, `READY` set.
+    pub image: Image,
+    /// Rules by name.
+    pub path_rules: Vec<(PathKey, PathRule)>,
+    /// Directories with a rule at or below them, each with the number of one such rule.
+    pub anchors: Vec<(PathKey, u32)>,
+    /// Denied files by identity.
+    pub inode_rules: Vec<(InodeKey, InodeRule)>,
+    /// Banned programs by content, each with the number of its rule.
+    pub content_rules: Vec<(ContentKey, u32)>,
+    /// Address rules: prefix length (image bits included), key, rules.
+    pub net: Vec<(u32, NetPrefix, PortRules)>,
+    /// The rules behind the numbers.
+    pub rules: RuleTable,
+    /// Bounds on resources.
+    pub limits: Limits,
+    /// What the kill switch does.
+    pub kill: KillAction,
+    /// SHA-256 of what the image says, the same for every index, key, generation and file name.
+    pub hash: [u8; 32],
+}
+
+/// The policy does not fit the kernel's maps. Nothing of it may be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// More of something than one image can hold.
+    #[error("the policy needs {needed} {what}, one image holds {limit}; name directories instead of single files")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are needed.
+        needed: usize,
+        /// How many fit.
+        limit: usize,
+    },
+    /// More port rules for one address than the kernel looks at.
+    #[error("{needed} port rules meet at {prefix} (those of wider prefixes count), the kernel looks at {limit}; join port ranges, or drop rules that others cover. Rules: {rules}")]
+    PortRules {
+        /// The prefix.
+        prefix: String,
+        /// How many are needed.
+        needed: usize,
+        /// How many fit.
+        limit: usize,
+        /// Their ids.
+        rules: String,
+    },
+    /// A rule lies deeper in its filesystem than the kernel looks.
+    #[error("rule {rule}: its path has {depth} components inside its filesystem, the kernel looks at {limit}; name a directory further up")]
+    TooDeep {
+        /// Id of the rule.
+        rule: String,
+        /// Components.
+        depth: usize,
+        /// Most components.
+        limit: usize,
+    },
+    /// Two names have one hash.
+    #[error("two rules have the same name hash under this key; compile again with another random key")]
+    Collision,
+}
+
+/// Deepest rule: `Image::levels` has a bit for each of 0 to 63 components.
+pub const MAX_RULE_DEPTH: usize = 63;
+
+/// What all rules at one place say together.
+#[derive(Clone, Debug, std::default::Default, PartialEq, Eq)]
+struct Joint {
+    allow: u8,
+    deny: u8,
+    record: bool,
+    /// Rules that grant, by index, ascending.
+    allow_rules: Vec<usize>,
+    /// Rules that deny, by index, ascending.
+    deny_rules: Vec<usize>,
+}
+
+/// Compiles a policy.
+///
+/// `image_index` is the free image to fill, `hash_key` the secret of this host, `generation` the
+/// number that every event will carry.
+///
+/// # Errors
+/// The policy does not fit; see [`CompileError`].
+pub fn compile(
+    policy: &Policy,
+    resolved: &Resolved,
+    image_index: u32,
+    hash_key: [u64; 2],
+    generation: u32,
+) -> Result<CompiledImage, CompileError> {
+    let mut rules = RuleTable::new(policy);
+    let joints = join(policy, resolved)?;
+    let net = network::prefixes(policy)?;
+    let hash = digest::digest(policy, resolved, &joints, &net);
+    let keys = Keys { image: image_index, hash_key };
+    let (path_rules, levels) = path_rules(&joints, keys, &mut rules)?;
+    let anchors = anchors(&joints, keys, &mut rules)?;
+    let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
+    let content_rules = content_rules(resolved, image_index, &mut rules)?;
+    let net = network::keys(&net, image_index, &mut rules)?;
+    let mut flags = image_flag::READY;
+    for (set, flag) in [
+        (policy.mode == Mode::Audit, image_flag::AUDIT),
+        (!inode_rules.is_empty(), image_flag::INODE_RULES),
+        (!content_rules.is_empty(), image_flag::CONTENT_RULES),
+        (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
+        (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
+    ] {
+        if set {
+            flags |= flag;
+        }
+    }
+    let open = policy.default == Default::Allow;
+    let image = Image {
+        flags,
+        generation,
+        levels,
+        default_perms: if open { u32::from(perm::ALL) } else { 0 },
+        default_network: u32::from(open),
+    };
+    Ok(CompiledImage {
+        index: image_index,
+        image,
+        path_rules,
+        anchors,
+        inode_rules,
+        content_rules,
+        net,
+        rules,
+        limits: policy.limits,
+        kill: policy.kill,
+        hash,
+    })
+}
+
+/// Joins all rules that meet at a place.
+fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, CompileError> {
+    let mut joints: BTreeMap<Place, Joint> = BTreeMap::new();
+    for placed in &resolved.places {
+        let Some(rule) = policy.rules.get(placed.rule) else { continue };
+        let depth = placed.place.components.len();
+        if depth > MAX_RULE_DEPTH {
+            return Err(CompileError::TooDeep { rule: rule.id.clone(), depth, limit: MAX_RULE_DEPTH });
+        }
+        let joint = joints.entry(placed.place.clone()).or_default();
+        joint.allow |= placed.allow;
+        joint.deny |= placed.deny;
+        joint.record |= rule.record && placed.allow != 0;
+        if placed.allow != 0 {
+            joint.allow_rules.push(placed.rule);
+        }
+        if placed.deny != 0 {
+            joint.deny_rules.push(placed.rule);
+        }
+    }
+    for joint in joints.values_mut() {
+        joint.allow_rules.sort_unstable();
+        joint.deny_rules.sort_unstable();
+    }
+    Ok(joints)
+}
+
+#[derive(Clone, Copy)]
+struct Keys {
+    image: u32,
+    hash_key: [u64; 2],
+}
+
+impl Keys {
+    /// The keys of a place and of every directory above it in its filesystem, outermost first.
+    fn chain(self, place: &Place) -> impl Iterator<Item = PathKey> {
+        let mut hasher = PathHasher::new(self.hash_key);
+        let key = move |hasher: PathHasher| PathKey { image: self.image, dev: place.dev, hash: hasher.finish() };
+        std::iter::once(key(hasher)).chain(place.components.iter().map(move |component| {
+            hasher.component(component);
+            key(hasher)
+        }))
+    }
+}
+
+type PathRules = Vec<(PathKey, PathRule)>;
+
+fn path_rules(
+    joints: &BTreeMap<Place, Joint>,
+    keys: Keys,
+    rules: &mut RuleTable,
+) -> Result<(PathRules, u64), CompileError> {
+    let mut levels = 0u64;
+    let mut out = PathRules::new();
+    for (place, joint) in joints {
+        levels |= 1u64.checked_shl(bits(place.components.len())).unwrap_or(0);
+        let Some(key) = keys.chain(place).last() else { continue };
+        let rule = PathRule {
+            allow: joint.allow,
+            deny: joint.deny,
+            flags: if joint.record { path_flag::RECORD } else { 0 },
+            allow_rule: number(rules, &joint.allow_rules)?,
+            deny_rule: number(rules, &joint.deny_rules)?,
+        };
+        out.push((key, rule));
+    }
+    out.sort_unstable_by_key(|(key, _)| *key);
+    if out.windows(2).any(|w| matches!(w, [a, b] if a.0 == b.0)) {
+        return Err(CompileError::Collision);
+    }
+    bounded("path rules", out.len(), limits::MAX_PATH_RULES)?;
+    Ok((out, levels))
+}
+
+/// Every directory that has a rule at or below it. Two directories with one hash would only make
+/// both immovable, so that a collision here is not an error.
+fn anchors(
+    joints: &BTreeMap<Place, Joint>,
+    keys: Keys,
+    rules: &mut RuleTable,
+) -> Result<Vec<(PathKey, u32)>, CompileError> {
+    let mut first: HashMap<PathKey, usize> = HashMap::new();
+    for (place, joint) in joints {
+        let least = joint.allow_rules.first().into_iter().chain(joint.deny_rules.first()).min();
+        let Some(&rule) = least else { continue };
+        for key in keys.chain(place) {
+            first.entry(key).and_modify(|r| *r = rule.min(*r)).or_insert(rule);
+        }
+    }
+    bounded("anchors", first.len(), limits::MAX_ANCHORS)?;
+    let mut out = Vec::with_capacity(first.len());
+    for (key, rule) in first {
+        out.push((key, number(rules, &[rule])?));
+    }
+    out.sort_unstable();
+    Ok(out)
+}
+
+fn inode_rules(
+    policy: &Policy,
+    resolved: &Resolved,
+    image: u32,
+    rules: &mut RuleTable,
+) -> Result<Vec<(InodeKey, InodeRule)>, CompileError> {
+    let mut joints: BTreeMap<InodeKey, (u32, Vec<usize>)> = BTreeMap::new();
+    for found in &resolved.inodes {
+        let Some(crate::policy::Effect::Path(effect)) = policy.rules.get(found.rule).map(|r| &r.effect) else {
+            continue;
+        };
+        let key = InodeKey { image, dev: found.dev, ino: found.ino };
+        let joint = joints.entry(key).or_default();
+        joint.0 |= u32::from(effect.deny);
+        joint.1.push(found.rule);
+    }
+    bounded("files with several links", joints.len(), limits::MAX_INODE_RULES)?;
+    let mut out = Vec::with_capacity(joints.len());
+    for (key, (deny, mut members)) in joints {
+        members.sort_unstable();
+        out.push((key, InodeRule { deny, rule: number(rules, &members)? }));
+    }
+    Ok(out)
+}
+
+fn content_rules(
+    resolved: &Resolved,
+    image: u32,
+    rules: &mut RuleTable,
+) -> Result<Vec<(ContentKey, u32)>, CompileError> {
+    let mut joints: BTreeMap<ContentKey, Vec<usize>> = BTreeMap::new();
+    for ban in &resolved.contents {
+        let key = ContentKey { image, reserved: 0, sha256: ban.sha256 };
+        joints.entry(key).or_default().push(ban.rule);
+    }
+    bounded("banned programs", joints.len(), limits::MAX_CONTENT_RULES)?;
+    let mut out = Vec::with_capacity(joints.len());
+    for (key, mut members) in joints {
+        members.sort_unstable();
+        out.push((key, number(rules, &members)?));
+    }
+    Ok(out)
+}
+
+/// The number for rules that meet somewhere; 0 for none.
+fn number(rules: &mut RuleTable, members: &[usize]) -> Result<u32, CompileError> {
+    if members.is_empty() {
+        return Ok(aegis_common::policy::RULE_DEFAULT);
+    }
+    rules.number(members).ok_or(CompileError::TooMany {
+        what: "rules",
+        needed: members.len(),
+        limit: usize::MAX,
+    })
+}
+
+fn bounded(what: &'static str, needed: usize, limit: u32) -> Result<(), CompileError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if needed > limit {
+        return Err(CompileError::TooMany { what, needed, limit });
+    }
+    Ok(())
+}
+
+fn bits(depth: usize) -> u32 {
+    u32::try_from(depth).unwrap_or(u32::MAX)
+}

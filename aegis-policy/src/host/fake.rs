@@ -1,0 +1,170 @@
+//! A host made of data: what tests put questions to instead of a machine.
+//!
+//! Knows: mounts and the nodes of each filesystem. Must not know: the machine it runs on.
+
+use std::collections::BTreeMap;
+
+use super::{Entry, HostError, HostView, Mount, Program};
+use crate::path::AbsPath;
+use crate::resolve::MountTable;
+
+/// A file of a fake host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeNode {
+    /// What it is.
+    pub entry: Entry,
+    /// Inode number; two names with the same number on one device are one file.
+    pub ino: u64,
+    /// Content of a program (a regular file with an execute bit), as its digest.
+    pub program: Option<[u8; 32]>,
+}
+
+/// A host made of data. Names that were not put in do not exist.
+#[derive(Clone, Debug, Default)]
+pub struct FakeHost {
+    mounts: Vec<Mount>,
+    nodes: BTreeMap<(u32, AbsPath), FakeNode>,
+}
+
+impl FakeHost {
+    /// A host with one filesystem (device 1) at `/`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut host = Self::default();
+        host.mount(1, "/", "/", "ext4");
+        host
+    }
+
+    /// A host with the mount points of a usual Linux and the links of a merged `/usr`.
+    #[must_use]
+    pub fn linux() -> Self {
+        let mut host = Self::new();
+        for (dev, at, fs_type) in [
+            (2, "/proc", "proc"),
+            (3, "/sys", "sysfs"),
+            (4, "/sys/fs/cgroup", "cgroup2"),
+            (5, "/sys/fs/bpf", "bpf"),
+            (6, "/dev", "devtmpfs"),
+            (7, "/dev/pts", "devpts"),
+            (8, "/dev/shm", "tmpfs"),
+            (9, "/run", "tmpfs"),
+        ] {
+            host.mount(dev, "/", at, fs_type);
+        }
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            host.link(&format!("/{name}"), &format!("usr/{name}"));
+            host.directory(&format!("/usr/{name}"));
+        }
+        host
+    }
+
+    /// Mounts directory `root` of device `dev` at `at`, over what is there.
+    pub fn mount(&mut self, dev: u32, root: &str, at: &str, fs_type: &str) {
+        let (root, at) = (path(root), path(at));
+        let parent = MountTable::new(self.mounts.clone()).and_then(|t| t.holder(&at).map(|m| m.id));
+        let id = u32::try_from(self.mounts.len()).unwrap_or(u32::MAX).saturating_add(100);
+        self.mounts.push(Mount {
+            id,
+            parent: parent.unwrap_or(1),
+            dev,
+            root,
+            mount_point: at,
+            fs_type: fs_type.to_owned(),
+            root_is_exact: true,
+        });
+    }
+
+    /// Puts in a node by host path.
+    pub fn put(&mut self, at: &str, node: FakeNode) {
+        if let Some(key) = self.key(&path(at)) {
+            self.nodes.insert(key, node);
+        }
+    }
+
+    /// Puts in a directory.
+    pub fn directory(&mut self, at: &str) {
+        self.put(at, FakeNode { entry: Entry::Directory, ino: 0, program: None });
+    }
+
+    /// Puts in a symbolic link.
+    pub fn link(&mut self, at: &str, target: &str) {
+        let entry = Entry::Symlink(target.as_bytes().to_vec());
+        self.put(at, FakeNode { entry, ino: 0, program: None });
+    }
+
+    /// Puts in a regular file; equal inode numbers on one device are one file.
+    pub fn file(&mut self, at: &str, ino: u64) {
+        self.put(at, FakeNode { entry: Entry::File, ino, program: None });
+    }
+
+    /// Puts in a program.
+    pub fn program(&mut self, at: &str, ino: u64, sha256: [u8; 32]) {
+        self.put(at, FakeNode { entry: Entry::File, ino, program: Some(sha256) });
+    }
+
+    /// Inode number of the file at a host path, when it has more than one link.
+    #[must_use]
+    pub fn linked(&self, at: &AbsPath) -> Option<u64> {
+        let (dev, inner) = self.key(at)?;
+        let node = self.nodes.get(&(dev, inner))?;
+        self.is_linked(dev, node).then_some(node.ino)
+    }
+
+    fn is_linked(&self, dev: u32, node: &FakeNode) -> bool {
+        node.entry == Entry::File
+            && self.nodes.iter().filter(|((d, _), n)| *d == dev && n.ino == node.ino).count() > 1
+    }
+
+    fn key(&self, at: &AbsPath) -> Option<(u32, AbsPath)> {
+        let table = MountTable::new(self.mounts.clone())?;
+        let place = table.place(at)?;
+        Some((place.dev, AbsPath::from_components(place.components)))
+    }
+
+    /// The nodes at or below a host path, inside its filesystem.
+    fn below<'a>(&'a self, at: &AbsPath) -> impl Iterator<Item = (&'a (u32, AbsPath), &'a FakeNode)> {
+        let key = self.key(at);
+        self.nodes.iter().filter(move |((dev, inner), _)| {
+            key.as_ref().is_some_and(|(d, top)| d == dev && top.covers(inner))
+        })
+    }
+}
+
+impl HostView for FakeHost {
+    fn mounts(&self) -> Result<Vec<Mount>, HostError> {
+        Ok(self.mounts.clone())
+    }
+
+    fn entry(&self, path: &AbsPath) -> Result<Option<Entry>, HostError> {
+        Ok(self.key(path).and_then(|key| self.nodes.get(&key)).map(|n| n.entry.clone()))
+    }
+
+    fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {
+        let found: Vec<u64> = self
+            .below(path)
+            .filter(|((dev, _), node)| self.is_linked(*dev, node))
+            .map(|(_, node)| node.ino)
+            .collect();
+        bounded(found, path, limit, "files with several links")
+    }
+
+    fn programs(&self, path: &AbsPath, limit: usize) -> Result<Vec<Program>, HostError> {
+        let found: Vec<Program> = self
+            .below(path)
+            .filter_map(|((_, inner), n)| n.program.map(|sha256| Program { path: inner.clone(), sha256 }))
+            .collect();
+        bounded(found, path, limit, "programs")
+    }
+}
+
+fn bounded<T>(found: Vec<T>, path: &AbsPath, limit: usize, what: &'static str) -> Result<Vec<T>, HostError> {
+    if found.len() > limit {
+        return Err(HostError::TooMany { path: path.to_string(), limit, what });
+    }
+    Ok(found)
+}
+
+/// Paths of a fake host are written by tests; an odd one is `/`, which fails the test that uses it.
+fn path(text: &str) -> AbsPath {
+    AbsPath::parse(text.as_bytes()).unwrap_or_default()
+}

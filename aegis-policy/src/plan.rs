@@ -1,0 +1,104 @@
+//! From an old and a new image to map operations in an order that never leaves a gap.
+//!
+//! Knows: which operation must come before which. Must not know: how an operation is done.
+//!
+//! The new image is filled while nobody points at it, then marked ready, then the agent's state is
+//! swapped in one store, and only then does the old image go away. A hook sees the old policy or
+//! the new one, whole. A plan that is interrupted at any operation leaves the agent governed by
+//! one of them.
+
+use aegis_common::net::{NetPrefix, PortRules};
+use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule};
+use aegis_common::policy::Image;
+
+use crate::compile::CompiledImage;
+
+/// One map operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Write the fixed part of an image. Zeroed (not ready) it denies everything.
+    SetImage(u32, Image),
+    /// Enter a path rule.
+    PutPath(PathKey, PathRule),
+    /// Enter an anchor.
+    PutAnchor(PathKey, u32),
+    /// Enter an inode rule.
+    PutInode(InodeKey, InodeRule),
+    /// Enter a content rule.
+    PutContent(ContentKey, u32),
+    /// Enter the rules of an address prefix of this length.
+    PutNet(u32, NetPrefix, PortRules),
+    /// Let the agent's state name this image, its flags kept, in one eight-byte store.
+    PointAgent(u32),
+    /// Remove a path rule.
+    RemovePath(PathKey),
+    /// Remove an anchor.
+    RemoveAnchor(PathKey),
+    /// Remove an inode rule.
+    RemoveInode(InodeKey),
+    /// Remove a content rule.
+    RemoveContent(ContentKey),
+    /// Remove the rules of an address prefix of this length.
+    RemoveNet(u32, NetPrefix),
+}
+
+/// The images cannot be exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The new image would overwrite the one in force.
+    #[error("image {0} is in force; compile the new policy for a free image index")]
+    SameIndex(u32),
+}
+
+/// Operations that bring `new` into force instead of `old`.
+///
+/// Without `old` the agent begins, without `new` it ends: then its cgroups must be gone, since the
+/// agent state is left pointing at an image that is no longer ready, which denies everything.
+///
+/// # Errors
+/// Both images have the same index.
+pub fn plan(old: Option<&CompiledImage>, new: Option<&CompiledImage>) -> Result<Vec<Operation>, PlanError> {
+    if let (Some(old), Some(new)) = (old, new) {
+        if old.index == new.index {
+            return Err(PlanError::SameIndex(new.index));
+        }
+    }
+    let mut out = Vec::new();
+    if let Some(new) = new {
+        fill(new, &mut out);
+        out.push(Operation::PointAgent(new.index));
+    }
+    if let Some(old) = old {
+        clear(old, &mut out);
+    }
+    Ok(out)
+}
+
+/// Operations that fill an image and mark it ready.
+fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
+    out.push(Operation::SetImage(new.index, Image::default()));
+    out.extend(new.path_rules.iter().map(|(k, v)| Operation::PutPath(*k, *v)));
+    out.extend(new.anchors.iter().map(|(k, v)| Operation::PutAnchor(*k, *v)));
+    out.extend(new.inode_rules.iter().map(|(k, v)| Operation::PutInode(*k, *v)));
+    out.extend(new.content_rules.iter().map(|(k, v)| Operation::PutContent(*k, *v)));
+    out.extend(new.net.iter().map(|(n, k, v)| Operation::PutNet(*n, *k, *v)));
+    out.push(Operation::SetImage(new.index, new.image));
+}
+
+/// Operations that take an image out of use: first it denies everything, then it is emptied.
+fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
+    out.push(Operation::SetImage(old.index, Image::default()));
+    out.extend(old.path_rules.iter().map(|(k, _)| Operation::RemovePath(*k)));
+    out.extend(old.anchors.iter().map(|(k, _)| Operation::RemoveAnchor(*k)));
+    out.extend(old.inode_rules.iter().map(|(k, _)| Operation::RemoveInode(*k)));
+    out.extend(old.content_rules.iter().map(|(k, _)| Operation::RemoveContent(*k)));
+    out.extend(old.net.iter().map(|(n, k, _)| Operation::RemoveNet(*n, *k)));
+}
+
+/// Operations that undo a fill that failed half way, the agent not yet pointed at it.
+#[must_use]
+pub fn abandon(new: &CompiledImage) -> Vec<Operation> {
+    let mut out = Vec::new();
+    clear(new, &mut out);
+    out
+}

@@ -1,0 +1,347 @@
+//! A policy: a manifest that was understood and found good.
+//!
+//! Knows: what is allowed, denied and limited, by host path and address. Must not know: how that was
+//! written (`manifest`), what the host's names stand for (`resolve`), nor what the kernel's maps
+//! look like (`compile`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::path::{AbsPath, PathError};
+
+/// All that holds for one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Name of the agent: letters, digits, `.`, `_` and `-`, at most 63.
+    pub name: String,
+    /// What runs it; told to readers, not enforced.
+    pub runtime: Option<String>,
+    /// Labels; told to readers.
+    pub labels: BTreeMap<String, String>,
+    /// Deny, or only record.
+    pub mode: Mode,
+    /// What holds where no rule speaks.
+    pub default: Default,
+    /// Which of the shipped rule sets was added.
+    pub baseline: Baseline,
+    /// All rules, the manifest's first, in file order, then the built-in ones and the baseline's.
+    pub rules: Vec<Rule>,
+    /// Whether programs without a name (memfd, deleted files) may run.
+    pub anonymous_exec: bool,
+    /// Bounds on resources.
+    pub limits: Limits,
+    /// What the kill switch does behind the kernel flag.
+    pub kill: KillAction,
+}
+
+/// Whether verdicts are enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// What is denied fails.
+    Enforce,
+    /// What would be denied is recorded and goes on.
+    Audit,
+}
+
+/// What holds where no rule speaks, for files, programs and addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// Denied.
+    Deny,
+    /// Allowed.
+    Allow,
+}
+
+/// The shipped rule sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Baseline {
+    /// No rules but the built-in ones.
+    None,
+    /// The system's own programs and files.
+    Linux,
+}
+
+/// What the kill switch does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillAction {
+    /// Freeze the agent's tasks; they can be looked at and thawed.
+    Freeze,
+    /// End them.
+    Kill,
+}
+
+/// Bounds on resources, as cgroup v2 and the agent's timer enforce them.
+#[derive(Clone, Copy, Debug, std::default::Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Most CPU time, in thousandths of one CPU.
+    pub cpu_millis: Option<u32>,
+    /// Most tasks at one time.
+    pub pids: Option<u32>,
+    /// Longest run.
+    pub execution_time: Option<Duration>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Stable, unique in the policy: given in the manifest or made from the rule's content.
+    pub id: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The rule as a person would write it.
+    pub text: String,
+    /// Whether operations that it allows are recorded.
+    pub record: bool,
+    /// What it says.
+    pub effect: Effect,
+}
+
+/// Where a rule comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a manifest.
+    Manifest {
+        /// File as it was named to `check`.
+        file: Arc<str>,
+        /// Line, from 1.
+        line: u32,
+    },
+    /// A shipped rule set.
+    Baseline(&'static str),
+    /// Holds for every agent, whatever its manifest says.
+    BuiltIn,
+    /// Added by the daemon for one run (its TMPDIR, its terminal).
+    Runtime,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest { file, line } => {
+                write!(f, "{}:{line}", crate::diagnostic::escape(file))
+            }
+            Self::Baseline(name) => write!(f, "baseline:{name}"),
+            Self::BuiltIn => f.write_str("built-in"),
+            Self::Runtime => f.write_str("runtime"),
+        }
+    }
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// About a path and all below it.
+    Path(PathEffect),
+    /// About addresses.
+    Network(NetworkEffect),
+}
+
+/// A rule about a path and all below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathEffect {
+    /// Host path, as written (links in it are followed by `resolve`).
+    pub path: AbsPath,
+    /// `perm::*` granted.
+    pub allow: u8,
+    /// `perm::*` denied.
+    pub deny: u8,
+    /// Whether the content of programs at or below the path is banned too, under every name.
+    pub ban_content: bool,
+}
+
+/// A rule about addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkEffect {
+    /// Allow or deny.
+    pub allow: bool,
+    /// Destination addresses.
+    pub net: Cidr,
+    /// Destination ports; empty means every port.
+    pub ports: Vec<PortRange>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+/// An address prefix without host bits. IPv4 and IPv6 are apart: `::/0` holds no IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    address: IpAddr,
+    length: u8,
+}
+
+/// Why an address and a length are no prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CidrError {
+    /// Longer than the address.
+    #[error("the prefix length is above {0}")]
+    Length(u8),
+    /// Bits below the prefix are set; the network that was meant.
+    #[error("the address has host bits; the network is {0}")]
+    HostBits(Cidr),
+}
+
+impl Cidr {
+    /// Makes a prefix.
+    ///
+    /// # Errors
+    /// A length above the address's, or bits set below the prefix.
+    pub fn new(address: IpAddr, length: u8) -> Result<Self, CidrError> {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if length > most {
+            return Err(CidrError::Length(most));
+        }
+        let network = match address {
+            IpAddr::V4(a) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & mask))
+            }
+            IpAddr::V6(a) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & mask))
+            }
+        };
+        let cidr = Self { address: network, length };
+        if network == address { Ok(cidr) } else { Err(CidrError::HostBits(cidr)) }
+    }
+
+    /// The network's address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The prefix length.
+    #[must_use]
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// Ports from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Transport protocol of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Every protocol.
+    Any,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// The IP protocol number, 0 for any.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Any => 0,
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// As a manifest writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Why the daemon's own rule could not be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeRuleError {
+    /// The path is not in normal form.
+    #[error("runtime rule {id}: {source}; give an absolute path without `.`, `..` or `//`")]
+    Path {
+        /// Id of the rule.
+        id: String,
+        /// What is wrong.
+        source: PathError,
+    },
+    /// The id is taken.
+    #[error("runtime rule {id}: the policy has a rule of this id; choose another")]
+    Duplicate {
+        /// Id of the rule.
+        id: String,
+    },
+}
+
+impl Policy {
+    /// Adds a rule that the daemon needs for one run: the agent's TMPDIR, its terminal, a state
+    /// folder that is not in its usual place. `id` should begin with `runtime:`.
+    ///
+    /// # Errors
+    /// The path is not in normal form, or the id is taken.
+    pub fn add_runtime_rule(
+        &mut self,
+        id: &str,
+        path: &[u8],
+        allow: u8,
+        deny: u8,
+        record: bool,
+    ) -> Result<(), RuntimeRuleError> {
+        let path = AbsPath::parse(path)
+            .map_err(|source| RuntimeRuleError::Path { id: id.to_owned(), source })?;
+        if self.rules.iter().any(|r| r.id == id) {
+            return Err(RuntimeRuleError::Duplicate { id: id.to_owned() });
+        }
+        let text = format!("runtime: {path}");
+        self.rules.push(Rule {
+            id: id.to_owned(),
+            origin: Origin::Runtime,
+            text,
+            record,
+            effect: Effect::Path(PathEffect { path, allow, deny, ban_content: false }),
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cidr, CidrError};
+
+    #[test]
+    fn host_bits_are_an_error_that_names_the_network() {
+        let host = Cidr::new("10.1.2.3".parse().unwrap(), 8);
+        assert_eq!(host, Err(CidrError::HostBits(Cidr::new("10.0.0.0".parse().unwrap(), 8).unwrap())));
+        assert!(Cidr::new("0.0.0.0".parse().unwrap(), 0).is_ok());
+        assert!(Cidr::new("::".parse().unwrap(), 0).is_ok());
+        assert!(Cidr::new("10.1.2.3".parse().unwrap(), 32).is_ok());
+        assert_eq!(Cidr::new("10.0.0.0".parse().unwrap(), 33), Err(CidrError::Length(32)));
+        assert!(matches!(Cidr::new("fe80::1".parse().unwrap(), 10), Err(CidrError::HostBits(_))));
+    }
+}

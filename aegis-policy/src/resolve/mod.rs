@@ -1,0 +1,295 @@
+//! From host paths to what the kernel sees: (filesystem, components), inodes and contents.
+//!
+//! Knows: mounts, links, and which files a deny must follow. The only step that asks the host, and
+//! it does so through [`HostView`]. Must not know: hashes, map layouts, rule numbers.
+//!
+//! A rule for a path holds at
+//! - the name itself, its parent's links followed (so that a link is protected as such),
+//! - what the name leads to, all links followed,
+//! - the root of every filesystem that is mounted below either.
+//!
+//! Denies hold at all of these. An allow is not carried through a link that the agent could have
+//! put there itself: an agent that may write `/work` and plants `/work/out -> /etc` would
+//! otherwise be given `/etc` when its manifest is loaded the next time. [`Note`]s tell of it.
+
+mod links;
+mod mounts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use aegis_common::path::perm;
+
+pub use mounts::{MountTable, Place};
+
+use crate::host::{HostError, HostView, Mount};
+use crate::path::AbsPath;
+use crate::policy::{Effect, PathEffect, Policy, Rule};
+
+/// Files with several links that the denies of one policy may cover.
+pub const MAX_LINKED_FILES: usize = 16_384;
+/// Programs whose content the `exec.deny` rules of one policy may ban.
+pub const MAX_BANNED_PROGRAMS: usize = 4096;
+
+/// Filesystems that hold no content of their own: hard links in them mean nothing, and walking
+/// them is slow or never ends.
+const NO_CONTENT: [&str; 13] = [
+    "proc", "sysfs", "cgroup", "cgroup2", "bpf", "devpts", "debugfs", "tracefs", "securityfs",
+    "configfs", "pstore", "efivarfs", "nsfs",
+];
+
+/// What the path rules of a policy stand for on one host at one time. Rules are named by their
+/// index in [`Policy::rules`]. All lists are sorted and without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Names.
+    pub places: Vec<PlacedRule>,
+    /// Denied files that have other names too.
+    pub inodes: Vec<InodeDeny>,
+    /// Banned contents.
+    pub contents: Vec<ContentBan>,
+    /// What an operator should know.
+    pub notes: Vec<Note>,
+}
+
+/// A rule at a place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedRule {
+    /// Where.
+    pub place: Place,
+    /// Index of the rule.
+    pub rule: usize,
+    /// `perm::*` granted here.
+    pub allow: u8,
+    /// `perm::*` denied here.
+    pub deny: u8,
+}
+
+/// A file that a rule denies under every name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InodeDeny {
+    /// `s_dev` of its filesystem.
+    pub dev: u32,
+    /// Inode number.
+    pub ino: u64,
+    /// Index of the rule.
+    pub rule: usize,
+}
+
+/// A content that a rule bans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContentBan {
+    /// Digest.
+    pub sha256: [u8; 32],
+    /// Index of the rule.
+    pub rule: usize,
+}
+
+/// Something that an operator should know about a rule on this host; not an error.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note {
+    /// Id of the rule.
+    pub rule: String,
+    /// What to know.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.text)
+    }
+}
+
+/// The host does not answer, or too much would have to be followed. The policy is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The mount table could not be read.
+    #[error("reading the mount table: {0}")]
+    Mounts(#[source] HostError),
+    /// No mount in the table is the root.
+    #[error("the mount table has no root mount; run the daemon in the host's mount namespace")]
+    NoRoot,
+    /// A question about one rule failed.
+    #[error("rule {rule} ({origin}): {source}; make the path readable for the daemon, or name a smaller part of it")]
+    Rule {
+        /// Id of the rule.
+        rule: String,
+        /// Where it was written.
+        origin: String,
+        /// What went wrong.
+        source: HostError,
+    },
+}
+
+/// Resolves all path rules of a policy on a host.
+///
+/// # Errors
+/// [`ResolveError`]; nothing of the policy may be used then.
+pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, ResolveError> {
+    let mounts = host.mounts().map_err(ResolveError::Mounts)?;
+    let table = MountTable::new(mounts).ok_or(ResolveError::NoRoot)?;
+    let mut resolver = Resolver { host, table, writable: Vec::new(), places: BTreeMap::new(), out: Resolved::default() };
+    let rules = || policy.rules.iter().enumerate().filter_map(|(n, rule)| match &rule.effect {
+        Effect::Path(effect) => Some((n, rule, effect)),
+        Effect::Network(_) => None,
+    });
+    for (_, rule, effect) in rules().filter(|(.., e)| e.allow & perm::WRITE != 0) {
+        resolver.note_writable(effect).map_err(|e| failed(rule, e))?;
+    }
+    for (n, rule, effect) in rules() {
+        resolver.rule(n, rule, effect).map_err(|e| failed(rule, e))?;
+    }
+    Ok(resolver.finish())
+}
+
+fn failed(rule: &Rule, source: HostError) -> ResolveError {
+    ResolveError::Rule { rule: rule.id.clone(), origin: rule.origin.to_string(), source }
+}
+
+/// The two names that a rule's path stands for.
+struct Names {
+    /// The parent's links followed, the last component as written.
+    lexical: links::Walk,
+    /// All links followed.
+    full: links::Walk,
+}
+
+struct Resolver<'a> {
+    host: &'a dyn HostView,
+    table: MountTable,
+    /// Places below which the agent may write, and so plant links.
+    writable: Vec<Place>,
+    /// (place, rule) -> (allow, deny).
+    places: BTreeMap<(Place, usize), (u8, u8)>,
+    out: Resolved,
+}
+
+impl Resolver<'_> {
+    fn names(&self, path: &AbsPath) -> Result<Names, HostError> {
+        let full = links::follow(self.host, path)?;
+        let mut lexical = links::follow(self.host, &path.parent())?;
+        if let Some(name) = path.name() {
+            lexical.target = lexical.target.join(name);
+        }
+        Ok(Names { lexical, full })
+    }
+
+    /// A path that an allow-write rule names, in every reading: more than it grants, which is the
+    /// safe side for the question that it answers.
+    fn note_writable(&mut self, effect: &PathEffect) -> Result<(), HostError> {
+        let names = self.names(&effect.path)?;
+        for path in [&effect.path, &names.lexical.target, &names.full.target] {
+            let places: Vec<Place> = self.territory(path).into_iter().map(|(place, _)| place).collect();
+            self.writable.extend(places);
+        }
+        Ok(())
+    }
+
+    /// The place of a path and the roots of all filesystems mounted below it; with each, whether
+    /// its name can be relied on.
+    fn territory(&self, path: &AbsPath) -> Vec<(Place, bool)> {
+        let own = self.table.place(path).zip(self.table.holder(path)).map(|(p, m)| (p, m.root_is_exact));
+        own.into_iter().chain(self.table.below(path).map(|m| (root_of(m), m.root_is_exact))).collect()
+    }
+
+    /// The first link of a walk that the agent could have made: one below a place where it may
+    /// write. A link that a rule names itself is the operator's.
+    fn planted<'w>(&self, walk: &'w links::Walk) -> Option<&'w AbsPath> {
+        walk.links.iter().find(|link| {
+            self.table
+                .place(link)
+                .is_none_or(|p| self.writable.iter().any(|w| w.covers(&p) && *w != p))
+        })
+    }
+
+    fn rule(&mut self, n: usize, rule: &Rule, effect: &PathEffect) -> Result<(), HostError> {
+        let names = self.names(&effect.path)?;
+        if names.full.circular {
+            self.note(rule, format!("{} leads through more links than the kernel follows; the rule holds for the names alone", effect.path));
+        }
+        let mut seen = BTreeSet::new();
+        for walk in [&names.lexical, &names.full] {
+            if !seen.insert(walk.target.clone()) {
+                continue;
+            }
+            let planted = self.planted(walk);
+            if effect.deny != 0 {
+                self.place(n, &walk.target, 0, effect.deny);
+                self.follow_files(n, effect, &walk.target)?;
+            }
+            match planted {
+                None => self.place(n, &walk.target, effect.allow, 0),
+                Some(link) if effect.allow != 0 => {
+                    let text = format!(
+                        "nothing is allowed at {} by way of {link}: the agent may write there, so it could have made that link; if it is yours, name {} in the manifest",
+                        walk.target, walk.target
+                    );
+                    self.note(rule, text);
+                    self.place(n, &effect.path, effect.allow, 0);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, rule: &Rule, text: String) {
+        self.out.notes.push(Note { rule: rule.id.clone(), text });
+    }
+
+    /// Enters a rule at a path and at every mount below it.
+    fn place(&mut self, rule: usize, path: &AbsPath, allow: u8, deny: u8) {
+        for (place, exact) in self.territory(path) {
+            let allow = if exact { allow } else { 0 };
+            if allow | deny != 0 {
+                let bits = self.places.entry((place, rule)).or_insert((0, 0));
+                bits.0 |= allow;
+                bits.1 |= deny;
+            }
+        }
+    }
+
+    /// Denies follow the file: its other names, and for programs the content.
+    fn follow_files(&mut self, rule: usize, effect: &PathEffect, path: &AbsPath) -> Result<(), HostError> {
+        let Some(own) = self.table.holder(path) else { return Ok(()) };
+        let below = self.table.below(path).map(|m| (m.mount_point.clone(), m));
+        let starts: Vec<(AbsPath, u32)> = std::iter::once((path.clone(), own))
+            .chain(below)
+            .filter(|(_, m)| !NO_CONTENT.contains(&m.fs_type.as_str()))
+            .map(|(at, m)| (at, m.dev))
+            .collect();
+        for (at, dev) in starts {
+            let left = MAX_LINKED_FILES.saturating_sub(self.out.inodes.len());
+            for ino in self.host.linked_files(&at, left)? {
+                self.out.inodes.push(InodeDeny { dev, ino, rule });
+            }
+            if effect.ban_content {
+                let left = MAX_BANNED_PROGRAMS.saturating_sub(self.out.contents.len());
+                for program in self.host.programs(&at, left)? {
+                    self.out.contents.push(ContentBan { sha256: program.sha256, rule });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Resolved {
+        let mut out = self.out;
+        out.places = self
+            .places
+            .into_iter()
+            .map(|((place, rule), (allow, deny))| PlacedRule { place, rule, allow, deny })
+            .collect();
+        out.inodes.sort_unstable();
+        out.inodes.dedup();
+        out.contents.sort_unstable();
+        out.contents.dedup();
+        out.notes.sort();
+        out.notes.dedup();
+        out
+    }
+}
+
+fn root_of(mount: &Mount) -> Place {
+    Place { dev: mount.dev, components: mount.root.components().to_vec() }
+}
