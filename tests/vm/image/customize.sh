@@ -1,0 +1,36 @@
+#!/bin/sh
+# Runs on the host as the last step of building the root image, with the image's root as $1: users, host
+# name, and the services that would only cost boot time in a machine without network or console.
+set -eu
+root=$1
+
+chroot "$root" groupadd --system aegis
+chroot "$root" groupadd --gid 1000 agent
+chroot "$root" useradd --uid 1000 --gid 1000 --create-home --shell /bin/bash agent
+# Anything in the machine may become root on purpose: what is tested is the kernel's verdict, not sudo.
+echo 'agent ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/agent"
+chmod 0440 "$root/etc/sudoers.d/agent"
+
+echo aegis-vm > "$root/etc/hostname"
+cat > "$root/etc/hosts" <<'HOSTS'
+127.0.0.1 localhost aegis-vm
+::1 localhost ip6-localhost ip6-loopback
+HOSTS
+# There is no network, so nothing may wait for a resolver.
+rm -f "$root/etc/resolv.conf"
+: > "$root/etc/resolv.conf"
+: > "$root/etc/fstab"
+echo LANG=C.UTF-8 > "$root/etc/default/locale"
+# A fixed id: sd-boot units that need one do not run the first-boot wizard.
+echo 5ae9150000000000000000000000ae91 > "$root/etc/machine-id"
+
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+    e2scrub_reap.service getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service \
+    systemd-networkd.service systemd-resolved.service systemd-pcrphase.service ssh.service \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service man-db.timer logrotate.timer; do
+    ln -sf /dev/null "$root/etc/systemd/system/$unit"
+done
+
+install -d -m 0755 "$root/etc/aegis" "$root/etc/aegis/policies"
+rm -rf "$root/var/cache/apt/archives" "$root/var/lib/apt/lists"
+mkdir -p "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial" "$root/boot"

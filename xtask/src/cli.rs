@@ -1,0 +1,151 @@
+//! The command line of `cargo xtask`: only shapes, no behaviour.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Builds, tests and shows Aegis.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Task,
+}
+
+/// The tasks.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Get what building and testing need: toolchain sources, bpf-linker, QEMU, kernels, the root image
+    Setup(SetupOptions),
+    /// Build the kernel object and the programs
+    Build(BuildOptions),
+    /// Run a command in a disposable virtual machine
+    Vm(VmOptions),
+    /// Run every test: crates, walls between parts, and the scenarios on each kernel
+    Test(TestOptions),
+    /// Show an agent being hijacked, stopped, frozen and its log verified
+    Demo(DemoOptions),
+    /// Measure what governing costs, in guest instructions
+    Bench(BenchOptions),
+    /// Check the walls between the parts of the source
+    Tidy,
+}
+
+/// Options of `setup`.
+#[derive(Args, Default)]
+pub struct SetupOptions {
+    /// Ask the package index again, even if it was asked in the last days
+    #[arg(long)]
+    pub refresh: bool,
+    /// Only these kernel series (all by default)
+    #[arg(long = "kernel", value_name = "SERIES")]
+    pub kernels: Vec<String>,
+}
+
+/// Options of `build`.
+#[derive(Args, Clone, Default)]
+pub struct BuildOptions {
+    /// Optimise as the package does
+    #[arg(long)]
+    pub release: bool,
+    /// Features of the kernel object, such as debug-log
+    #[arg(long, value_delimiter = ',')]
+    pub features: Vec<String>,
+}
+
+/// Options of `vm`.
+#[derive(Args)]
+pub struct VmOptions {
+    /// Kernel series, or `list` to print the matrix
+    #[arg(long, value_name = "SERIES")]
+    pub kernel: String,
+    /// Boot systemd as PID 1 and install the package
+    #[arg(long)]
+    pub systemd: bool,
+    /// Make guest time equal the instructions executed, on one processor
+    #[arg(long)]
+    pub icount: bool,
+    /// Security modules, in order
+    #[arg(long, value_name = "LIST", default_value = crate::vm::DEFAULT_LSM)]
+    pub lsm: String,
+    /// More words for the kernel command line
+    #[arg(long, value_name = "KARGS", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// Run the command as this user of the machine (`agent` is there)
+    #[arg(long, value_name = "NAME", default_value = "root")]
+    pub user: String,
+    /// Copy a file or folder of this host to the absolute path DST, with its modes
+    #[arg(long, value_name = "SRC:DST")]
+    pub copy: Vec<OsString>,
+    /// Seconds until the machine is stopped and 124 returned
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+    /// Memory of the machine
+    #[arg(long, value_name = "MB", default_value_t = 2048)]
+    pub memory: u32,
+    /// Processors of the machine
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Reboot the same disk after the command and run this line of shell
+    #[arg(long, value_name = "CMD")]
+    pub reboot_then: Option<OsString>,
+    /// Stream the kernel's console to standard error
+    #[arg(long)]
+    pub console: bool,
+    /// Take what was built last instead of building first
+    #[arg(long)]
+    pub no_build: bool,
+    /// Put the release build into the machine
+    #[arg(long)]
+    pub release: bool,
+    /// Say on standard error how long each step took
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Options of `test`.
+#[derive(Args)]
+pub struct TestOptions {
+    /// Also the long suites
+    #[arg(long)]
+    pub full: bool,
+    /// Only these kernel series (all by default)
+    #[arg(long = "kernel", value_name = "SERIES")]
+    pub kernels: Vec<String>,
+    /// Only the scenarios, not the tests of the crates
+    #[arg(long)]
+    pub scenarios_only: bool,
+    /// Put the release build into the machines
+    #[arg(long)]
+    pub release: bool,
+    /// Only scenarios whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+}
+
+/// Options of `demo`.
+#[derive(Args)]
+pub struct DemoOptions {
+    /// Use a virtual machine with this kernel series even if this host could run the demo
+    #[arg(long, value_name = "SERIES")]
+    pub kernel: Option<String>,
+    /// Arguments of the demo itself
+    #[arg(last = true)]
+    pub arguments: Vec<OsString>,
+}
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct BenchOptions {
+    /// Kernel series
+    #[arg(long, value_name = "SERIES", default_value = "6.12")]
+    pub kernel: String,
+    /// Write the report to this file as well
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+}
