@@ -1,2 +1,108 @@
-//! scenarios
-fn main() {}
+//! `aegis-vm-tests`: runs the enforcement scenarios in a disposable machine, as root.
+//!
+//! Knows: how to stage a scenario, run its act outside and inside an agent, and compare what
+//! happened with what the scenario claims. Must not know: anything of Aegis but its command line
+//! and its JSON events. It links no Aegis crate, so it cannot inherit their mistakes.
+
+mod case;
+mod collector;
+mod daemon;
+mod events;
+mod outcome;
+mod pattern;
+mod process;
+mod report;
+mod scenario;
+mod stage;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about = "Runs the Aegis enforcement scenarios inside a test machine")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the scenarios: PASS or FAIL for each scenario and user, a table, then the totals.
+    Run {
+        /// Kernel series, as in kernels.toml; scenarios may claim the opposite on some of them.
+        #[arg(long)]
+        kernel: String,
+        /// Only scenarios whose id contains this text.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Folder of scenarios.
+        #[arg(long, default_value = "scenarios")]
+        dir: PathBuf,
+        /// Print every act's output and every event of a scenario that fails.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// List the scenarios.
+    List {
+        /// As the table of docs/attack-table.md.
+        #[arg(long)]
+        markdown: bool,
+        /// Folder of scenarios.
+        #[arg(long, default_value = "scenarios")]
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { kernel, filter, dir, verbose } => run(&kernel, filter.as_deref(), &dir, verbose),
+        Command::List { markdown, dir } => list(&dir, markdown).map(|()| true),
+    }
+    .map_or_else(
+        |error| {
+            report::message(&format!("aegis-vm-tests: {error:#}"));
+            ExitCode::from(2)
+        },
+        |passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+    )
+}
+
+fn list(dir: &std::path::Path, markdown: bool) -> Result<()> {
+    let scenarios = scenario::load(dir)?;
+    let text = if markdown { report::markdown(&scenarios) } else { report::plain(&scenarios) };
+    report::data(&text);
+    Ok(())
+}
+
+fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool) -> Result<bool> {
+    if !nix::unistd::Uid::effective().is_root() {
+        bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files");
+    }
+    let all = scenario::load(dir)?;
+    let chosen: Vec<_> = all.iter().filter(|s| filter.is_none_or(|f| s.id.contains(f))).collect();
+    if chosen.is_empty() {
+        bail!("no scenario matches {filter:?}: `aegis-vm-tests list` shows what there is");
+    }
+    let mut daemon = daemon::Daemon::start().context("start aegisd")?;
+    report::message(&format!("kernel {} (series {kernel}), aegisd ready after {:.1?}", report::uname(), daemon.startup));
+    let mut results = Vec::new();
+    for scenario in chosen {
+        for &user in &scenario.users {
+            let mut case = case::Case::new(scenario, user, kernel, dir);
+            let result = case.run(&mut daemon, verbose);
+            report::data(&result.line());
+            results.push(result);
+        }
+    }
+    let stopped = daemon.stop();
+    report::data(&report::table(&results));
+    if let Err(error) = stopped {
+        report::data(&format!("FAIL daemon/stop: {error:#}\n"));
+        report::data(&report::totals(&results, 1));
+        return Ok(false);
+    }
+    report::data(&report::totals(&results, 0));
+    Ok(results.iter().all(|r| r.failures.is_empty()))
+}

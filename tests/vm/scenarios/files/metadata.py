@@ -1,0 +1,40 @@
+import mmap
+import os
+from attempt import T, attempt
+
+denied, mine = f"{T}/vault/file", f"{T}/work/mine"
+
+
+def write_by_mapping():
+    fd = os.open(denied, os.O_RDWR)
+    os.ftruncate(fd, 64)
+    mmap.mmap(fd, 64)[0:4] = b"evil"
+
+
+def with_descriptor(path, flags, call):
+    fd = os.open(path, flags)
+    try:
+        call(fd)
+    finally:
+        os.close(fd)
+
+
+def copy():
+    source = os.open(mine, os.O_RDONLY)
+    with_descriptor(denied, os.O_WRONLY, lambda fd: os.copy_file_range(source, fd, 4))
+
+
+attempt("truncate", os.truncate, denied, 0)
+attempt("open-truncate", with_descriptor, denied, os.O_WRONLY | os.O_TRUNC, lambda fd: None)
+attempt("chmod", os.chmod, denied, 0o777)
+attempt("chown", os.chown, denied, os.getuid(), os.getgid())
+attempt("utimes", os.utime, denied, (1, 1))
+attempt("setxattr", os.setxattr, denied, "user.mark", b"new")
+attempt("removexattr", os.removexattr, denied, "user.mark")
+attempt("mapped-for-writing", write_by_mapping)
+attempt("fallocate", with_descriptor, denied, os.O_WRONLY, lambda fd: os.posix_fallocate(fd, 0, 128))
+attempt("copy-file-range", copy)
+attempt("allowed-truncate", os.truncate, mine, 2)
+attempt("allowed-chmod", os.chmod, mine, 0o600)
+attempt("allowed-utimes", os.utime, mine, (1, 1))
+attempt("allowed-setxattr", os.setxattr, mine, "user.mark", b"new")

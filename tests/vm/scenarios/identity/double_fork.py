@@ -1,0 +1,34 @@
+import os
+import sys
+import time
+from attempt import T, attempt, output, read, say
+
+read_end, write_end = os.pipe()
+parent = os.getpid()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    # The grandchild: no parent of its own any more.
+    deadline = time.monotonic() + 10
+    first = os.getppid()
+    while os.getppid() == first and time.monotonic() < deadline:
+        time.sleep(0.01)
+    attempt("grandchild", read, f"{T}/vault/key")
+    try:
+        said = output(["cat", f"{T}/vault/key"])
+        say("its-program", "key" if said == "key\n" else "refused")
+    except OSError:
+        say("its-program", "not started")
+    say("reparented", "yes" if os.getppid() != first and os.getppid() != parent else "no")
+    # Stays behind when the agent's first process ends.
+    with open(f"{T}/work/left-behind", "w") as file:
+        file.write(str(os.getpid()))
+    os.write(write_end, b"done")
+    for fd in (0, 1, 2):
+        os.close(fd)
+    time.sleep(30)
+    os._exit(0)
+os.wait()
+os.read(read_end, 4)
+sys.stdout.flush()

@@ -1,0 +1,36 @@
+import ctypes
+import os
+import sys
+from attempt import T, output, say, word
+
+work, prog = f"{T}/work", f"{T}/prog"
+
+
+def tried(name, words, text, **variables):
+    try:
+        said = output(words, env={**os.environ, **variables})
+        say(name, text.split()[-1] if text in said else "refused")
+    except OSError as error:
+        say(name, word(error))
+
+
+def loaded(path):
+    """dlopen gives no errno, only words."""
+    try:
+        ctypes.CDLL(path)
+        return "ran"
+    except OSError:
+        return "refused"
+
+
+tried("program", [f"{work}/program"], "program ran")
+tried("shebang", [f"{work}/script"], "script ran")
+tried("dropped-interpreter", [f"{work}/interpreted"], "program ran")
+tried("preloaded", ["/usr/bin/true"], "library ran", LD_PRELOAD=f"{work}/evil.so")
+tried("audit-library", ["/usr/bin/true"], "library ran", LD_AUDIT=f"{work}/audit.so")
+say("dlopen", loaded(f"{work}/evil.so"))
+tried("script-handed-to-sh", ["sh", f"{work}/reads-key.sh"], "key\n")
+tried("python-c", [sys.executable, "-SBc", f"print(open('{T}/vault/key').read())"], "key\n")
+tried("nested-shell-pipeline", ["bash", "-c", f"bash -c 'cat {T}/vault/key' | tr k k | cat"], "key\n")
+tried("allowed-script", [f"{prog}/script"], "script ran")
+say("allowed-library", loaded(f"{prog}/evil.so"))

@@ -1,0 +1,207 @@
+//! One scenario as one user: the control outside, the same act inside, and what came of both.
+
+use crate::collector::Collector;
+use crate::daemon::Daemon;
+use crate::events::{self, Expected};
+use crate::outcome::Outcomes;
+use crate::pattern;
+use crate::process;
+use crate::report::{CaseResult, message};
+use crate::scenario::{Kind, Scenario, User};
+use crate::stage::Stage;
+use anyhow::{Context, Result};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Where an act runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    Inside,
+}
+
+impl Place {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }
+    }
+}
+
+/// One scenario as one user on one kernel.
+pub struct Case<'a> {
+    scenario: &'a Scenario,
+    user: User,
+    kernel: &'a str,
+    stage: Stage<'a>,
+    agent: String,
+    failures: Vec<String>,
+    noise: String,
+}
+
+impl<'a> Case<'a> {
+    /// A case that has not run yet.
+    pub fn new(scenario: &'a Scenario, user: User, kernel: &'a str, scenarios: &Path) -> Self {
+        let agent = format!("{}-{}", scenario.id.replace('/', "-"), user.name());
+        let stage = Stage::new(scenario, user, scenarios);
+        Self { scenario, user, kernel, stage, agent, failures: Vec::new(), noise: String::new() }
+    }
+
+    /// Runs it; whatever goes wrong is a failure of the case.
+    pub fn run(&mut self, daemon: &mut Daemon, verbose: bool) -> CaseResult {
+        let begun = Instant::now();
+        if let Err(error) = self.play(daemon) {
+            self.failures.push(format!("{error:#}"));
+        }
+        self.stage.strike();
+        if let Err(error) = daemon.ensure() {
+            self.failures.push(format!("{error:#}"));
+        }
+        if !self.failures.is_empty() && (verbose || !self.noise.is_empty()) {
+            message(&format!("--- {} [{}]\n{}", self.scenario.id, self.user.name(), self.noise.trim_end()));
+        }
+        CaseResult {
+            id: self.scenario.id.clone(),
+            user: self.user,
+            open: self.scenario.is_open(),
+            failures: std::mem::take(&mut self.failures),
+            time: begun.elapsed(),
+        }
+    }
+
+    fn play(&mut self, daemon: &mut Daemon) -> Result<()> {
+        if self.scenario.kind == Kind::Agent {
+            self.act(Place::Outside, daemon).context("control")?;
+        }
+        let after = events::last_seq()?;
+        self.act(Place::Inside, daemon)?;
+        self.compare_events(after)
+    }
+
+    fn act(&mut self, place: Place, daemon: &mut Daemon) -> Result<()> {
+        self.stage.raise()?;
+        let collector = match self.scenario.serve.as_slice() {
+            [] => None,
+            servers => {
+                let servers: Vec<String> = servers.iter().map(|s| self.stage.fill(s)).collect();
+                Some(Collector::start(&servers, &self.stage.dir.join("received"))?)
+            }
+        };
+        let mut outcomes = Outcomes::default();
+        let mut command = self.command(place, daemon.pid());
+        let stage = &self.stage;
+        let steps = &self.scenario.steps;
+        let finished = process::run(
+            &mut command,
+            Duration::from_secs(self.scenario.timeout),
+            |line| outcomes.take(line),
+            |name| match name {
+                "@daemon-kill" => daemon.kill(),
+                "@daemon-start" => daemon.restart(),
+                _ => stage.script(steps.get(name).with_context(|| format!("the scenario has no step {name:?}"))?).map(|_| ()),
+            },
+        );
+        if let Some(collector) = collector {
+            collector.stop()?;
+        }
+        let finished = finished?;
+        self.noise.push_str(&format!("[{}] exit status {}\n{}", place.name(), finished.code(), finished.noise));
+        if finished.code() != 0 {
+            self.failures.push(format!("{}: the act ended with status {}", place.name(), finished.code()));
+        }
+        self.compare_outcomes(place, &outcomes);
+        self.compare_world(place)
+    }
+
+    fn command(&self, place: Place, daemon: u32) -> Command {
+        let act = self.stage.fill(&self.scenario.act);
+        let mut words: Vec<String> = Vec::new();
+        if place == Place::Inside && self.scenario.kind == Kind::Agent {
+            let manifest = self.stage.manifest().display().to_string();
+            words.extend(["aegis", "run", "--policy", &manifest, "--name", &self.agent, "--"].map(str::to_owned));
+        }
+        if self.scenario.kind == Kind::Agent {
+            words.extend(self.user.prefix().iter().map(|&s| s.to_owned()));
+        }
+        words.extend(act.split_whitespace().map(str::to_owned));
+        if self.scenario.tty {
+            words = vec!["script".into(), "-qec".into(), words.join(" "), "/dev/null".into()];
+        }
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .current_dir(self.stage.dir.join("work"))
+            .envs(self.stage.environment())
+            .env("AGENT", &self.agent)
+            .env("PLACE", place.name())
+            .env("AEGISD_PID", daemon.to_string());
+        command
+    }
+
+    fn compare_outcomes(&mut self, place: Place, outcomes: &Outcomes) {
+        let tries = self.scenario.tries_as(self.user);
+        let expected = tries.map(|t| {
+            let results = if place == Place::Outside { t.outside.as_slice() } else { t.inside_on(self.kernel) };
+            (t.name.as_str(), results)
+        });
+        self.failures.extend(outcomes.compare(place.name(), expected));
+    }
+
+    fn compare_world(&mut self, place: Place) -> Result<()> {
+        for probe in &self.scenario.world {
+            let Some(expected) = (if place == Place::Outside { probe.outside.as_ref() } else { Some(&probe.inside) }) else {
+                continue;
+            };
+            let expected = self.stage.fill(expected);
+            let found = self.stage.script(&probe.probe).with_context(|| format!("probe {:?}", probe.what))?;
+            if !pattern::matches(expected.trim_end(), &found) {
+                self.failures.push(format!("{}: {}: found {found:?}, not {expected:?}", place.name(), probe.what));
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_events(&mut self, after: Option<u64>) -> Result<()> {
+        let mut expected = Vec::new();
+        for one in self.scenario.tries_as(self.user) {
+            let Some(table) = one.event_on(self.kernel) else { continue };
+            let mut event = Expected::from_table(&one.name, table, |s| self.stage.fill(s))?;
+            self.complete(&mut event, one.inside == one.outside);
+            expected.push(event);
+        }
+        if expected.is_empty() && !self.scenario.quiet {
+            return Ok(());
+        }
+        let (wrong, seen) = events::wait_for(&self.agent, after, &expected)?;
+        if !wrong.is_empty() {
+            self.noise.push_str("\nevents:\n");
+            for event in &seen {
+                self.noise.push_str(&format!("{event}\n"));
+            }
+        }
+        self.failures.extend(wrong);
+        if self.scenario.quiet {
+            for event in seen.iter().filter(|e| e.get("verdict").and_then(|v| v.as_str()) == Some("deny")) {
+                self.failures.push(format!("honest work was denied something: {event}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What every event says that its scenario leaves out: the verdict, the program and the user.
+    fn complete(&self, event: &mut Expected, allowed: bool) {
+        event.or_else("verdict", if allowed { "allow" } else { "deny" });
+        if self.scenario.kind == Kind::Operator {
+            return;
+        }
+        event.or_else("agent", &self.agent);
+        event.or_else("process.uid", &self.user.uid().to_string());
+        let program = self.stage.fill(self.scenario.exe.as_deref().unwrap_or("$PY"));
+        event.or_else("process.exe", &program);
+        if !allowed && let Some(rule) = &self.scenario.rule {
+            event.or_else("rule", rule);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What an act says it saw: lines `= NAME RESULT` on its standard output, one for each try.
+//!
+//! The result is `ok`, the name of an errno, or any word the act made of what it found. Every other
+//! line is noise for the reader of a failure.
+
+use std::collections::BTreeMap;
+
+/// Results by the name of the try.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    results: BTreeMap<String, String>,
+    twice: Vec<String>,
+}
+
+impl Outcomes {
+    /// Takes in one line of output; whether it was a result.
+    pub fn take(&mut self, line: &str) -> bool {
+        let Some(line) = line.trim_end().strip_prefix("= ") else { return false };
+        let (name, result) = line.split_once(' ').unwrap_or((line, ""));
+        if self.results.insert(name.to_owned(), result.to_owned()).is_some() {
+            self.twice.push(name.to_owned());
+        }
+        true
+    }
+
+    /// Compares with what each try should give; one sentence for each difference. `place` says
+    /// where the act ran, for the sentences.
+    pub fn compare<'a>(&self, place: &str, expected: impl Iterator<Item = (&'a str, &'a [String])>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut known = Vec::new();
+        for (name, allowed) in expected {
+            known.push(name);
+            match self.results.get(name) {
+                None => wrong.push(format!("{place}: {name} reported nothing")),
+                Some(found) if allowed.iter().any(|a| a == found) => {}
+                Some(found) => wrong.push(format!("{place}: {name} gave {found:?}, not {}", allowed.join(" or "))),
+            }
+        }
+        for name in self.results.keys().filter(|name| !known.contains(&name.as_str())) {
+            wrong.push(format!("{place}: {name} is no try of the scenario"));
+        }
+        for name in &self.twice {
+            wrong.push(format!("{place}: {name} was reported twice"));
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcomes;
+
+    fn outcomes(text: &str) -> Outcomes {
+        let mut o = Outcomes::default();
+        for line in text.lines() {
+            o.take(line);
+        }
+        o
+    }
+
+    fn compare(text: &str, expected: &[(&str, &[&str])]) -> Vec<String> {
+        let expected: Vec<(&str, Vec<String>)> =
+            expected.iter().map(|(n, r)| (*n, r.iter().map(|s| (*s).to_owned()).collect())).collect();
+        outcomes(text).compare("inside", expected.iter().map(|(n, r)| (*n, r.as_slice())))
+    }
+
+    #[test]
+    fn equal_results_and_noise_are_fine() {
+        assert!(compare("noise\n= a ok\n= b EACCES\n", &[("a", &["ok"]), ("b", &["EPERM", "EACCES"])]).is_empty());
+    }
+
+    #[test]
+    fn another_result_is_a_difference() {
+        assert_eq!(compare("= a ok", &[("a", &["EACCES"])]), ["inside: a gave \"ok\", not EACCES"]);
+    }
+
+    #[test]
+    fn silence_is_a_difference_and_so_is_an_unknown_or_repeated_try() {
+        assert_eq!(compare("", &[("a", &["ok"])]), ["inside: a reported nothing"]);
+        assert_eq!(compare("= b ok", &[]), ["inside: b is no try of the scenario"]);
+        assert_eq!(compare("= a ok\n= a ok", &[("a", &["ok"])]), ["inside: a was reported twice"]);
+    }
+}
