@@ -66,7 +66,10 @@ impl Diagnostics {
     /// For the file of this name.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        Self { file: Arc::from(file), list: Vec::new() }
+        Self {
+            file: Arc::from(file),
+            list: Vec::new(),
+        }
     }
 
     /// The file's name.
@@ -92,6 +95,12 @@ impl Diagnostics {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// All of them in the order of the file.

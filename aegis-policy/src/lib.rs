@@ -14,19 +14,45 @@
 //! [`host::HostView`], which the agent implements. Nothing here knows aya, tokio or a map's pin.
 #![forbid(unsafe_code)]
 
+mod baseline;
 pub mod compile;
 pub mod diagnostic;
 pub mod host;
+pub mod manifest;
+pub mod parse;
 pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod resolve;
 pub mod rules;
+pub mod validate;
 
 pub use compile::{CompileError, CompiledImage, compile};
+use diagnostic::Diagnostics;
+
 pub use diagnostic::{Diagnostic, Position};
 pub use host::HostView;
 pub use plan::{Operation, PlanError, plan};
 pub use policy::Policy;
 pub use resolve::{ResolveError, Resolved, resolve};
 pub use rules::{RuleInfo, RuleTable};
+
+/// Checks a manifest: parse, shapes, values. The host is not asked.
+///
+/// `file_name` is what messages and the origins of rules call the file.
+///
+/// # Errors
+/// All errors of the file, in its order.
+pub fn check(source: &[u8], file_name: &str) -> Result<Policy, Vec<Diagnostic>> {
+    let mut errors = Diagnostics::new(file_name);
+    let Some(root) = parse::parse(source, &mut errors) else {
+        return Err(errors.into_sorted());
+    };
+    let manifest = manifest::read(&root, &mut errors);
+    let policy = validate::validate(&manifest, &mut errors);
+    if errors.is_empty() {
+        Ok(policy)
+    } else {
+        Err(errors.into_sorted())
+    }
+}

@@ -38,7 +38,9 @@ impl AbsPath {
     /// The root directory.
     #[must_use]
     pub const fn root() -> Self {
-        Self { components: Vec::new() }
+        Self {
+            components: Vec::new(),
+        }
     }
 
     /// Reads a path in its one normal spelling: nothing is cleaned up, what is odd is an error.
@@ -52,7 +54,9 @@ impl AbsPath {
         if path.contains(&0) {
             return Err(PathError::Nul);
         }
-        let Some(rest) = path.strip_prefix(b"/") else { return Err(PathError::Relative) };
+        let Some(rest) = path.strip_prefix(b"/") else {
+            return Err(PathError::Relative);
+        };
         if rest.is_empty() {
             return Ok(Self::root());
         }

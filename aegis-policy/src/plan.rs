@@ -57,11 +57,14 @@ pub enum PlanError {
 ///
 /// # Errors
 /// Both images have the same index.
-pub fn plan(old: Option<&CompiledImage>, new: Option<&CompiledImage>) -> Result<Vec<Operation>, PlanError> {
-    if let (Some(old), Some(new)) = (old, new) {
-        if old.index == new.index {
-            return Err(PlanError::SameIndex(new.index));
-        }
+pub fn plan(
+    old: Option<&CompiledImage>,
+    new: Option<&CompiledImage>,
+) -> Result<Vec<Operation>, PlanError> {
+    if let (Some(old), Some(new)) = (old, new)
+        && old.index == new.index
+    {
+        return Err(PlanError::SameIndex(new.index));
     }
     let mut out = Vec::new();
     if let Some(new) = new {
@@ -77,21 +80,53 @@ pub fn plan(old: Option<&CompiledImage>, new: Option<&CompiledImage>) -> Result<
 /// Operations that fill an image and mark it ready.
 fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
     out.push(Operation::SetImage(new.index, Image::default()));
-    out.extend(new.path_rules.iter().map(|(k, v)| Operation::PutPath(*k, *v)));
-    out.extend(new.anchors.iter().map(|(k, v)| Operation::PutAnchor(*k, *v)));
-    out.extend(new.inode_rules.iter().map(|(k, v)| Operation::PutInode(*k, *v)));
-    out.extend(new.content_rules.iter().map(|(k, v)| Operation::PutContent(*k, *v)));
-    out.extend(new.net.iter().map(|(n, k, v)| Operation::PutNet(*n, *k, *v)));
+    out.extend(
+        new.path_rules
+            .iter()
+            .map(|(k, v)| Operation::PutPath(*k, *v)),
+    );
+    out.extend(
+        new.anchors
+            .iter()
+            .map(|(k, v)| Operation::PutAnchor(*k, *v)),
+    );
+    out.extend(
+        new.inode_rules
+            .iter()
+            .map(|(k, v)| Operation::PutInode(*k, *v)),
+    );
+    out.extend(
+        new.content_rules
+            .iter()
+            .map(|(k, v)| Operation::PutContent(*k, *v)),
+    );
+    out.extend(
+        new.net
+            .iter()
+            .map(|(n, k, v)| Operation::PutNet(*n, *k, *v)),
+    );
     out.push(Operation::SetImage(new.index, new.image));
 }
 
 /// Operations that take an image out of use: first it denies everything, then it is emptied.
 fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
     out.push(Operation::SetImage(old.index, Image::default()));
-    out.extend(old.path_rules.iter().map(|(k, _)| Operation::RemovePath(*k)));
+    out.extend(
+        old.path_rules
+            .iter()
+            .map(|(k, _)| Operation::RemovePath(*k)),
+    );
     out.extend(old.anchors.iter().map(|(k, _)| Operation::RemoveAnchor(*k)));
-    out.extend(old.inode_rules.iter().map(|(k, _)| Operation::RemoveInode(*k)));
-    out.extend(old.content_rules.iter().map(|(k, _)| Operation::RemoveContent(*k)));
+    out.extend(
+        old.inode_rules
+            .iter()
+            .map(|(k, _)| Operation::RemoveInode(*k)),
+    );
+    out.extend(
+        old.content_rules
+            .iter()
+            .map(|(k, _)| Operation::RemoveContent(*k)),
+    );
     out.extend(old.net.iter().map(|(n, k, _)| Operation::RemoveNet(*n, *k)));
 }
 

@@ -205,8 +205,15 @@ impl Cidr {
                 IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & mask))
             }
         };
-        let cidr = Self { address: network, length };
-        if network == address { Ok(cidr) } else { Err(CidrError::HostBits(cidr)) }
+        let cidr = Self {
+            address: network,
+            length,
+        };
+        if network == address {
+            Ok(cidr)
+        } else {
+            Err(CidrError::HostBits(cidr))
+        }
     }
 
     /// The network's address.
@@ -313,8 +320,10 @@ impl Policy {
         deny: u8,
         record: bool,
     ) -> Result<(), RuntimeRuleError> {
-        let path = AbsPath::parse(path)
-            .map_err(|source| RuntimeRuleError::Path { id: id.to_owned(), source })?;
+        let path = AbsPath::parse(path).map_err(|source| RuntimeRuleError::Path {
+            id: id.to_owned(),
+            source,
+        })?;
         if self.rules.iter().any(|r| r.id == id) {
             return Err(RuntimeRuleError::Duplicate { id: id.to_owned() });
         }
@@ -324,7 +333,12 @@ impl Policy {
             origin: Origin::Runtime,
             text,
             record,
-            effect: Effect::Path(PathEffect { path, allow, deny, ban_content: false }),
+            effect: Effect::Path(PathEffect {
+                path,
+                allow,
+                deny,
+                ban_content: false,
+            }),
         });
         Ok(())
     }
@@ -337,11 +351,22 @@ mod tests {
     #[test]
     fn host_bits_are_an_error_that_names_the_network() {
         let host = Cidr::new("10.1.2.3".parse().unwrap(), 8);
-        assert_eq!(host, Err(CidrError::HostBits(Cidr::new("10.0.0.0".parse().unwrap(), 8).unwrap())));
+        assert_eq!(
+            host,
+            Err(CidrError::HostBits(
+                Cidr::new("10.0.0.0".parse().unwrap(), 8).unwrap()
+            ))
+        );
         assert!(Cidr::new("0.0.0.0".parse().unwrap(), 0).is_ok());
         assert!(Cidr::new("::".parse().unwrap(), 0).is_ok());
         assert!(Cidr::new("10.1.2.3".parse().unwrap(), 32).is_ok());
-        assert_eq!(Cidr::new("10.0.0.0".parse().unwrap(), 33), Err(CidrError::Length(32)));
-        assert!(matches!(Cidr::new("fe80::1".parse().unwrap(), 10), Err(CidrError::HostBits(_))));
+        assert_eq!(
+            Cidr::new("10.0.0.0".parse().unwrap(), 33),
+            Err(CidrError::Length(32))
+        );
+        assert!(matches!(
+            Cidr::new("fe80::1".parse().unwrap(), 10),
+            Err(CidrError::HostBits(_))
+        ));
     }
 }

@@ -56,7 +56,11 @@ impl RuleTable {
                 }
             })
             .collect();
-        Self { rules, joint: Vec::new(), numbers: BTreeMap::new() }
+        Self {
+            rules,
+            joint: Vec::new(),
+            numbers: BTreeMap::new(),
+        }
     }
 
     /// The number for one or several rules, given by index. `None` when numbers ran out.
@@ -76,14 +80,23 @@ impl RuleTable {
     /// All rules behind a number. Empty for the default and for unknown numbers.
     #[must_use]
     pub fn members(&self, number: u32) -> Vec<&RuleInfo> {
-        let Some(index) = number.checked_sub(RULE_FIRST).and_then(|n| usize::try_from(n).ok()) else {
+        let Some(index) = number
+            .checked_sub(RULE_FIRST)
+            .and_then(|n| usize::try_from(n).ok())
+        else {
             return Vec::new();
         };
         if let Some(rule) = self.rules.get(index) {
             return vec![rule];
         }
-        let joint = index.checked_sub(self.rules.len()).and_then(|n| self.joint.get(n));
-        joint.into_iter().flatten().filter_map(|&n| self.rules.get(n)).collect()
+        let joint = index
+            .checked_sub(self.rules.len())
+            .and_then(|n| self.joint.get(n));
+        joint
+            .into_iter()
+            .flatten()
+            .filter_map(|&n| self.rules.get(n))
+            .collect()
     }
 
     /// The rule that decided an operation: of those behind `number`, the first that denies (or
@@ -96,7 +109,11 @@ impl RuleTable {
         }
         let members = self.members(number);
         let about = |r: &&&RuleInfo| wanted & if denied { r.deny } else { r.allow } != 0;
-        members.iter().find(about).or_else(|| members.first()).copied()
+        members
+            .iter()
+            .find(about)
+            .or_else(|| members.first())
+            .copied()
     }
 
     /// The single rules in order; the first has number [`RULE_FIRST`].

@@ -42,11 +42,27 @@ pub(super) fn digest(
     joints: &BTreeMap<Place, Joint>,
     net: &network::Prefixes,
 ) -> [u8; 32] {
-    let mut text = Text { context: Context::new(&SHA256), line: String::new() };
+    let mut text = Text {
+        context: Context::new(&SHA256),
+        line: String::new(),
+    };
     text.line(&[&VERSION, &policy.name, &policy.runtime, &policy.labels]);
-    text.line(&[&"is", &policy.mode, &policy.default, &policy.baseline, &policy.anonymous_exec, &policy.kill]);
+    text.line(&[
+        &"is",
+        &policy.mode,
+        &policy.default,
+        &policy.baseline,
+        &policy.anonymous_exec,
+        &policy.kill,
+    ]);
     let limits = &policy.limits;
-    text.line(&[&"limits", &limits.memory_bytes, &limits.cpu_millis, &limits.pids, &limits.execution_time]);
+    text.line(&[
+        &"limits",
+        &limits.memory_bytes,
+        &limits.cpu_millis,
+        &limits.pids,
+        &limits.execution_time,
+    ]);
     let id = |n: &usize| policy.rules.get(*n).map_or("", |r: &Rule| r.id.as_str());
     let ids = |list: &[usize]| list.iter().map(id).collect::<Vec<_>>();
     for rule in &policy.rules {
@@ -55,7 +71,14 @@ pub(super) fn digest(
     for (place, joint) in joints {
         let (allows, denies) = (ids(&joint.allow_rules), ids(&joint.deny_rules));
         text.line(&[
-            &"path", &place.dev, &place.components, &joint.allow, &joint.deny, &joint.record, &allows, &denies,
+            &"path",
+            &place.dev,
+            &place.components,
+            &joint.allow,
+            &joint.deny,
+            &joint.record,
+            &allows,
+            &denies,
         ]);
     }
     for inode in &resolved.inodes {
@@ -67,7 +90,15 @@ pub(super) fn digest(
     for (prefix, entries) in net {
         text.line(&[&"net", &network::display(*prefix)]);
         for e in entries {
-            text.line(&[&"ports", &e.ports.first, &e.ports.last, &e.protocol, &e.allow, &e.record, &id(&e.rule)]);
+            text.line(&[
+                &"ports",
+                &e.ports.first,
+                &e.ports.last,
+                &e.protocol,
+                &e.allow,
+                &e.record,
+                &id(&e.rule),
+            ]);
         }
     }
     let mut out = [0; 32];

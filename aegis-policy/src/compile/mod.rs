@@ -52,7 +52,9 @@ pub struct CompiledImage {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// More of something than one image can hold.
-    #[error("the policy needs {needed} {what}, one image holds {limit}; name directories instead of single files")]
+    #[error(
+        "the policy needs {needed} {what}, one image holds {limit}; name directories instead of single files"
+    )]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -62,7 +64,9 @@ pub enum CompileError {
         limit: usize,
     },
     /// More port rules for one address than the kernel looks at.
-    #[error("{needed} port rules meet at {prefix} (those of wider prefixes count), the kernel looks at {limit}; join port ranges, or drop rules that others cover. Rules: {rules}")]
+    #[error(
+        "{needed} port rules meet at {prefix} (those of wider prefixes count), the kernel looks at {limit}; join port ranges, or drop rules that others cover. Rules: {rules}"
+    )]
     PortRules {
         /// The prefix.
         prefix: String,
@@ -74,7 +78,9 @@ pub enum CompileError {
         rules: String,
     },
     /// A rule lies deeper in its filesystem than the kernel looks.
-    #[error("rule {rule}: its path has {depth} components inside its filesystem, the kernel looks at {limit}; name a directory further up")]
+    #[error(
+        "rule {rule}: its path has {depth} components inside its filesystem, the kernel looks at {limit}; name a directory further up"
+    )]
     TooDeep {
         /// Id of the rule.
         rule: String,
@@ -84,7 +90,9 @@ pub enum CompileError {
         limit: usize,
     },
     /// Two names have one hash.
-    #[error("two rules have the same name hash under this key; compile again with another random key")]
+    #[error(
+        "two rules have the same name hash under this key; compile again with another random key"
+    )]
     Collision,
 }
 
@@ -121,7 +129,10 @@ pub fn compile(
     let joints = join(policy, resolved)?;
     let net = network::prefixes(policy)?;
     let hash = digest::digest(policy, resolved, &joints, &net);
-    let keys = Keys { image: image_index, hash_key };
+    let keys = Keys {
+        image: image_index,
+        hash_key,
+    };
     let (path_rules, levels) = path_rules(&joints, keys, &mut rules)?;
     let anchors = anchors(&joints, keys, &mut rules)?;
     let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
@@ -166,10 +177,16 @@ pub fn compile(
 fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, CompileError> {
     let mut joints: BTreeMap<Place, Joint> = BTreeMap::new();
     for placed in &resolved.places {
-        let Some(rule) = policy.rules.get(placed.rule) else { continue };
+        let Some(rule) = policy.rules.get(placed.rule) else {
+            continue;
+        };
         let depth = placed.place.components.len();
         if depth > MAX_RULE_DEPTH {
-            return Err(CompileError::TooDeep { rule: rule.id.clone(), depth, limit: MAX_RULE_DEPTH });
+            return Err(CompileError::TooDeep {
+                rule: rule.id.clone(),
+                depth,
+                limit: MAX_RULE_DEPTH,
+            });
         }
         let joint = joints.entry(placed.place.clone()).or_default();
         joint.allow |= placed.allow;
@@ -199,7 +216,11 @@ impl Keys {
     /// The keys of a place and of every directory above it in its filesystem, outermost first.
     fn chain(self, place: &Place) -> impl Iterator<Item = PathKey> {
         let mut hasher = PathHasher::new(self.hash_key);
-        let key = move |hasher: PathHasher| PathKey { image: self.image, dev: place.dev, hash: hasher.finish() };
+        let key = move |hasher: PathHasher| PathKey {
+            image: self.image,
+            dev: place.dev,
+            hash: hasher.finish(),
+        };
         std::iter::once(key(hasher)).chain(place.components.iter().map(move |component| {
             hasher.component(component);
             key(hasher)
@@ -218,7 +239,9 @@ fn path_rules(
     let mut out = PathRules::new();
     for (place, joint) in joints {
         levels |= 1u64.checked_shl(bits(place.components.len())).unwrap_or(0);
-        let Some(key) = keys.chain(place).last() else { continue };
+        let Some(key) = keys.chain(place).last() else {
+            continue;
+        };
         let rule = PathRule {
             allow: joint.allow,
             deny: joint.deny,
@@ -245,10 +268,18 @@ fn anchors(
 ) -> Result<Vec<(PathKey, u32)>, CompileError> {
     let mut first: HashMap<PathKey, usize> = HashMap::new();
     for (place, joint) in joints {
-        let least = joint.allow_rules.first().into_iter().chain(joint.deny_rules.first()).min();
+        let least = joint
+            .allow_rules
+            .first()
+            .into_iter()
+            .chain(joint.deny_rules.first())
+            .min();
         let Some(&rule) = least else { continue };
         for key in keys.chain(place) {
-            first.entry(key).and_modify(|r| *r = rule.min(*r)).or_insert(rule);
+            first
+                .entry(key)
+                .and_modify(|r| *r = rule.min(*r))
+                .or_insert(rule);
         }
     }
     bounded("anchors", first.len(), limits::MAX_ANCHORS)?;
@@ -268,19 +299,35 @@ fn inode_rules(
 ) -> Result<Vec<(InodeKey, InodeRule)>, CompileError> {
     let mut joints: BTreeMap<InodeKey, (u32, Vec<usize>)> = BTreeMap::new();
     for found in &resolved.inodes {
-        let Some(crate::policy::Effect::Path(effect)) = policy.rules.get(found.rule).map(|r| &r.effect) else {
+        let Some(crate::policy::Effect::Path(effect)) =
+            policy.rules.get(found.rule).map(|r| &r.effect)
+        else {
             continue;
         };
-        let key = InodeKey { image, dev: found.dev, ino: found.ino };
+        let key = InodeKey {
+            image,
+            dev: found.dev,
+            ino: found.ino,
+        };
         let joint = joints.entry(key).or_default();
         joint.0 |= u32::from(effect.deny);
         joint.1.push(found.rule);
     }
-    bounded("files with several links", joints.len(), limits::MAX_INODE_RULES)?;
+    bounded(
+        "files with several links",
+        joints.len(),
+        limits::MAX_INODE_RULES,
+    )?;
     let mut out = Vec::with_capacity(joints.len());
     for (key, (deny, mut members)) in joints {
         members.sort_unstable();
-        out.push((key, InodeRule { deny, rule: number(rules, &members)? }));
+        out.push((
+            key,
+            InodeRule {
+                deny,
+                rule: number(rules, &members)?,
+            },
+        ));
     }
     Ok(out)
 }
@@ -292,7 +339,11 @@ fn content_rules(
 ) -> Result<Vec<(ContentKey, u32)>, CompileError> {
     let mut joints: BTreeMap<ContentKey, Vec<usize>> = BTreeMap::new();
     for ban in &resolved.contents {
-        let key = ContentKey { image, reserved: 0, sha256: ban.sha256 };
+        let key = ContentKey {
+            image,
+            reserved: 0,
+            sha256: ban.sha256,
+        };
         joints.entry(key).or_default().push(ban.rule);
     }
     bounded("banned programs", joints.len(), limits::MAX_CONTENT_RULES)?;
@@ -319,7 +370,11 @@ fn number(rules: &mut RuleTable, members: &[usize]) -> Result<u32, CompileError>
 fn bounded(what: &'static str, needed: usize, limit: u32) -> Result<(), CompileError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if needed > limit {
-        return Err(CompileError::TooMany { what, needed, limit });
+        return Err(CompileError::TooMany {
+            what,
+            needed,
+            limit,
+        });
     }
     Ok(())
 }

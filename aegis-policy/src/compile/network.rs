@@ -42,7 +42,10 @@ pub(super) struct Entry {
 /// What holds for each prefix, denies first.
 pub(super) type Prefixes = BTreeMap<Prefix, Vec<Entry>>;
 
-const ALL_PORTS: PortRange = PortRange { first: 0, last: u16::MAX };
+const ALL_PORTS: PortRange = PortRange {
+    first: 0,
+    last: u16::MAX,
+};
 
 struct NetRule<'a> {
     index: usize,
@@ -59,7 +62,11 @@ impl Prefix {
                 length: MAPPED_BITS + u32::from(length),
                 v4: true,
             },
-            IpAddr::V6(a) => Self { address: a.to_bits(), length: u32::from(length), v4: false },
+            IpAddr::V6(a) => Self {
+                address: a.to_bits(),
+                length: u32::from(length),
+                v4: false,
+            },
         }
     }
 
@@ -126,7 +133,11 @@ fn entries(rules: &[NetRule], prefix: Prefix, only: Option<bool>) -> Vec<Entry> 
     let all = [ALL_PORTS];
     let mut out = Vec::new();
     for rule in covering {
-        let ports = if rule.effect.ports.is_empty() { &all[..] } else { &rule.effect.ports };
+        let ports = if rule.effect.ports.is_empty() {
+            &all[..]
+        } else {
+            &rule.effect.ports
+        };
         out.extend(ports.iter().map(|ports| Entry {
             ports: *ports,
             protocol: rule.effect.protocol,
@@ -139,8 +150,11 @@ fn entries(rules: &[NetRule], prefix: Prefix, only: Option<bool>) -> Vec<Entry> 
 }
 
 fn too_many(policy: &Policy, prefix: Prefix, entries: &[Entry]) -> CompileError {
-    let mut ids: Vec<&str> =
-        entries.iter().filter_map(|e| policy.rules.get(e.rule)).map(|r| r.id.as_str()).collect();
+    let mut ids: Vec<&str> = entries
+        .iter()
+        .filter_map(|e| policy.rules.get(e.rule))
+        .map(|r| r.id.as_str())
+        .collect();
     ids.dedup();
     CompileError::PortRules {
         prefix: display(prefix),
@@ -167,7 +181,10 @@ pub(super) fn keys(
 ) -> Result<Vec<(u32, NetPrefix, PortRules)>, CompileError> {
     let mut out = Vec::with_capacity(prefixes.len());
     for (prefix, entries) in prefixes {
-        let mut value = PortRules { count: 0, rules: [PortRule::default(); MAX_PORT_RULES] };
+        let mut value = PortRules {
+            count: 0,
+            rules: [PortRule::default(); MAX_PORT_RULES],
+        };
         for (slot, entry) in value.rules.iter_mut().zip(entries) {
             *slot = PortRule {
                 first: entry.ports.first,
@@ -180,7 +197,10 @@ pub(super) fn keys(
             };
             value.count += 1;
         }
-        let key = NetPrefix { image: image.to_be_bytes(), address: prefix.address.to_be_bytes() };
+        let key = NetPrefix {
+            image: image.to_be_bytes(),
+            address: prefix.address.to_be_bytes(),
+        };
         out.push((IMAGE_BITS + prefix.length, key, value));
     }
     out.sort_by_key(|(length, key, _)| (*key, *length));

@@ -62,7 +62,9 @@ impl FakeHost {
     pub fn mount(&mut self, dev: u32, root: &str, at: &str, fs_type: &str) {
         let (root, at) = (path(root), path(at));
         let parent = MountTable::new(self.mounts.clone()).and_then(|t| t.holder(&at).map(|m| m.id));
-        let id = u32::try_from(self.mounts.len()).unwrap_or(u32::MAX).saturating_add(100);
+        let id = u32::try_from(self.mounts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(100);
         self.mounts.push(Mount {
             id,
             parent: parent.unwrap_or(1),
@@ -83,23 +85,51 @@ impl FakeHost {
 
     /// Puts in a directory.
     pub fn directory(&mut self, at: &str) {
-        self.put(at, FakeNode { entry: Entry::Directory, ino: 0, program: None });
+        self.put(
+            at,
+            FakeNode {
+                entry: Entry::Directory,
+                ino: 0,
+                program: None,
+            },
+        );
     }
 
     /// Puts in a symbolic link.
     pub fn link(&mut self, at: &str, target: &str) {
         let entry = Entry::Symlink(target.as_bytes().to_vec());
-        self.put(at, FakeNode { entry, ino: 0, program: None });
+        self.put(
+            at,
+            FakeNode {
+                entry,
+                ino: 0,
+                program: None,
+            },
+        );
     }
 
     /// Puts in a regular file; equal inode numbers on one device are one file.
     pub fn file(&mut self, at: &str, ino: u64) {
-        self.put(at, FakeNode { entry: Entry::File, ino, program: None });
+        self.put(
+            at,
+            FakeNode {
+                entry: Entry::File,
+                ino,
+                program: None,
+            },
+        );
     }
 
     /// Puts in a program.
     pub fn program(&mut self, at: &str, ino: u64, sha256: [u8; 32]) {
-        self.put(at, FakeNode { entry: Entry::File, ino, program: Some(sha256) });
+        self.put(
+            at,
+            FakeNode {
+                entry: Entry::File,
+                ino,
+                program: Some(sha256),
+            },
+        );
     }
 
     /// Inode number of the file at a host path, when it has more than one link.
@@ -112,7 +142,12 @@ impl FakeHost {
 
     fn is_linked(&self, dev: u32, node: &FakeNode) -> bool {
         node.entry == Entry::File
-            && self.nodes.iter().filter(|((d, _), n)| *d == dev && n.ino == node.ino).count() > 1
+            && self
+                .nodes
+                .iter()
+                .filter(|((d, _), n)| *d == dev && n.ino == node.ino)
+                .count()
+                > 1
     }
 
     fn key(&self, at: &AbsPath) -> Option<(u32, AbsPath)> {
@@ -122,10 +157,14 @@ impl FakeHost {
     }
 
     /// The nodes at or below a host path, inside its filesystem.
-    fn below<'a>(&'a self, at: &AbsPath) -> impl Iterator<Item = (&'a (u32, AbsPath), &'a FakeNode)> {
+    fn below<'a>(
+        &'a self,
+        at: &AbsPath,
+    ) -> impl Iterator<Item = (&'a (u32, AbsPath), &'a FakeNode)> {
         let key = self.key(at);
         self.nodes.iter().filter(move |((dev, inner), _)| {
-            key.as_ref().is_some_and(|(d, top)| d == dev && top.covers(inner))
+            key.as_ref()
+                .is_some_and(|(d, top)| d == dev && top.covers(inner))
         })
     }
 }
@@ -136,7 +175,10 @@ impl HostView for FakeHost {
     }
 
     fn entry(&self, path: &AbsPath) -> Result<Option<Entry>, HostError> {
-        Ok(self.key(path).and_then(|key| self.nodes.get(&key)).map(|n| n.entry.clone()))
+        Ok(self
+            .key(path)
+            .and_then(|key| self.nodes.get(&key))
+            .map(|n| n.entry.clone()))
     }
 
     fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {
@@ -151,15 +193,29 @@ impl HostView for FakeHost {
     fn programs(&self, path: &AbsPath, limit: usize) -> Result<Vec<Program>, HostError> {
         let found: Vec<Program> = self
             .below(path)
-            .filter_map(|((_, inner), n)| n.program.map(|sha256| Program { path: inner.clone(), sha256 }))
+            .filter_map(|((_, inner), n)| {
+                n.program.map(|sha256| Program {
+                    path: inner.clone(),
+                    sha256,
+                })
+            })
             .collect();
         bounded(found, path, limit, "programs")
     }
 }
 
-fn bounded<T>(found: Vec<T>, path: &AbsPath, limit: usize, what: &'static str) -> Result<Vec<T>, HostError> {
+fn bounded<T>(
+    found: Vec<T>,
+    path: &AbsPath,
+    limit: usize,
+    what: &'static str,
+) -> Result<Vec<T>, HostError> {
     if found.len() > limit {
-        return Err(HostError::TooMany { path: path.to_string(), limit, what });
+        return Err(HostError::TooMany {
+            path: path.to_string(),
+            limit,
+            what,
+        });
     }
     Ok(found)
 }

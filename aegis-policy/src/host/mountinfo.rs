@@ -51,7 +51,10 @@ fn parse_line(line: &[u8]) -> Result<Mount, &'static str> {
     if !fields.by_ref().any(|f| f == b"-") {
         return Err("no separator behind the optional fields");
     }
-    let fs_type = fields.next().filter(|f| !f.is_empty()).ok_or("no filesystem type")?;
+    let fs_type = fields
+        .next()
+        .filter(|f| !f.is_empty())
+        .ok_or("no filesystem type")?;
     Ok(Mount {
         id,
         parent,
@@ -139,7 +142,10 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         let mounts = parse(REAL).unwrap();
         assert_eq!(mounts.len(), 6);
-        assert_eq!((mounts[0].id, mounts[0].parent, mounts[0].dev), (22, 28, 20));
+        assert_eq!(
+            (mounts[0].id, mounts[0].parent, mounts[0].dev),
+            (22, 28, 20)
+        );
         assert_eq!(mounts[1].dev, 259 << 20 | 2);
         assert_eq!(mounts[1].root.to_string(), "/@");
         assert_eq!(mounts[2].mount_point.to_string(), "/home");
@@ -169,7 +175,10 @@ mod tests {
     }
 
     fn escape(bytes: &[u8]) -> Vec<u8> {
-        bytes.iter().flat_map(|b| format!("\\{b:03o}").into_bytes()).collect()
+        bytes
+            .iter()
+            .flat_map(|b| format!("\\{b:03o}").into_bytes())
+            .collect()
     }
 
     proptest! {

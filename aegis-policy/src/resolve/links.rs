@@ -38,7 +38,11 @@ pub(crate) fn follow(host: &dyn HostView, path: &AbsPath) -> Result<Walk, HostEr
             _ => {}
         }
         let next = at.join(&component);
-        let entry = if exists && !circular { host.entry(&next)? } else { None };
+        let entry = if exists && !circular {
+            host.entry(&next)?
+        } else {
+            None
+        };
         match entry {
             Some(Entry::Symlink(_)) if links.len() >= MAX_LINKS => {
                 circular = true;
@@ -58,7 +62,11 @@ pub(crate) fn follow(host: &dyn HostView, path: &AbsPath) -> Result<Walk, HostEr
             }
         }
     }
-    Ok(Walk { target: at, links, circular })
+    Ok(Walk {
+        target: at,
+        links,
+        circular,
+    })
 }
 
 #[cfg(test)]
@@ -80,9 +88,18 @@ mod tests {
         host.link("/usr/bin/python", "python3");
         host.link("/usr/bin/python3", "/usr/bin/python3.11");
         host.link("/etc/up", "../usr/./lib");
-        assert_eq!(lead(&host, "/bin/python"), ("/usr/bin/python3.11".into(), 3, false));
-        assert_eq!(lead(&host, "/etc/up/new/name"), ("/usr/lib/new/name".into(), 1, false));
-        assert_eq!(lead(&host, "/nothing/here"), ("/nothing/here".into(), 0, false));
+        assert_eq!(
+            lead(&host, "/bin/python"),
+            ("/usr/bin/python3.11".into(), 3, false)
+        );
+        assert_eq!(
+            lead(&host, "/etc/up/new/name"),
+            ("/usr/lib/new/name".into(), 1, false)
+        );
+        assert_eq!(
+            lead(&host, "/nothing/here"),
+            ("/nothing/here".into(), 0, false)
+        );
     }
 
     #[test]

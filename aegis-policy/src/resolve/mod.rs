@@ -34,8 +34,19 @@ pub const MAX_BANNED_PROGRAMS: usize = 4096;
 /// Filesystems that hold no content of their own: hard links in them mean nothing, and walking
 /// them is slow or never ends.
 const NO_CONTENT: [&str; 13] = [
-    "proc", "sysfs", "cgroup", "cgroup2", "bpf", "devpts", "debugfs", "tracefs", "securityfs",
-    "configfs", "pstore", "efivarfs", "nsfs",
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "bpf",
+    "devpts",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "pstore",
+    "efivarfs",
+    "nsfs",
 ];
 
 /// What the path rules of a policy stand for on one host at one time. Rules are named by their
@@ -110,7 +121,9 @@ pub enum ResolveError {
     #[error("the mount table has no root mount; run the daemon in the host's mount namespace")]
     NoRoot,
     /// A question about one rule failed.
-    #[error("rule {rule} ({origin}): {source}; make the path readable for the daemon, or name a smaller part of it")]
+    #[error(
+        "rule {rule} ({origin}): {source}; make the path readable for the daemon, or name a smaller part of it"
+    )]
     Rule {
         /// Id of the rule.
         rule: String,
@@ -128,22 +141,42 @@ pub enum ResolveError {
 pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, ResolveError> {
     let mounts = host.mounts().map_err(ResolveError::Mounts)?;
     let table = MountTable::new(mounts).ok_or(ResolveError::NoRoot)?;
-    let mut resolver = Resolver { host, table, writable: Vec::new(), places: BTreeMap::new(), out: Resolved::default() };
-    let rules = || policy.rules.iter().enumerate().filter_map(|(n, rule)| match &rule.effect {
-        Effect::Path(effect) => Some((n, rule, effect)),
-        Effect::Network(_) => None,
-    });
+    let mut resolver = Resolver {
+        host,
+        table,
+        writable: Vec::new(),
+        places: BTreeMap::new(),
+        out: Resolved::default(),
+    };
+    let rules = || {
+        policy
+            .rules
+            .iter()
+            .enumerate()
+            .filter_map(|(n, rule)| match &rule.effect {
+                Effect::Path(effect) => Some((n, rule, effect)),
+                Effect::Network(_) => None,
+            })
+    };
     for (_, rule, effect) in rules().filter(|(.., e)| e.allow & perm::WRITE != 0) {
-        resolver.note_writable(effect).map_err(|e| failed(rule, e))?;
+        resolver
+            .note_writable(effect)
+            .map_err(|e| failed(rule, e))?;
     }
     for (n, rule, effect) in rules() {
-        resolver.rule(n, rule, effect).map_err(|e| failed(rule, e))?;
+        resolver
+            .rule(n, rule, effect)
+            .map_err(|e| failed(rule, e))?;
     }
     Ok(resolver.finish())
 }
 
 fn failed(rule: &Rule, source: HostError) -> ResolveError {
-    ResolveError::Rule { rule: rule.id.clone(), origin: rule.origin.to_string(), source }
+    ResolveError::Rule {
+        rule: rule.id.clone(),
+        origin: rule.origin.to_string(),
+        source,
+    }
 }
 
 /// The two names that a rule's path stands for.
@@ -179,7 +212,11 @@ impl Resolver<'_> {
     fn note_writable(&mut self, effect: &PathEffect) -> Result<(), HostError> {
         let names = self.names(&effect.path)?;
         for path in [&effect.path, &names.lexical.target, &names.full.target] {
-            let places: Vec<Place> = self.territory(path).into_iter().map(|(place, _)| place).collect();
+            let places: Vec<Place> = self
+                .territory(path)
+                .into_iter()
+                .map(|(place, _)| place)
+                .collect();
             self.writable.extend(places);
         }
         Ok(())
@@ -188,8 +225,18 @@ impl Resolver<'_> {
     /// The place of a path and the roots of all filesystems mounted below it; with each, whether
     /// its name can be relied on.
     fn territory(&self, path: &AbsPath) -> Vec<(Place, bool)> {
-        let own = self.table.place(path).zip(self.table.holder(path)).map(|(p, m)| (p, m.root_is_exact));
-        own.into_iter().chain(self.table.below(path).map(|m| (root_of(m), m.root_is_exact))).collect()
+        let own = self
+            .table
+            .place(path)
+            .zip(self.table.holder(path))
+            .map(|(p, m)| (p, m.root_is_exact));
+        own.into_iter()
+            .chain(
+                self.table
+                    .below(path)
+                    .map(|m| (root_of(m), m.root_is_exact)),
+            )
+            .collect()
     }
 
     /// The first link of a walk that the agent could have made: one below a place where it may
@@ -234,7 +281,10 @@ impl Resolver<'_> {
     }
 
     fn note(&mut self, rule: &Rule, text: String) {
-        self.out.notes.push(Note { rule: rule.id.clone(), text });
+        self.out.notes.push(Note {
+            rule: rule.id.clone(),
+            text,
+        });
     }
 
     /// Enters a rule at a path and at every mount below it.
@@ -250,8 +300,15 @@ impl Resolver<'_> {
     }
 
     /// Denies follow the file: its other names, and for programs the content.
-    fn follow_files(&mut self, rule: usize, effect: &PathEffect, path: &AbsPath) -> Result<(), HostError> {
-        let Some(own) = self.table.holder(path) else { return Ok(()) };
+    fn follow_files(
+        &mut self,
+        rule: usize,
+        effect: &PathEffect,
+        path: &AbsPath,
+    ) -> Result<(), HostError> {
+        let Some(own) = self.table.holder(path) else {
+            return Ok(());
+        };
         let below = self.table.below(path).map(|m| (m.mount_point.clone(), m));
         let starts: Vec<(AbsPath, u32)> = std::iter::once((path.clone(), own))
             .chain(below)
@@ -266,7 +323,10 @@ impl Resolver<'_> {
             if effect.ban_content {
                 let left = MAX_BANNED_PROGRAMS.saturating_sub(self.out.contents.len());
                 for program in self.host.programs(&at, left)? {
-                    self.out.contents.push(ContentBan { sha256: program.sha256, rule });
+                    self.out.contents.push(ContentBan {
+                        sha256: program.sha256,
+                        rule,
+                    });
                 }
             }
         }
@@ -278,7 +338,12 @@ impl Resolver<'_> {
         out.places = self
             .places
             .into_iter()
-            .map(|((place, rule), (allow, deny))| PlacedRule { place, rule, allow, deny })
+            .map(|((place, rule), (allow, deny))| PlacedRule {
+                place,
+                rule,
+                allow,
+                deny,
+            })
             .collect();
         out.inodes.sort_unstable();
         out.inodes.dedup();
@@ -291,5 +356,8 @@ impl Resolver<'_> {
 }
 
 fn root_of(mount: &Mount) -> Place {
-    Place { dev: mount.dev, components: mount.root.components().to_vec() }
+    Place {
+        dev: mount.dev,
+        components: mount.root.components().to_vec(),
+    }
 }

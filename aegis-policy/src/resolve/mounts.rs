@@ -55,9 +55,17 @@ impl MountTable {
                 on.insert((below, mount.mount_point.clone()), n);
             }
         }
-        let mut table = Self { mounts, root, on, visible: Vec::new() };
+        let mut table = Self {
+            mounts,
+            root,
+            on,
+            visible: Vec::new(),
+        };
         let visible = (0..table.mounts.len()).filter(|&n| {
-            table.mounts.get(n).is_some_and(|m| table.find(&m.mount_point) == n)
+            table
+                .mounts
+                .get(n)
+                .is_some_and(|m| table.find(&m.mount_point) == n)
         });
         table.visible = visible.collect();
         Some(table)
@@ -101,9 +109,10 @@ impl MountTable {
 
     /// The mounts that a path can reach strictly below `path`.
     pub fn below<'a>(&'a self, path: &'a AbsPath) -> impl Iterator<Item = &'a Mount> {
-        self.visible.iter().filter_map(|&n| self.mounts.get(n)).filter(move |m| {
-            path.covers(&m.mount_point) && m.mount_point.depth() > path.depth()
-        })
+        self.visible
+            .iter()
+            .filter_map(|&n| self.mounts.get(n))
+            .filter(move |m| path.covers(&m.mount_point) && m.mount_point.depth() > path.depth())
     }
 }
 
@@ -111,7 +120,10 @@ impl MountTable {
 fn place_in(mount: &Mount, path: &AbsPath) -> Place {
     let mut components = mount.root.components().to_vec();
     components.extend_from_slice(path.below(&mount.mount_point));
-    Place { dev: mount.dev, components }
+    Place {
+        dev: mount.dev,
+        components,
+    }
 }
 
 #[cfg(test)]
@@ -129,8 +141,14 @@ mod tests {
     }
 
     fn place(table: &MountTable, path: &str) -> String {
-        let place = table.place(&AbsPath::parse(path.as_bytes()).unwrap()).unwrap();
-        format!("{}:{}", place.dev, AbsPath::from_components(place.components))
+        let place = table
+            .place(&AbsPath::parse(path.as_bytes()).unwrap())
+            .unwrap();
+        format!(
+            "{}:{}",
+            place.dev,
+            AbsPath::from_components(place.components)
+        )
     }
 
     #[test]

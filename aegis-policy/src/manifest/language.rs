@@ -1,0 +1,207 @@
+//! Every key of the manifest language, and whether this version enforces it.
+//!
+//! A key that the language has but this version does not enforce is refused, never skipped: a
+//! manifest that loads is enforced as a whole.
+
+/// What a key stands for in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Support {
+    /// Enforced.
+    Known,
+    /// Part of the language, not enforced yet: why, and what to do meanwhile.
+    Later(&'static str, &'static str),
+}
+
+use Support::{Known, Later};
+
+/// Keys of one mapping.
+pub(super) type Keys = &'static [(&'static str, Support)];
+
+pub(super) const TOP: Keys = &[
+    ("version", Known),
+    ("agent", Known),
+    (
+        "bind",
+        Later(
+            "services, containers and cgroups are not bound by themselves",
+            "delete `bind` and start the agent with `aegis run --policy FILE -- COMMAND`",
+        ),
+    ),
+    ("mode", Known),
+    ("default", Known),
+    ("baseline", Known),
+    ("permissions", Known),
+    (
+        "approvals",
+        Later(
+            "nobody is asked for approval",
+            "delete `approvals`; what is not allowed is denied",
+        ),
+    ),
+    (
+        "degraded",
+        Later(
+            "there is one way to degrade: what is loaded stays in force, and what cannot be decided is denied",
+            "delete `degraded`",
+        ),
+    ),
+    ("kill", Known),
+];
+
+pub(super) const AGENT: Keys = &[("name", Known), ("runtime", Known), ("labels", Known)];
+
+pub(super) const PERMISSIONS: Keys = &[
+    ("network", Known),
+    ("fs", Known),
+    ("exec", Known),
+    (
+        "syscalls",
+        Later(
+            "system calls are not denied by name",
+            "delete `syscalls`; mount, bpf, ptrace of others, io_uring and kernel modules are denied to every agent anyway",
+        ),
+    ),
+    (
+        "process",
+        Later(
+            "process attributes are fixed",
+            "delete `process`; `aegis run` sets no_new_privileges for callers other than root",
+        ),
+    ),
+    ("execution_time", Known),
+    ("memory", Known),
+    ("cpu_quota", Known),
+    ("pids", Known),
+    (
+        "rates",
+        Later(
+            "rates are not counted",
+            "delete `rates`; `pids`, `memory` and `cpu_quota` bound what an agent can do at one time",
+        ),
+    ),
+    (
+        "budgets",
+        Later("budgets are not counted", "delete `budgets`"),
+    ),
+    (
+        "windows",
+        Later(
+            "time windows are not watched",
+            "delete `windows` and start the agent from a timer",
+        ),
+    ),
+    (
+        "delegation",
+        Later(
+            "nested agents are not told apart",
+            "delete `delegation`; children stay in the agent's cgroup and under its policy",
+        ),
+    ),
+];
+
+pub(super) const NETWORK: Keys = &[
+    ("allow", Known),
+    (
+        "ask",
+        Later(
+            "nobody is asked for approval",
+            "delete `ask`; what `allow` does not name is denied",
+        ),
+    ),
+    ("deny", Known),
+    (
+        "dns",
+        Later(
+            "names are not enforced yet",
+            "delete `dns` and allow the resolver by address: {cidr: 192.0.2.53, ports: [53]}",
+        ),
+    ),
+    (
+        "sni",
+        Later("server names in TLS are not read", "delete `sni`"),
+    ),
+    (
+        "listen",
+        Later("listening is not restricted", "delete `listen`"),
+    ),
+    (
+        "max_bytes_out",
+        Later("bytes are not counted", "delete `max_bytes_out`"),
+    ),
+];
+
+/// Keys of one entry under `network.allow` or `network.deny`.
+pub(super) const NETWORK_ENTRY: Keys = &[
+    ("id", Known),
+    ("host", Known),
+    ("cidr", Known),
+    ("unix", Known),
+    ("ports", Known),
+    ("protocol", Known),
+    (
+        "exe",
+        Later(
+            "an address cannot be tied to a program",
+            "delete `exe`: the address is then open to every program of the agent; or drop the rule",
+        ),
+    ),
+    (
+        "risk",
+        Later("nobody is asked for approval", "delete `risk`"),
+    ),
+];
+
+pub(super) const FS: Keys = &[
+    ("read", Known),
+    ("write", Known),
+    ("deny", Known),
+    (
+        "ask",
+        Later(
+            "nobody is asked for approval",
+            "delete `ask`; put what must not happen under `deny`",
+        ),
+    ),
+];
+
+/// Keys of one entry under `fs`.
+pub(super) const FS_ENTRY: Keys = &[
+    ("id", Known),
+    ("path", Known),
+    (
+        "ops",
+        Later(
+            "single operations are not told apart",
+            "delete `ops`: `write` means create, change, rename and delete",
+        ),
+    ),
+    ("over", Later("rates are not counted", "delete `over`")),
+    (
+        "risk",
+        Later("nobody is asked for approval", "delete `risk`"),
+    ),
+];
+
+pub(super) const EXEC: Keys = &[("allow", Known), ("deny", Known), ("anonymous", Known)];
+
+/// Keys of one entry under `exec`.
+pub(super) const EXEC_ENTRY: Keys = &[
+    ("id", Known),
+    ("path", Known),
+    (
+        "sha256",
+        Later(
+            "a program is not pinned by its content",
+            "delete `sha256` and allow the path, in a directory that the agent cannot write",
+        ),
+    ),
+    (
+        "argv",
+        Later(
+            "arguments are not looked at",
+            "delete `argv`: the program is then denied whatever its arguments; or drop the rule",
+        ),
+    ),
+];
+
+pub(super) const KILL: Keys = &[("action", Known)];

@@ -1,0 +1,335 @@
+//! The rules of a manifest, each with its id.
+//!
+//! Knows: what each list of the language grants and denies. Must not know: what other rules there
+//! are on a host.
+
+use std::collections::HashMap;
+
+use aegis_common::path::perm;
+
+use super::values::Wrong;
+use super::{paths, value, values};
+use crate::diagnostic::{Diagnostics, Position, escape, quote};
+use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
+use crate::path::AbsPath;
+use crate::policy::{Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule};
+
+/// Most rules of one manifest.
+const MAX_RULES: usize = 100_000;
+/// Longest id that a manifest gives.
+const MAX_ID: usize = 64;
+/// Ids of rules that no manifest wrote begin so.
+const RESERVED: [&str; 3] = ["baseline:", "builtin:", "runtime:"];
+
+/// What a list of paths says.
+struct Kind {
+    /// Name of the list, first part of the id.
+    name: &'static str,
+    allow: u8,
+    deny: u8,
+    ban_content: bool,
+}
+
+const READ: Kind = Kind {
+    name: "fs.read",
+    allow: perm::READ,
+    deny: 0,
+    ban_content: false,
+};
+const WRITE: Kind = Kind {
+    name: "fs.write",
+    allow: perm::READ | perm::WRITE,
+    deny: 0,
+    ban_content: false,
+};
+const DENY: Kind = Kind {
+    name: "fs.deny",
+    allow: 0,
+    deny: perm::ALL,
+    ban_content: false,
+};
+const RUN: Kind = Kind {
+    name: "exec.allow",
+    allow: perm::EXEC,
+    deny: 0,
+    ban_content: false,
+};
+const BAN: Kind = Kind {
+    name: "exec.deny",
+    allow: 0,
+    deny: perm::EXEC,
+    ban_content: true,
+};
+/// Connecting to a Unix socket is writing to it.
+const SOCKET: Kind = Kind {
+    name: "network.allow",
+    allow: perm::WRITE,
+    deny: 0,
+    ban_content: false,
+};
+const NO_SOCKET: Kind = Kind {
+    name: "network.deny",
+    allow: 0,
+    deny: perm::WRITE,
+    ban_content: false,
+};
+
+/// All rules in the order of the language: network, fs, exec.
+pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<Rule> {
+    let mut out = Vec::new();
+    for entry in &manifest.network_allow {
+        out.extend(network(entry, true, errors));
+    }
+    for entry in &manifest.network_deny {
+        out.extend(network(entry, false, errors));
+    }
+    for (kind, entries) in [
+        (&READ, &manifest.fs_read),
+        (&WRITE, &manifest.fs_write),
+        (&DENY, &manifest.fs_deny),
+        (&RUN, &manifest.exec_allow),
+        (&BAN, &manifest.exec_deny),
+    ] {
+        out.extend(entries.iter().filter_map(|entry| path(entry, kind, errors)));
+    }
+    if out.len() > MAX_RULES {
+        errors.error(
+            Position::START,
+            format!("{} rules, at most {MAX_RULES} are taken", out.len()),
+            "name directories instead of single files",
+        );
+    }
+    out
+}
+
+fn origin(at: Position, errors: &Diagnostics) -> Origin {
+    Origin::Manifest {
+        file: errors.file().clone(),
+        line: at.line,
+    }
+}
+
+/// The id: given, or made of the content.
+fn id(given: Option<&Text>, content: &str, errors: &mut Diagnostics) -> String {
+    let Some(given) = given else {
+        return escape(content);
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
+    if given.text.is_empty() || given.text.len() > MAX_ID || !given.text.chars().all(good) {
+        errors.error(
+            given.at,
+            format!("{} cannot be a rule's id", quote(&given.text)),
+            format!("use up to {MAX_ID} letters, digits, `.`, `_`, `:`, `/` and `-`"),
+        );
+    } else if RESERVED.iter().any(|r| given.text.starts_with(r)) || given.text == "default" {
+        errors.error(
+            given.at,
+            format!("the id {} is reserved", quote(&given.text)),
+            "choose one that does not begin with baseline:, builtin: or runtime:",
+        );
+    }
+    given.text.clone()
+}
+
+fn path(entry: &PathEntry, kind: &Kind, errors: &mut Diagnostics) -> Option<Rule> {
+    let path = value(Some(&entry.path), paths::rule_path, errors);
+    let content = path
+        .as_ref()
+        .map(|p| format!("{}:{p}", kind.name))
+        .unwrap_or_default();
+    let id = id(entry.id.as_ref(), &content, errors);
+    let text = format!("{}: {}", kind.name, path.as_ref()?);
+    Some(path_rule(id, text, path?, kind, origin(entry.at, errors)))
+}
+
+fn path_rule(id: String, text: String, path: AbsPath, kind: &Kind, origin: Origin) -> Rule {
+    let effect = PathEffect {
+        path,
+        allow: kind.allow,
+        deny: kind.deny,
+        ban_content: kind.ban_content,
+    };
+    Rule {
+        id,
+        origin,
+        text,
+        record: true,
+        effect: Effect::Path(effect),
+    }
+}
+
+fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Rule> {
+    let cidr = match &entry.target {
+        NetTarget::Host(host) => {
+            refuse_host(host, allow, errors);
+            None
+        }
+        NetTarget::Unix(path) => return unix(entry, path, allow, errors),
+        NetTarget::Cidr(cidr) => value(Some(cidr), values::cidr, errors),
+    };
+    let ports = ports(entry, errors);
+    let protocol =
+        value(entry.protocol.as_ref(), values::protocol, errors).unwrap_or(Protocol::Any);
+    let name = if allow {
+        "network.allow"
+    } else {
+        "network.deny"
+    };
+    let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let mut target = cidr.map(|c| c.to_string()).unwrap_or_default();
+    if !shown.is_empty() {
+        target = format!("{target} ports {}", shown.join(","));
+    }
+    if protocol != Protocol::Any {
+        target = format!("{target} {}", protocol.name());
+    }
+    let id = id(
+        entry.id.as_ref(),
+        &format!("{name}:{}", target.replace(" ports", "").replace(' ', ":")),
+        errors,
+    );
+    let effect = NetworkEffect {
+        allow,
+        net: cidr?,
+        ports,
+        protocol,
+    };
+    Some(Rule {
+        id,
+        origin: origin(entry.at, errors),
+        text: format!("{name}: {target}"),
+        record: true,
+        effect: Effect::Network(effect),
+    })
+}
+
+/// The ports in ascending order, none twice.
+fn ports(entry: &NetEntry, errors: &mut Diagnostics) -> Vec<PortRange> {
+    let texts = entry.ports.iter().flat_map(|list| &list.ports);
+    let mut read: Vec<(PortRange, Position)> = texts
+        .filter_map(|t| value(Some(t), values::ports, errors).map(|p| (p, t.at)))
+        .collect();
+    read.sort_unstable();
+    for pair in read.windows(2) {
+        if let [(a, _), (b, at)] = pair
+            && b.first <= a.last
+        {
+            errors.error(
+                *at,
+                format!("the ports {b} overlap with {a}"),
+                "name each port once",
+            );
+        }
+    }
+    read.into_iter().map(|(ports, _)| ports).collect()
+}
+
+fn unix(entry: &NetEntry, path: &Text, allow: bool, errors: &mut Diagnostics) -> Option<Rule> {
+    for (at, what) in [
+        entry.ports.as_ref().map(|p| (p.at, "ports")),
+        entry.protocol.as_ref().map(|p| (p.at, "protocol")),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        errors.error(
+            at,
+            format!("a Unix socket has no `{what}`"),
+            format!("delete `{what}`"),
+        );
+    }
+    let kind = if allow { &SOCKET } else { &NO_SOCKET };
+    let socket = value(Some(path), socket_path, errors);
+    let content = socket
+        .as_ref()
+        .map(|p| format!("{}:unix:{p}", kind.name))
+        .unwrap_or_default();
+    let id = id(entry.id.as_ref(), &content, errors);
+    let text = format!("{}: unix {}", kind.name, socket.as_ref()?);
+    Some(path_rule(id, text, socket?, kind, origin(entry.at, errors)))
+}
+
+fn socket_path(text: &str) -> Result<AbsPath, Wrong> {
+    if text.starts_with('@') {
+        return Err((
+            "not enforced by this version: abstract Unix sockets".to_owned(),
+            "name a socket that has a path".to_owned(),
+        ));
+    }
+    paths::rule_path(text)
+}
+
+/// Host names are part of the language and come with name enforcement in the kernel.
+fn refuse_host(host: &Text, allow: bool, errors: &mut Diagnostics) {
+    let shown = quote(&host.text);
+    let (message, advice) = if host.text.contains("://")
+        || host.text.contains('/') && values::cidr(&host.text).is_err()
+    {
+        (
+            format!("{shown} is a URL or has a path; a host is a bare name"),
+            "write the address: {cidr: 192.0.2.0/24, ports: [443]}; names are not enforced yet"
+                .to_owned(),
+        )
+    } else if let Ok(cidr) = values::cidr(&host.text) {
+        (
+            format!("{shown} is an address where a host name is expected"),
+            format!("write {{cidr: {cidr}, ports: [443]}}"),
+        )
+    } else if !allow {
+        (
+            format!("the host name {shown} cannot be denied: an address answers to many names"),
+            "deny addresses: {cidr: 192.0.2.0/24}".to_owned(),
+        )
+    } else {
+        (
+            format!(
+                "not enforced by this version: the host name {shown} (names are not enforced yet)"
+            ),
+            "use cidr: allow the addresses, {cidr: 192.0.2.0/24, ports: [443]}".to_owned(),
+        )
+    };
+    errors.error(host.at, message, advice);
+}
+
+/// Every id stands for one rule: a rule that is written twice, or an id that is given twice, is an
+/// error at the second place.
+pub(super) fn unique_ids(rules: &[Rule], manifest: &Manifest, errors: &mut Diagnostics) {
+    let mut seen: HashMap<&str, &Origin> = HashMap::new();
+    for rule in rules {
+        if let Some(first) = seen.insert(&rule.id, &rule.origin) {
+            let at = position_of(rule, manifest);
+            errors.error(
+                at,
+                format!(
+                    "the rule {} is written twice, first in {first}",
+                    quote(&rule.id)
+                ),
+                "delete one of them, or give each an `id` of its own",
+            );
+        }
+    }
+}
+
+/// Where a rule was written: its origin has the line, the entries have the column.
+fn position_of(rule: &Rule, manifest: &Manifest) -> Position {
+    let Origin::Manifest { line, .. } = rule.origin else {
+        return Position::START;
+    };
+    let paths = [
+        &manifest.fs_read,
+        &manifest.fs_write,
+        &manifest.fs_deny,
+        &manifest.exec_allow,
+        &manifest.exec_deny,
+    ];
+    let all = paths.into_iter().flatten().map(|e| e.at);
+    let nets = manifest
+        .network_allow
+        .iter()
+        .chain(&manifest.network_deny)
+        .map(|e| e.at);
+    all.chain(nets)
+        .filter(|at| at.line == line)
+        .max_by_key(|at| at.column)
+        .unwrap_or(Position { line, column: 1 })
+}
