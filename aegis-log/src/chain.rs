@@ -22,7 +22,9 @@ pub struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// An entry is missing, repeated or out of order.
-    #[error("entry {found} is where entry {expected} belongs: entries were removed, inserted or reordered")]
+    #[error(
+        "entry {found} is where entry {expected} belongs: entries were removed, inserted or reordered"
+    )]
     Sequence {
         /// The number that belongs here.
         expected: u64,
@@ -39,7 +41,9 @@ pub enum ChainError {
     #[error("the entry does not follow the one before it: one of the two was changed or replaced")]
     Prev,
     /// Time fell within a segment.
-    #[error("the entry is earlier than the one before it, which the writer never does within a segment")]
+    #[error(
+        "the entry is earlier than the one before it, which the writer never does within a segment"
+    )]
     Time,
 }
 
@@ -57,7 +61,12 @@ impl Link {
     /// The beginning of a new log.
     #[must_use]
     pub fn genesis(chain_id: [u8; 16]) -> Self {
-        Self { chain_id, next_seq: 0, prev: Hash::ZERO, floor: 0 }
+        Self {
+            chain_id,
+            next_seq: 0,
+            prev: Hash::ZERO,
+            floor: 0,
+        }
     }
 
     /// Checks that an entry follows and moves on to it.
@@ -66,10 +75,15 @@ impl Link {
     /// [`ChainError`]; the link is then as it was.
     pub fn follow(&mut self, header: &Header, leaf: &Hash) -> Result<(), ChainError> {
         if header.chain_id != self.chain_id {
-            return Err(ChainError::ChainId { found: ChainIdHex(header.chain_id) });
+            return Err(ChainError::ChainId {
+                found: ChainIdHex(header.chain_id),
+            });
         }
         if header.seq != self.next_seq {
-            return Err(ChainError::Sequence { expected: self.next_seq, found: header.seq });
+            return Err(ChainError::Sequence {
+                expected: self.next_seq,
+                found: header.seq,
+            });
         }
         if header.prev != self.prev {
             return Err(ChainError::Prev);

@@ -38,7 +38,9 @@ pub enum CheckpointError {
     #[error("the checkpoint carries no signature by the log's key")]
     NotSigned,
     /// There is a signature in the key's name that does not hold.
-    #[error("the signature in the name of the log's key does not hold: the checkpoint was altered or forged")]
+    #[error(
+        "the signature in the name of the log's key does not hold: the checkpoint was altered or forged"
+    )]
     BadSignature,
     /// It speaks of another log.
     #[error("the checkpoint is of another log (its origin is not this log's)")]
@@ -51,8 +53,16 @@ impl SignedCheckpoint {
         let text = format!("{origin}\n{size}\n{}\n", STANDARD.encode(root));
         let mut signature = key.verifier().id().to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
-        let note = format!("{text}\n{SIGNATURE_MARK}{origin} {}\n", STANDARD.encode(signature));
-        Self { origin, size, root, note }
+        let note = format!(
+            "{text}\n{SIGNATURE_MARK}{origin} {}\n",
+            STANDARD.encode(signature)
+        );
+        Self {
+            origin,
+            size,
+            root,
+            note,
+        }
     }
 
     /// The log that made the statement.
@@ -105,7 +115,11 @@ impl SignedCheckpoint {
                 signed = true;
             }
         }
-        if signed { Ok(()) } else { Err(CheckpointError::NotSigned) }
+        if signed {
+            Ok(())
+        } else {
+            Err(CheckpointError::NotSigned)
+        }
     }
 
     /// Reads one or several notes, one after the other, as kept outside the log.
@@ -128,28 +142,48 @@ impl SignedCheckpoint {
 
     fn parse_note(note: &str) -> Result<Self, CheckpointError> {
         // The text that was read may have lost its last newline on the way.
-        let note = if note.ends_with('\n') { note.to_owned() } else { format!("{note}\n") };
+        let note = if note.ends_with('\n') {
+            note.to_owned()
+        } else {
+            format!("{note}\n")
+        };
         if note.chars().any(|c| c < ' ' && c != '\n') {
             return Err(CheckpointError::Malformed("it holds control characters"));
         }
         let (text, _) = split_note(&note)?;
         let mut lines = text.lines();
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
+        else {
             return Err(CheckpointError::Malformed("it has fewer than three lines"));
         };
-        let size_number = decimal(size).ok_or(CheckpointError::Malformed("its second line is not a tree size"))?;
-        let root = STANDARD.decode(root).ok().and_then(|bytes| Hash::from_slice(&bytes));
-        let root = root.ok_or(CheckpointError::Malformed("its third line is not a root hash"))?;
+        let size_number = decimal(size).ok_or(CheckpointError::Malformed(
+            "its second line is not a tree size",
+        ))?;
+        let root = STANDARD
+            .decode(root)
+            .ok()
+            .and_then(|bytes| Hash::from_slice(&bytes));
+        let root = root.ok_or(CheckpointError::Malformed(
+            "its third line is not a root hash",
+        ))?;
         if origin.is_empty() || lines.any(str::is_empty) {
             return Err(CheckpointError::Malformed("a line of its text is empty"));
         }
-        Ok(Self { origin: origin.to_owned(), size: size_number, root, note })
+        Ok(Self {
+            origin: origin.to_owned(),
+            size: size_number,
+            root,
+            note,
+        })
     }
 }
 
 /// The length of the note at the start of `text`: up to the end of its signature lines.
 fn note_len(text: &str) -> Result<usize, CheckpointError> {
-    let signatures = text.find("\n\n").ok_or(CheckpointError::Malformed("it has no signatures"))? + 2;
+    let signatures = text
+        .find("\n\n")
+        .ok_or(CheckpointError::Malformed("it has no signatures"))?
+        + 2;
     let mut end = signatures;
     for line in text[signatures..].split_inclusive('\n') {
         if !line.starts_with(SIGNATURE_MARK) {
@@ -157,23 +191,37 @@ fn note_len(text: &str) -> Result<usize, CheckpointError> {
         }
         end += line.len();
     }
-    if end == signatures { Err(CheckpointError::Malformed("it has no signatures")) } else { Ok(end) }
+    if end == signatures {
+        Err(CheckpointError::Malformed("it has no signatures"))
+    } else {
+        Ok(end)
+    }
 }
 
 fn split_note(note: &str) -> Result<(&str, &str), CheckpointError> {
-    let at = note.rfind("\n\n").ok_or(CheckpointError::Malformed("it has no signatures"))?;
+    let at = note
+        .rfind("\n\n")
+        .ok_or(CheckpointError::Malformed("it has no signatures"))?;
     Ok((&note[..=at], &note[at + 2..]))
 }
 
 fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
     let malformed = CheckpointError::Malformed("a signature line is not one");
-    let (name, signature) = line.strip_prefix(SIGNATURE_MARK).and_then(|rest| rest.split_once(' ')).ok_or(malformed)?;
+    let (name, signature) = line
+        .strip_prefix(SIGNATURE_MARK)
+        .and_then(|rest| rest.split_once(' '))
+        .ok_or(malformed)?;
     let signature = STANDARD.decode(signature).map_err(|_| malformed)?;
-    if signature.len() < 5 { Err(malformed) } else { Ok((name, signature)) }
+    if signature.len() < 5 {
+        Err(malformed)
+    } else {
+        Ok((name, signature))
+    }
 }
 
 fn decimal(text: &str) -> Option<u64> {
-    let plain = text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let plain = text == "0"
+        || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     if plain { text.parse().ok() } else { None }
 }
 
@@ -199,7 +247,12 @@ pub(crate) fn match_stored(bytes: &[u8], key: &VerifierKey) -> StoredNote {
             let len = from.at;
             // The blank line that separates notes is not part of the note.
             let note = String::from_utf8_lossy(&bytes[..len - 1]).into_owned();
-            let checkpoint = SignedCheckpoint { origin: key.name().to_owned(), size, root, note };
+            let checkpoint = SignedCheckpoint {
+                origin: key.name().to_owned(),
+                size,
+                root,
+                note,
+            };
             StoredNote::Whole { checkpoint, len }
         }
         Err(Mismatch::Cut) => StoredNote::Cut,
@@ -229,10 +282,17 @@ impl Matcher<'_> {
         self.literal(b"\n", "its origin is not this log's")?;
         let size = self.size()?;
         let root = self.base64(HASH_BASE64, "its root hash is not base64")?;
-        let root = Hash::from_slice(&root).ok_or(Mismatch::Altered("its root hash is not 32 bytes"))?;
+        let root =
+            Hash::from_slice(&root).ok_or(Mismatch::Altered("its root hash is not 32 bytes"))?;
         self.literal(b"\n\n", "the line after its root hash is not blank")?;
-        self.literal(SIGNATURE_MARK.as_bytes(), "its signature line does not begin as one")?;
-        self.literal(key.name().as_bytes(), "its signature is not in the name of the log's key")?;
+        self.literal(
+            SIGNATURE_MARK.as_bytes(),
+            "its signature line does not begin as one",
+        )?;
+        self.literal(
+            key.name().as_bytes(),
+            "its signature is not in the name of the log's key",
+        )?;
         self.literal(b" ", "its signature is not in the name of the log's key")?;
         let signature = self.base64(SIGNATURE_BASE64, "its signature is not base64")?;
         if signature.len() != 4 + SIGNATURE_LEN || signature[..4] != key.id() {
@@ -246,9 +306,17 @@ impl Matcher<'_> {
         let rest = &self.bytes[self.at..];
         if let Some(have) = rest.get(..expected.len()) {
             self.at += expected.len();
-            return if have == expected { Ok(()) } else { Err(Mismatch::Altered(what)) };
+            return if have == expected {
+                Ok(())
+            } else {
+                Err(Mismatch::Altered(what))
+            };
         }
-        Err(if expected.starts_with(rest) { Mismatch::Cut } else { Mismatch::Altered(what) })
+        Err(if expected.starts_with(rest) {
+            Mismatch::Cut
+        } else {
+            Mismatch::Altered(what)
+        })
     }
 
     fn size(&mut self) -> Result<u64, Mismatch> {
@@ -259,7 +327,9 @@ impl Matcher<'_> {
             return Err(Mismatch::Cut);
         }
         let text = std::str::from_utf8(&rest[..digits]).unwrap_or_default();
-        let Some(size) = decimal(text) else { return Err(altered) };
+        let Some(size) = decimal(text) else {
+            return Err(altered);
+        };
         self.at += digits;
         self.literal(b"\n", "its tree size is not a number")?;
         Ok(size)
@@ -268,8 +338,14 @@ impl Matcher<'_> {
     fn base64(&mut self, len: usize, what: &'static str) -> Result<Vec<u8>, Mismatch> {
         let rest = &self.bytes[self.at..];
         let Some(text) = rest.get(..len) else {
-            let plausible = rest.iter().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
-            return Err(if plausible { Mismatch::Cut } else { Mismatch::Altered(what) });
+            let plausible = rest
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
+            return Err(if plausible {
+                Mismatch::Cut
+            } else {
+                Mismatch::Altered(what)
+            });
         };
         self.at += len;
         STANDARD.decode(text).map_err(|_| Mismatch::Altered(what))
@@ -299,10 +375,15 @@ mod tests {
         let checkpoint = SignedCheckpoint::sign(&key, 20, Hash([9; 32]));
         let verifier = signed_note::StandardVerifier::new(&key.verifier().to_string()).unwrap();
         let note = signed_note::Note::from_bytes(checkpoint.note().as_bytes()).unwrap();
-        let (verified, unknown) = note.verify(&signed_note::VerifierList::new(vec![Box::new(verifier)])).unwrap();
+        let (verified, unknown) = note
+            .verify(&signed_note::VerifierList::new(vec![Box::new(verifier)]))
+            .unwrap();
         assert_eq!((verified.len(), unknown.len()), (1, 0));
         let theirs = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
-        assert_eq!((theirs.origin(), theirs.size(), theirs.hash().0), (checkpoint.origin(), 20, [9; 32]));
+        assert_eq!(
+            (theirs.origin(), theirs.size(), theirs.hash().0),
+            (checkpoint.origin(), 20, [9; 32])
+        );
     }
 
     #[test]
@@ -310,15 +391,24 @@ mod tests {
         let mut key = "PRIVATE+KEY+aegis/log+".to_owned();
         let seed = [3_u8; 32];
         let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
-        let public = [&[1_u8][..], ring::signature::KeyPair::public_key(&pair).as_ref()].concat();
+        let public = [
+            &[1_u8][..],
+            ring::signature::KeyPair::public_key(&pair).as_ref(),
+        ]
+        .concat();
         let id = signed_note::key_id("aegis/log", &public);
-        key += &format!("{id:08x}+{}", STANDARD.encode([&[1_u8][..], &seed].concat()));
+        key += &format!(
+            "{id:08x}+{}",
+            STANDARD.encode([&[1_u8][..], &seed].concat())
+        );
         let signer = signed_note::StandardSigner::new(&key).unwrap();
-        let theirs = tlog_tiles::Checkpoint::new("aegis/log", 7, tlog_tiles::Hash([1; 32]), "").unwrap();
+        let theirs =
+            tlog_tiles::Checkpoint::new("aegis/log", 7, tlog_tiles::Hash([1; 32]), "").unwrap();
         let mut note = signed_note::Note::new(&theirs.to_bytes(), &[]).unwrap();
         note.add_sigs(&[&signer]).unwrap();
         let text = String::from_utf8(note.to_bytes()).unwrap();
-        let vkey = VerifierKey::parse(&format!("aegis/log+{id:08x}+{}", STANDARD.encode(public))).unwrap();
+        let vkey =
+            VerifierKey::parse(&format!("aegis/log+{id:08x}+{}", STANDARD.encode(public))).unwrap();
         let ours = SignedCheckpoint::parse_all(&text).unwrap();
         assert_eq!(ours.len(), 1);
         assert_eq!((ours[0].size(), ours[0].root().0), (7, [1; 32]));
@@ -330,9 +420,19 @@ mod tests {
         let key = key();
         let (checkpoint, bytes) = stored(&key);
         for len in 0..bytes.len() {
-            assert_eq!(match_stored(&bytes[..len], key.verifier()), StoredNote::Cut, "{len} bytes");
+            assert_eq!(
+                match_stored(&bytes[..len], key.verifier()),
+                StoredNote::Cut,
+                "{len} bytes"
+            );
         }
-        assert_eq!(match_stored(&bytes, key.verifier()), StoredNote::Whole { checkpoint, len: bytes.len() });
+        assert_eq!(
+            match_stored(&bytes, key.verifier()),
+            StoredNote::Whole {
+                checkpoint,
+                len: bytes.len()
+            }
+        );
     }
 
     #[test]
@@ -344,7 +444,9 @@ mod tests {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << bit;
                 let noticed = match match_stored(&changed, key.verifier()) {
-                    StoredNote::Whole { checkpoint, .. } => checkpoint.verify(key.verifier()).is_err(),
+                    StoredNote::Whole { checkpoint, .. } => {
+                        checkpoint.verify(key.verifier()).is_err()
+                    }
                     StoredNote::Altered(_) => true,
                     StoredNote::Cut => false,
                 };
@@ -359,9 +461,17 @@ mod tests {
         let first = SignedCheckpoint::sign(&key, 1, Hash([1; 32]));
         let second = SignedCheckpoint::sign(&key, 2, Hash([2; 32]));
         let witness = other.verifier();
-        let cosigned = format!("{}\u{2014} witness.example {}\n", first.note(), STANDARD.encode([&witness.id()[..], &[0; 64]].concat()));
-        let notes = SignedCheckpoint::parse_all(&format!("\n{cosigned}\n\n{}", second.note())).unwrap();
-        assert_eq!(notes.iter().map(SignedCheckpoint::size).collect::<Vec<_>>(), [1, 2]);
+        let cosigned = format!(
+            "{}\u{2014} witness.example {}\n",
+            first.note(),
+            STANDARD.encode([&witness.id()[..], &[0; 64]].concat())
+        );
+        let notes =
+            SignedCheckpoint::parse_all(&format!("\n{cosigned}\n\n{}", second.note())).unwrap();
+        assert_eq!(
+            notes.iter().map(SignedCheckpoint::size).collect::<Vec<_>>(),
+            [1, 2]
+        );
         for note in &notes {
             note.verify(key.verifier()).unwrap();
             assert!(note.verify(witness).is_err());

@@ -47,7 +47,9 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The first field is not the version this library knows.
-    #[error("the header is of version {0}, this program knows version {HEADER_VERSION}: it was altered, or written by a newer Aegis whose aegis-verify must be used")]
+    #[error(
+        "the header is of version {0}, this program knows version {HEADER_VERSION}: it was altered, or written by a newer Aegis whose aegis-verify must be used"
+    )]
     Version(u64),
     /// The bytes break the canonical encoding.
     #[error("the header is not the canonical encoding of one (at its byte {0})")]
@@ -114,7 +116,11 @@ impl Header {
                 None
             },
         };
-        if from.at == bytes.len() { Ok(header) } else { Err(HeaderError::NotCanonical(from.at)) }
+        if from.at == bytes.len() {
+            Ok(header)
+        } else {
+            Err(HeaderError::NotCanonical(from.at))
+        }
     }
 }
 
@@ -130,7 +136,8 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 fn put_bytes<const N: usize>(out: &mut Vec<u8>, tag: u8, bytes: &[u8; N]) {
     const { assert!(N < 0x80, "the length is written as one byte") }
     out.push(tag);
-    out.push((N & 0x7f) as u8);
+    // The assertion above makes the fallback unreachable.
+    out.push(u8::try_from(N).unwrap_or(u8::MAX));
     out.extend_from_slice(bytes);
 }
 
@@ -145,7 +152,10 @@ impl Cursor<'_> {
     }
 
     fn byte(&mut self) -> Result<u8, HeaderError> {
-        let byte = *self.bytes.get(self.at).ok_or(HeaderError::NotCanonical(self.at))?;
+        let byte = *self
+            .bytes
+            .get(self.at)
+            .ok_or(HeaderError::NotCanonical(self.at))?;
         self.at += 1;
         Ok(byte)
     }
@@ -167,7 +177,11 @@ impl Cursor<'_> {
             value |= part << shift;
             if byte & 0x80 == 0 {
                 // A last byte of zero means a zero value or a varint longer than it need be.
-                return if part == 0 { Err(HeaderError::NotCanonical(start)) } else { Ok(value) };
+                return if part == 0 {
+                    Err(HeaderError::NotCanonical(start))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(HeaderError::NotCanonical(start))
@@ -199,7 +213,9 @@ impl Cursor<'_> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], HeaderError> {
-        let bytes = self.bytes[self.at..].first_chunk::<N>().ok_or(HeaderError::NotCanonical(self.at))?;
+        let bytes = self.bytes[self.at..]
+            .first_chunk::<N>()
+            .ok_or(HeaderError::NotCanonical(self.at))?;
         self.at += N;
         Ok(*bytes)
     }
@@ -238,9 +254,28 @@ mod tests {
     fn headers() -> impl Strategy<Value = Header> {
         let hash = || any::<[u8; 32]>().prop_map(Hash);
         let seq = prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 0_u64..300];
-        (seq, prop_oneof![Just(0), any::<u64>()], prop_oneof![Just(0), any::<u32>()], any::<[u8; 16]>(), hash(), any::<[u8; 16]>(), hash(), proptest::option::of(hash())).prop_map(
-            |(seq, time, kind, chain_id, prev, boot_id, commitment, checkpoint)| Header { seq, time, kind, chain_id, prev, boot_id, commitment, checkpoint },
+        (
+            seq,
+            prop_oneof![Just(0), any::<u64>()],
+            prop_oneof![Just(0), any::<u32>()],
+            any::<[u8; 16]>(),
+            hash(),
+            any::<[u8; 16]>(),
+            hash(),
+            proptest::option::of(hash()),
         )
+            .prop_map(
+                |(seq, time, kind, chain_id, prev, boot_id, commitment, checkpoint)| Header {
+                    seq,
+                    time,
+                    kind,
+                    chain_id,
+                    prev,
+                    boot_id,
+                    commitment,
+                    checkpoint,
+                },
+            )
     }
 
     fn encoded(header: &Header) -> Vec<u8> {
@@ -290,7 +325,10 @@ mod tests {
 
     #[test]
     fn another_version_is_named_as_such() {
-        assert_eq!(Header::decode(&[TAG_VERSION, 2]), Err(HeaderError::Version(2)));
+        assert_eq!(
+            Header::decode(&[TAG_VERSION, 2]),
+            Err(HeaderError::Version(2))
+        );
         assert_eq!(Header::decode(&[]), Err(HeaderError::Version(0)));
     }
 }

@@ -100,7 +100,12 @@ pub enum FrameError {
 /// Appends the frame of one entry to `out` and returns its leaf hash.
 ///
 /// The caller has checked that `body` is at most [`MAX_BODY`] bytes and made the commitment.
-pub(crate) fn encode(header: &Header, salt: &[u8; SALT_LEN], body: &[u8], out: &mut Vec<u8>) -> Hash {
+pub(crate) fn encode(
+    header: &Header,
+    salt: &[u8; SALT_LEN],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Hash {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_LEN]);
     header.encode(out);
@@ -109,7 +114,14 @@ pub(crate) fn encode(header: &Header, salt: &[u8; SALT_LEN], body: &[u8], out: &
     let header_len = out.len() - header_start;
     out.extend_from_slice(salt);
     out.extend_from_slice(body);
-    put_prefix(out, start, TYPE_PLAIN, header_len, SALT_LEN + body.len(), &leaf);
+    put_prefix(
+        out,
+        start,
+        TYPE_PLAIN,
+        header_len,
+        SALT_LEN + body.len(),
+        &leaf,
+    );
     leaf
 }
 
@@ -117,11 +129,25 @@ pub(crate) fn encode(header: &Header, salt: &[u8; SALT_LEN], body: &[u8], out: &
 pub(crate) fn encode_header_only(header_bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0; PREFIX_LEN];
     out.extend_from_slice(header_bytes);
-    put_prefix(&mut out, 0, TYPE_HEADER_ONLY, header_bytes.len(), 0, &Hash::leaf(header_bytes));
+    put_prefix(
+        &mut out,
+        0,
+        TYPE_HEADER_ONLY,
+        header_bytes.len(),
+        0,
+        &Hash::leaf(header_bytes),
+    );
     out
 }
 
-fn put_prefix(out: &mut [u8], start: usize, frame_type: u8, header_len: usize, payload_len: usize, leaf: &Hash) {
+fn put_prefix(
+    out: &mut [u8],
+    start: usize,
+    frame_type: u8,
+    header_len: usize,
+    payload_len: usize,
+    leaf: &Hash,
+) {
     let mut check = [0; CHECK_LEN];
     check.copy_from_slice(&leaf.0[..CHECK_LEN]);
     let prefix = Prefix {
@@ -146,12 +172,19 @@ pub fn frame_len(bytes: &[u8]) -> Result<usize, FrameError> {
 fn read_prefix(bytes: &[u8]) -> Result<(Prefix, usize, usize), FrameError> {
     // The type comes first: a hole in a file is told apart even when fewer than 16 bytes are left.
     match bytes.first() {
-        None => return Err(FrameError::Incomplete { have: 0, need: PREFIX_LEN }),
+        None => {
+            return Err(FrameError::Incomplete {
+                have: 0,
+                need: PREFIX_LEN,
+            });
+        }
         Some(&(TYPE_PLAIN | TYPE_HEADER_ONLY)) => {}
         Some(&other) => return Err(FrameError::Type(other)),
     }
-    let (prefix, _) = Prefix::read_from_prefix(bytes)
-        .map_err(|_| FrameError::Incomplete { have: bytes.len(), need: PREFIX_LEN })?;
+    let (prefix, _) = Prefix::read_from_prefix(bytes).map_err(|_| FrameError::Incomplete {
+        have: bytes.len(),
+        need: PREFIX_LEN,
+    })?;
     let header_len = usize::from(prefix.header_len.get());
     let payload_len = usize::try_from(prefix.payload_len.get()).map_err(|_| FrameError::Prefix)?;
     let payload_fits = match prefix.frame_type {
@@ -171,7 +204,10 @@ fn read_prefix(bytes: &[u8]) -> Result<(Prefix, usize, usize), FrameError> {
 pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (prefix, header_len, payload_len) = read_prefix(bytes)?;
     let len = PREFIX_LEN + header_len + payload_len;
-    let incomplete = FrameError::Incomplete { have: bytes.len(), need: len };
+    let incomplete = FrameError::Incomplete {
+        have: bytes.len(),
+        need: len,
+    };
     let frame = bytes.get(..len).ok_or(incomplete)?;
     let (header_bytes, payload) = frame[PREFIX_LEN..].split_at(header_len);
     let leaf = Hash::leaf(header_bytes);
@@ -188,7 +224,13 @@ pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
         }
         None => None,
     };
-    Ok(Frame { header, header_bytes, leaf, payload, len })
+    Ok(Frame {
+        header,
+        header_bytes,
+        leaf,
+        payload,
+        len,
+    })
 }
 
 #[cfg(test)]
@@ -230,7 +272,10 @@ mod tests {
     fn a_frame_cut_anywhere_is_incomplete() {
         let (_, bytes) = sample(b"what happened");
         for len in 0..bytes.len() {
-            assert!(matches!(parse(&bytes[..len]), Err(FrameError::Incomplete { .. })), "{len}");
+            assert!(
+                matches!(parse(&bytes[..len]), Err(FrameError::Incomplete { .. })),
+                "{len}"
+            );
         }
     }
 

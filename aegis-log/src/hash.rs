@@ -94,11 +94,13 @@ fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Lower-case hexadecimal of any bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String has no failure to report.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a String has no failure to report.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 /// The bytes of a lower-case hexadecimal text of exactly `N` bytes.

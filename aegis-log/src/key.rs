@@ -22,10 +22,14 @@ const ORIGIN_PREFIX: &str = "aegis/";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text is not a C2SP verifier key of type Ed25519.
-    #[error("not a verifier key: {0}; expected one line such as aegis/<chain id>+<key id>+<base64>")]
+    #[error(
+        "not a verifier key: {0}; expected one line such as aegis/<chain id>+<key id>+<base64>"
+    )]
     Vkey(&'static str),
     /// The private key file does not hold an Ed25519 key in PKCS#8.
-    #[error("the file does not hold an Ed25519 private key in PKCS#8 version 2; restore it from its backup")]
+    #[error(
+        "the file does not hold an Ed25519 private key in PKCS#8 version 2; restore it from its backup"
+    )]
     Pkcs8,
     /// The system's random source failed.
     #[error("the system's random number generator failed")]
@@ -57,19 +61,36 @@ impl VerifierKey {
     /// [`KeyError::Vkey`] says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let text = text.strip_suffix('\n').unwrap_or(text);
-        let (name, rest) = text.split_once('+').ok_or(KeyError::Vkey("it has no plus sign"))?;
+        let (name, rest) = text
+            .split_once('+')
+            .ok_or(KeyError::Vkey("it has no plus sign"))?;
         // Base64 may itself hold plus signs, so only the first two divide.
-        let (id, key) = rest.split_once('+').ok_or(KeyError::Vkey("it has only one plus sign"))?;
+        let (id, key) = rest
+            .split_once('+')
+            .ok_or(KeyError::Vkey("it has only one plus sign"))?;
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(KeyError::Vkey("its name is empty or holds spaces"));
         }
-        let key = STANDARD.decode(key).map_err(|_| KeyError::Vkey("the key is not base64"))?;
+        let key = STANDARD
+            .decode(key)
+            .map_err(|_| KeyError::Vkey("the key is not base64"))?;
         let public = match key.split_first() {
-            Some((&ED25519_TYPE, public)) => public.try_into().map_err(|_| KeyError::Vkey("the key is not 32 bytes"))?,
+            Some((&ED25519_TYPE, public)) => public
+                .try_into()
+                .map_err(|_| KeyError::Vkey("the key is not 32 bytes"))?,
             _ => return Err(KeyError::Vkey("it is not of type Ed25519")),
         };
-        let parsed = Self { name: name.to_owned(), public };
-        if from_hex::<4>(id) == Some(parsed.id()) { Ok(parsed) } else { Err(KeyError::Vkey("its key id does not belong to its name and key")) }
+        let parsed = Self {
+            name: name.to_owned(),
+            public,
+        };
+        if from_hex::<4>(id) == Some(parsed.id()) {
+            Ok(parsed)
+        } else {
+            Err(KeyError::Vkey(
+                "its key id does not belong to its name and key",
+            ))
+        }
     }
 
     /// The key's name, which is the origin of the log's checkpoints.
@@ -94,7 +115,9 @@ impl VerifierKey {
     /// Whether `signature` is this key's over `message`.
     #[must_use]
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.public).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, &self.public)
+            .verify(message, signature)
+            .is_ok()
     }
 }
 
@@ -103,7 +126,13 @@ impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut key = vec![ED25519_TYPE];
         key.extend_from_slice(&self.public);
-        write!(f, "{}+{}+{}", self.name, hex(&self.id()), STANDARD.encode(key))
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            hex(&self.id()),
+            STANDARD.encode(key)
+        )
     }
 }
 
@@ -122,14 +151,25 @@ pub(crate) struct SigningKey {
 impl SigningKey {
     /// A new private key as PKCS#8.
     pub(crate) fn generate() -> Result<Vec<u8>, KeyError> {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
+        let pkcs8 =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
         Ok(pkcs8.as_ref().to_vec())
     }
 
     pub(crate) fn from_pkcs8(pkcs8: &[u8], chain_id: &[u8; 16]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Pkcs8)?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Pkcs8)?;
-        Ok(Self { pair, verifier: VerifierKey { name: origin(chain_id), public } })
+        let public = pair
+            .public_key()
+            .as_ref()
+            .try_into()
+            .map_err(|_| KeyError::Pkcs8)?;
+        Ok(Self {
+            pair,
+            verifier: VerifierKey {
+                name: origin(chain_id),
+                public,
+            },
+        })
     }
 
     pub(crate) fn verifier(&self) -> &VerifierKey {
@@ -161,11 +201,13 @@ mod tests {
 
     #[test]
     fn every_changed_byte_of_a_verifier_key_is_noticed() {
-        let text = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k".as_bytes();
+        let text =
+            "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k".as_bytes();
         for at in 0..text.len() {
             let mut changed = text.to_vec();
             changed[at] ^= 1;
-            let refused = String::from_utf8(changed).map_or(true, |changed| VerifierKey::parse(&changed).is_err());
+            let refused = String::from_utf8(changed)
+                .map_or(true, |changed| VerifierKey::parse(&changed).is_err());
             assert!(refused, "byte {at}");
         }
     }
@@ -182,6 +224,9 @@ mod tests {
 
     #[test]
     fn what_is_no_private_key_is_refused() {
-        assert!(matches!(SigningKey::from_pkcs8(b"no key", &[0; 16]), Err(KeyError::Pkcs8)));
+        assert!(matches!(
+            SigningKey::from_pkcs8(b"no key", &[0; 16]),
+            Err(KeyError::Pkcs8)
+        ));
     }
 }

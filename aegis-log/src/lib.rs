@@ -1,9 +1,56 @@
-//! The audit log of Aegis.
+//! The audit log of Aegis: append-only, chained, signed, and checked by strangers.
+//!
+//! Entries go into segment files; each is chained to the one before and is a leaf of a Merkle tree whose
+//! root is signed with every commit, in the formats of C2SP. `docs/audit-format.md` has every byte.
+//!
+//! - [`Writer`] appends and commits; [`Reader`] reads what is signed; [`verify`] trusts nobody.
+//! - The body of an entry is opaque here. What kinds there are is the caller's business.
+//!
+//! Architecture invariants: this crate knows nothing of the kernel, of agents, of SQLite or of async
+//! runtimes. Only `durable` changes files. What `walk` calls tampering, nothing here mends.
+#![forbid(unsafe_code)]
+
+mod batch;
 mod chain;
 mod checkpoint;
+mod day;
+mod durable;
 mod entry;
 mod frame;
 mod hash;
 mod key;
 mod merkle;
+mod open;
 mod proof;
+mod reader;
+mod receipt;
+mod report;
+mod scan;
+mod segment;
+mod tree;
+mod verify;
+mod walk;
+mod writer;
+
+pub use batch::{AppendError, Appended, MAX_STEP_BACK_NS};
+pub use checkpoint::{CheckpointError, SignedCheckpoint};
+pub use day::Day;
+pub use durable::IoError;
+pub use entry::{Header, MAX_BODY, SALT_LEN};
+pub use hash::Hash;
+pub use key::{KeyError, VerifierKey};
+pub use open::{OpenCheck, OpenError, OpenReport, Recovery, WriterOptions, host_boot_id};
+pub use proof::{ProofError, check_consistency, check_inclusion};
+pub use reader::{
+    Disclose, Entries, EntriesBackward, Entry, Follow, ProveError, ReadError, Reader,
+};
+pub use receipt::{Proven, Receipt, ReceiptError};
+pub use report::{Code, EntryInfo, Finding, Report, Unsigned, Verdict};
+pub use tree::TreeError;
+pub use verify::{VerifyError, VerifyOptions, verify, verify_with};
+pub use writer::{CommitError, Writer};
+
+/// The log's folder on a host where the package put Aegis.
+pub const DEFAULT_DIR: &str = "/var/lib/aegis/log";
+/// The log's private key there.
+pub const DEFAULT_KEY: &str = "/var/lib/aegis/log.key";

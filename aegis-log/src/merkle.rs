@@ -8,8 +8,6 @@ use crate::hash::Hash;
 
 /// Binary heights between one stored level and the next.
 pub const TILE_HEIGHT: u32 = 8;
-/// Hashes in a full tile.
-pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 
 /// Complete subtrees from the largest (left) to the smallest: all that is needed to append and to
 /// compute the root.
@@ -48,7 +46,9 @@ impl Frontier {
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
-        let Some(&last) = peaks.next() else { return Hash::empty_root() };
+        let Some(&last) = peaks.next() else {
+            return Hash::empty_root();
+        };
         peaks.fold(last, |right, left| Hash::node(left, &right))
     }
 
@@ -59,7 +59,10 @@ impl Frontier {
     pub fn load<S: HashStore + ?Sized>(store: &S, size: u64) -> Result<Self, S::Error> {
         let mut peaks = Vec::new();
         let mut start = 0;
-        for height in (0..u64::BITS).rev().filter(|height| size >> height & 1 == 1) {
+        for height in (0..u64::BITS)
+            .rev()
+            .filter(|height| size >> height & 1 == 1)
+        {
             peaks.push(subtree(store, height, start >> height)?);
             start += 1 << height;
         }
@@ -80,18 +83,29 @@ pub trait HashStore {
 }
 
 /// The hash of the complete subtree of `1 << height` leaves with this index among those of its height.
-pub(crate) fn subtree<S: HashStore + ?Sized>(store: &S, height: u32, index: u64) -> Result<Hash, S::Error> {
+pub(crate) fn subtree<S: HashStore + ?Sized>(
+    store: &S,
+    height: u32,
+    index: u64,
+) -> Result<Hash, S::Error> {
     let (level, above) = (height / TILE_HEIGHT, height % TILE_HEIGHT);
     let mut row = store.hashes(level, index << above, 1 << above)?;
     while row.len() > 1 {
-        row = row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[pair.len() - 1])).collect();
+        row = row
+            .chunks(2)
+            .map(|pair| Hash::node(&pair[0], &pair[pair.len() - 1]))
+            .collect();
     }
     Ok(row.first().copied().unwrap_or_else(Hash::empty_root))
 }
 
 /// MTH(D[start..end]) where `start` is a multiple of the largest power of two below the range's length,
 /// as all ranges in RFC 6962 proofs are.
-pub(crate) fn range_root<S: HashStore + ?Sized>(store: &S, start: u64, end: u64) -> Result<Hash, S::Error> {
+pub(crate) fn range_root<S: HashStore + ?Sized>(
+    store: &S,
+    start: u64,
+    end: u64,
+) -> Result<Hash, S::Error> {
     let len = end - start;
     if len == 0 {
         return Ok(Hash::empty_root());
@@ -101,7 +115,10 @@ pub(crate) fn range_root<S: HashStore + ?Sized>(store: &S, start: u64, end: u64)
         return subtree(store, height, start >> height);
     }
     let middle = start + split(len);
-    Ok(Hash::node(&range_root(store, start, middle)?, &range_root(store, middle, end)?))
+    Ok(Hash::node(
+        &range_root(store, start, middle)?,
+        &range_root(store, middle, end)?,
+    ))
 }
 
 /// The largest power of two smaller than `len`, which is at least 2.
@@ -109,19 +126,21 @@ pub(crate) fn split(len: u64) -> u64 {
     1 << (u64::BITS - 1 - (len - 1).leading_zeros())
 }
 
-/// Levels in memory: for tests, and for logs that are rebuilt.
+/// Levels in memory, for tests.
+#[cfg(test)]
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLevels {
     frontier: Frontier,
     levels: Vec<Vec<Hash>>,
 }
 
+#[cfg(test)]
 impl MemoryLevels {
     /// Adds a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let levels = &mut self.levels;
         self.frontier.push(leaf, |height, hash| {
-            if height % TILE_HEIGHT == 0 {
+            if height.is_multiple_of(TILE_HEIGHT) {
                 let level = (height / TILE_HEIGHT) as usize;
                 if levels.len() <= level {
                     levels.resize_with(level + 1, Vec::new);
@@ -139,6 +158,7 @@ impl MemoryLevels {
 }
 
 /// A hash was asked for that is not in memory.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the tree has no hash {index} at level {level}")]
 pub struct NoSuchHash {
@@ -148,11 +168,15 @@ pub struct NoSuchHash {
     pub index: u64,
 }
 
+#[cfg(test)]
 impl HashStore for MemoryLevels {
     type Error = NoSuchHash;
 
     fn hashes(&self, level: u32, start: u64, count: u64) -> Result<Vec<Hash>, NoSuchHash> {
-        let missing = NoSuchHash { level, index: start };
+        let missing = NoSuchHash {
+            level,
+            index: start,
+        };
         let from = usize::try_from(start).map_err(|_| missing)?;
         let count = usize::try_from(count).map_err(|_| missing)?;
         let row = self.levels.get(level as usize).ok_or(missing)?;
@@ -182,14 +206,20 @@ mod tests {
             assert_eq!(range_root(&levels, 0, n + 1).unwrap(), frontier.root());
             assert_eq!(Frontier::load(&levels, n + 1).unwrap(), frontier);
         }
-        assert_eq!(Frontier::load(&levels, 700).unwrap().root(), range_root(&levels, 0, 700).unwrap());
+        assert_eq!(
+            Frontier::load(&levels, 700).unwrap().root(),
+            range_root(&levels, 0, 700).unwrap()
+        );
     }
 
     pub(crate) struct OracleHashes<'a>(pub &'a [tlog_tiles::Hash]);
 
     impl tlog_tiles::HashReader for OracleHashes<'_> {
         fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog_tiles::Hash>, tlog_tiles::Error> {
-            Ok(indexes.iter().map(|&index| self.0[usize::try_from(index).unwrap()]).collect())
+            Ok(indexes
+                .iter()
+                .map(|&index| self.0[usize::try_from(index).unwrap()])
+                .collect())
         }
     }
 

@@ -31,15 +31,26 @@ pub struct ProofError;
 ///
 /// # Errors
 /// [`ProveError::OutOfRange`] if there is no such leaf, or the store's error.
-pub fn prove_inclusion<S: HashStore + ?Sized>(store: &S, index: u64, size: u64) -> Result<Vec<Hash>, ProveError<S::Error>> {
+pub fn prove_inclusion<S: HashStore + ?Sized>(
+    store: &S,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, ProveError<S::Error>> {
     if index >= size {
-        return Err(ProveError::OutOfRange { wanted: index, size });
+        return Err(ProveError::OutOfRange {
+            wanted: index,
+            size,
+        });
     }
     let mut path = Vec::new();
     let (mut start, mut end) = (0, size);
     while end - start > 1 {
         let middle = start + split(end - start);
-        let sibling = if index < middle { (middle, end) } else { (start, middle) };
+        let sibling = if index < middle {
+            (middle, end)
+        } else {
+            (start, middle)
+        };
         path.push(range_root(store, sibling.0, sibling.1).map_err(ProveError::Store)?);
         if index < middle {
             end = middle;
@@ -55,7 +66,11 @@ pub fn prove_inclusion<S: HashStore + ?Sized>(store: &S, index: u64, size: u64) 
 ///
 /// # Errors
 /// [`ProveError::OutOfRange`] if `old` is larger than `size`, or the store's error.
-pub fn prove_consistency<S: HashStore + ?Sized>(store: &S, old: u64, size: u64) -> Result<Vec<Hash>, ProveError<S::Error>> {
+pub fn prove_consistency<S: HashStore + ?Sized>(
+    store: &S,
+    old: u64,
+    size: u64,
+) -> Result<Vec<Hash>, ProveError<S::Error>> {
     if old > size {
         return Err(ProveError::OutOfRange { wanted: old, size });
     }
@@ -87,7 +102,13 @@ pub fn prove_consistency<S: HashStore + ?Sized>(store: &S, old: u64, size: u64) 
 ///
 /// # Errors
 /// [`ProofError`] if the path does not lead from the leaf to the root.
-pub fn check_inclusion(path: &[Hash], index: u64, leaf: &Hash, size: u64, root: &Hash) -> Result<(), ProofError> {
+pub fn check_inclusion(
+    path: &[Hash],
+    index: u64,
+    leaf: &Hash,
+    size: u64,
+    root: &Hash,
+) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError);
     }
@@ -108,7 +129,11 @@ pub fn check_inclusion(path: &[Hash], index: u64, leaf: &Hash, size: u64, root: 
         node >>= 1;
         last >>= 1;
     }
-    if last == 0 && hash == *root { Ok(()) } else { Err(ProofError) }
+    if last == 0 && hash == *root {
+        Ok(())
+    } else {
+        Err(ProofError)
+    }
 }
 
 /// Checks that the tree of `size` leaves with root `root` extends the one of `old` leaves with root
@@ -116,7 +141,13 @@ pub fn check_inclusion(path: &[Hash], index: u64, leaf: &Hash, size: u64, root: 
 ///
 /// # Errors
 /// [`ProofError`] if it does not follow.
-pub fn check_consistency(path: &[Hash], old: u64, old_root: &Hash, size: u64, root: &Hash) -> Result<(), ProofError> {
+pub fn check_consistency(
+    path: &[Hash],
+    old: u64,
+    old_root: &Hash,
+    size: u64,
+    root: &Hash,
+) -> Result<(), ProofError> {
     let holds = |held: bool| if held { Ok(()) } else { Err(ProofError) };
     if old == 0 {
         // Every tree extends the empty one.
@@ -180,7 +211,10 @@ mod tests {
 
     impl tlog_tiles::HashReader for Oracle<'_> {
         fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog_tiles::Hash>, tlog_tiles::Error> {
-            Ok(indexes.iter().map(|&index| self.0[usize::try_from(index).unwrap()]).collect())
+            Ok(indexes
+                .iter()
+                .map(|&index| self.0[usize::try_from(index).unwrap()])
+                .collect())
         }
     }
 
@@ -197,7 +231,11 @@ mod tests {
             for index in (0..n).step_by(7) {
                 let path = prove_inclusion(&levels, index, n).unwrap();
                 let theirs = tlog_tiles::prove_record(n, index, &Oracle(&oracle)).unwrap();
-                assert_eq!(raw(&path), theirs.iter().map(|hash| hash.0).collect::<Vec<_>>(), "{index} of {n}");
+                assert_eq!(
+                    raw(&path),
+                    theirs.iter().map(|hash| hash.0).collect::<Vec<_>>(),
+                    "{index} of {n}"
+                );
                 let leaf = Hash::leaf(&index.to_le_bytes());
                 check_inclusion(&path, index, &leaf, n, &root).unwrap();
             }
@@ -205,7 +243,11 @@ mod tests {
                 let old_root = range_root(&levels, 0, old).unwrap();
                 let path = prove_consistency(&levels, old, n).unwrap();
                 let theirs = tlog_tiles::prove_tree(n, old, &Oracle(&oracle)).unwrap();
-                assert_eq!(raw(&path), theirs.iter().map(|hash| hash.0).collect::<Vec<_>>(), "{old} to {n}");
+                assert_eq!(
+                    raw(&path),
+                    theirs.iter().map(|hash| hash.0).collect::<Vec<_>>(),
+                    "{old} to {n}"
+                );
                 check_consistency(&path, old, &old_root, n, &root).unwrap();
             }
         }
@@ -246,8 +288,17 @@ mod tests {
     #[test]
     fn what_is_beyond_the_tree_has_no_proof() {
         let (levels, _) = tree(3);
-        assert!(matches!(prove_inclusion(&levels, 3, 3), Err(ProveError::OutOfRange { .. })));
-        assert!(matches!(prove_consistency(&levels, 4, 3), Err(ProveError::OutOfRange { .. })));
-        assert!(matches!(prove_inclusion(&levels, 3, 9), Err(ProveError::Store(_))));
+        assert!(matches!(
+            prove_inclusion(&levels, 3, 3),
+            Err(ProveError::OutOfRange { .. })
+        ));
+        assert!(matches!(
+            prove_consistency(&levels, 4, 3),
+            Err(ProveError::OutOfRange { .. })
+        ));
+        assert!(matches!(
+            prove_inclusion(&levels, 3, 9),
+            Err(ProveError::Store(_))
+        ));
     }
 }

@@ -1,0 +1,146 @@
+//! The command line. Few options and no dependency: auditors build this themselves.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub(crate) const USAGE: &str = "\
+Checks an audit log of Aegis, trusting nothing but its key.
+
+usage: aegis-verify [--dir DIR] [--key KEY] [--checkpoint FILE]... [--json]
+       aegis-verify --receipt FILE [--key KEY] [--json]
+
+  --dir DIR          the log's folder (default /var/lib/aegis/log)
+  --key KEY          the log's verifier key, or the file that holds it, from where you trust it;
+                     without it the key in the folder is used, which whoever made the folder chose
+  --checkpoint FILE  a checkpoint kept elsewhere: the log must extend it. Finds an end that was cut
+                     off and a log that was made anew. May be given several times
+  --receipt FILE     check a receipt (C2SP tlog-proof) instead of a log
+  --json             answer for machines
+  --help, --version
+
+exit: 0 intact or proven, 1 tampered or not proven, 2 usage or I/O,
+      3 intact, but not closed cleanly or nothing signed yet
+";
+
+/// What is to be checked, and with what.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) dir: PathBuf,
+    pub(crate) key: Option<String>,
+    pub(crate) checkpoints: Vec<PathBuf>,
+    pub(crate) json: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    Log(Args),
+    Receipt(Args, PathBuf),
+}
+
+pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut args = Args {
+        dir: PathBuf::from(aegis_log::DEFAULT_DIR),
+        key: None,
+        checkpoints: Vec::new(),
+        json: false,
+    };
+    let mut receipt = None;
+    while let Some(arg) = from.next() {
+        let text = arg.to_str().unwrap_or_default();
+        // Both `--dir D` and `--dir=D`.
+        let (name, attached) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (text, None),
+        };
+        let mut value = || {
+            attached
+                .clone()
+                .or_else(|| from.next())
+                .ok_or(format!("{name} needs a value; see --help"))
+        };
+        match name {
+            "--dir" => args.dir = value()?.into(),
+            "--key" => args.key = Some(value()?.into_string().map_err(|_| "the key is not text")?),
+            "--checkpoint" => args.checkpoints.push(value()?.into()),
+            "--receipt" => receipt = Some(PathBuf::from(value()?)),
+            "--json" if attached.is_none() => args.json = true,
+            "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
+            "--version" | "-V" if attached.is_none() => return Ok(Command::Version),
+            _ => return Err(format!("{arg:?} is not an option; see --help")),
+        }
+    }
+    match receipt {
+        Some(_) if !args.checkpoints.is_empty() => Err(
+            "--receipt and --checkpoint don't go together: a receipt holds its checkpoint"
+                .to_owned(),
+        ),
+        Some(file) => Ok(Command::Receipt(args, file)),
+        None => Ok(Command::Log(args)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Command, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_taken_in_both_spellings() {
+        let args = |dir: &str| Args {
+            dir: dir.into(),
+            key: Some("k+1+x=".into()),
+            checkpoints: vec!["a".into(), "b".into()],
+            json: true,
+        };
+        let spaced = parsed(&[
+            "--dir",
+            "d",
+            "--key",
+            "k+1+x=",
+            "--checkpoint",
+            "a",
+            "--checkpoint",
+            "b",
+            "--json",
+        ]);
+        assert_eq!(spaced, Ok(Command::Log(args("d"))));
+        let joined = parsed(&[
+            "--dir=d",
+            "--key=k+1+x=",
+            "--checkpoint=a",
+            "--checkpoint=b",
+            "--json",
+        ]);
+        assert_eq!(joined, Ok(Command::Log(args("d"))));
+        let defaults = Args {
+            dir: "/var/lib/aegis/log".into(),
+            key: None,
+            checkpoints: vec![],
+            json: false,
+        };
+        assert_eq!(
+            parsed(&["--receipt", "r"]),
+            Ok(Command::Receipt(defaults, "r".into()))
+        );
+        assert_eq!(parsed(&["--json", "--help"]), Ok(Command::Help));
+    }
+
+    #[test]
+    fn what_is_no_option_is_refused() {
+        for args in [
+            &["x"][..],
+            &["--dir"],
+            &["--json=1"],
+            &["--receipt", "r", "--checkpoint", "c"],
+            &["-d"],
+        ] {
+            assert!(parsed(args).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Finding where the signed log ends, and cutting off what follows.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{OpenError, empty_state};
+use crate::batch::{SegmentTip, State};
+use crate::chain::Link;
+use crate::durable::{self, AppendFile, IoError, PRIVATE};
+use crate::hash::Hash;
+use crate::key::{SigningKey, VerifierKey};
+use crate::merkle::{Frontier, HashStore as _};
+use crate::report::{Code, EntryInfo, Finding};
+use crate::scan::{FrameScan, last_note};
+use crate::segment::{CUT_SUFFIX, Catalog, SEGMENT_HEADER_LEN, SegmentFiles};
+use crate::tree::{TreeError, TreeReader, TreeWriter};
+use crate::verify::{arrangement, inner_tail, tree_beyond};
+use crate::walk::{SignedEnd, Stop, Tail, Visitor, Walk};
+
+/// What was repaired when the log was opened. All of it lay after the last checkpoint, or was made from
+/// what lies before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The next sequence number; whatever had it or a later one was not signed.
+    pub at_seq: u64,
+    /// Whole entries that were cut off. They had been written but never reported durable.
+    pub entries_cut: u64,
+    /// Bytes that were cut off, torn entries included.
+    pub bytes_cut: u64,
+    /// Where they were set aside.
+    pub saved_as: Option<PathBuf>,
+    /// SHA-256 of them.
+    pub sha256: Option<Hash>,
+    /// Whether a checkpoint was cut short.
+    pub torn_checkpoint: bool,
+    /// Whether the stored hashes of the tree were made anew from the entries.
+    pub tree_rebuilt: bool,
+}
+
+/// A sentence for the log.
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "after an unclean end, from entry {} on: {} unsigned entries ({} bytes) cut off",
+            self.at_seq, self.entries_cut, self.bytes_cut
+        )?;
+        if let (Some(path), Some(sha256)) = (&self.saved_as, &self.sha256) {
+            write!(f, ", set aside as {} with SHA-256 {sha256}", path.display())?;
+        }
+        if self.torn_checkpoint {
+            write!(f, "; a torn checkpoint removed")?;
+        }
+        if self.tree_rebuilt {
+            write!(f, "; stored tree made anew")?;
+        }
+        Ok(())
+    }
+}
+
+/// A log ready to go on.
+pub(super) struct Recovered {
+    pub(super) state: State,
+    pub(super) tree: TreeWriter,
+    pub(super) last: Option<EntryInfo>,
+    pub(super) repaired: Option<Recovery>,
+}
+
+/// The chain id in the first segment, for a log whose verifier key file was lost.
+pub(super) fn chain_id(dir: &Path, catalog: &Catalog) -> Result<[u8; 16], OpenError> {
+    let gone = || Finding::new(Code::SegmentMissing, "no segment says whose log this is");
+    let files = catalog.segments.first().ok_or_else(gone)?;
+    let mut scan = FrameScan::open(&files.entries_path(dir), 0)?;
+    let header = scan.raw(SEGMENT_HEADER_LEN)?;
+    let id = header.get(24..40).and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| gone().in_file(files.entries_name(), 0).into())
+}
+
+/// Checks the end of the log and cuts off what nobody signed.
+pub(super) fn recover(
+    dir: &Path,
+    key: &SigningKey,
+    catalog: &Catalog,
+) -> Result<Recovered, OpenError> {
+    let verifier = key.verifier();
+    let Some(chain_id) = verifier.chain_id() else {
+        return Err(OpenError::KeyMismatch(dir.join(crate::segment::VKEY_FILE)));
+    };
+    if let Some(name) = catalog.impossible.first() {
+        return Err(Finding::new(
+            Code::SegmentName,
+            "the file is named as if it were part of the log, but can't be",
+        )
+        .in_file(name.clone(), 0)
+        .into());
+    }
+    let Some(last) = catalog.segments.last() else {
+        if let Some(finding) = tree_beyond(dir, 0) {
+            return Err(finding.into());
+        }
+        let tree = TreeWriter::open(dir, 0)?;
+        return Ok(Recovered {
+            state: empty_state(key, chain_id),
+            tree,
+            last: None,
+            repaired: None,
+        });
+    };
+    let from = first_to_walk(dir, verifier, catalog, last)?;
+    let walked = match walk_end(dir, verifier, chain_id, catalog, from) {
+        // Either the stored tree is damaged or the log is: the entries decide.
+        Err(Stop::Found(_)) if from > 0 => walk_end(dir, verifier, chain_id, catalog, 0)?,
+        other => other?,
+    };
+    if let Some(finding) = tree_beyond(dir, walked.link.next_seq) {
+        return Err(finding.into());
+    }
+    let (tree, tree_rebuilt) = open_tree(dir, &walked)?;
+    let mut repair = Recovery {
+        at_seq: walked.link.next_seq,
+        tree_rebuilt,
+        ..Recovery::default()
+    };
+    let segment = cut_tail(dir, last, &walked, &mut repair)?;
+    let checkpoint = match walked.checkpoint {
+        Some(checkpoint) => checkpoint,
+        None => empty_state(key, chain_id).checkpoint,
+    };
+    let state = State {
+        link: walked.link,
+        frontier: walked.frontier,
+        checkpoint,
+        segment,
+    };
+    let untouched = Recovery {
+        at_seq: repair.at_seq,
+        ..Recovery::default()
+    };
+    Ok(Recovered {
+        state,
+        tree,
+        last: walked.last,
+        repaired: (repair != untouched).then_some(repair),
+    })
+}
+
+/// The last segment that has signed entries, so that the end of the chain is among what is read.
+fn first_to_walk(
+    dir: &Path,
+    key: &VerifierKey,
+    catalog: &Catalog,
+    last: &SegmentFiles,
+) -> Result<usize, OpenError> {
+    let index = catalog.segments.len() - 1;
+    let missing = || {
+        Finding::new(
+            Code::SegmentMissing,
+            "the checkpoints of this segment are missing",
+        )
+        .at(last.first_seq)
+        .in_file(last.notes_name(), 0)
+    };
+    if !last.has_notes {
+        return Err(missing().into());
+    }
+    let signed = last_note(&last.notes_path(dir), key)?
+        .is_some_and(|(note, _)| note.size() > last.first_seq);
+    Ok(if signed {
+        index
+    } else {
+        index.saturating_sub(1)
+    })
+}
+
+/// The end of the log as the walk found it.
+struct Walked {
+    link: Link,
+    frontier: Frontier,
+    checkpoint: Option<crate::SignedCheckpoint>,
+    last: Option<EntryInfo>,
+    end: SignedEnd,
+    /// First sequence number walked, and the leaf hashes from there on.
+    from_seq: u64,
+    leaves: Vec<Hash>,
+    /// Whether all leaf hashes passed are stored as they should be.
+    tree_agrees: bool,
+}
+
+fn walk_end(
+    dir: &Path,
+    key: &VerifierKey,
+    chain_id: [u8; 16],
+    catalog: &Catalog,
+    from: usize,
+) -> Result<Walked, Stop> {
+    let segments = &catalog.segments[from..];
+    let from_seq = segments
+        .first()
+        .map_or(0, |files| if from == 0 { 0 } else { files.first_seq });
+    let (link, frontier) = start(dir, chain_id, from_seq)?;
+    let mut walk = Walk::new(dir, key, link, frontier)?;
+    if from > 0 {
+        walk.note =
+            last_note(&catalog.segments[from - 1].notes_path(dir), key)?.map(|(note, _)| note);
+    }
+    let mut collected = Collect::default();
+    let mut end = SignedEnd {
+        entries_len: 0,
+        notes_len: 0,
+        tail: Tail::default(),
+    };
+    for (index, files) in segments.iter().enumerate() {
+        let is_last = index + 1 == segments.len();
+        arrangement(&walk, files, is_last)?;
+        end = walk.segment(files, &mut collected)?;
+        if !is_last {
+            inner_tail(files, &walk, end.tail.is_empty())?;
+        }
+    }
+    Ok(Walked {
+        link: walk.link,
+        frontier: walk.frontier,
+        checkpoint: walk.note,
+        last: collected.last,
+        end,
+        from_seq,
+        leaves: collected.leaves,
+        tree_agrees: walk.suspect.is_none(),
+    })
+}
+
+/// Where the walk begins, from the stored tree. What is stored is no evidence: the walk compares it with
+/// the checkpoint that stands there.
+fn start(dir: &Path, chain_id: [u8; 16], from_seq: u64) -> Result<(Link, Frontier), Stop> {
+    if from_seq == 0 {
+        return Ok((Link::genesis(chain_id), Frontier::default()));
+    }
+    let tree = TreeReader::new(dir);
+    let load = || -> Result<(Link, Frontier), TreeError> {
+        let prev = tree
+            .hashes(0, from_seq - 1, 1)?
+            .first()
+            .copied()
+            .unwrap_or(Hash::ZERO);
+        Ok((
+            Link {
+                chain_id,
+                next_seq: from_seq,
+                prev,
+                floor: 0,
+            },
+            Frontier::load(&tree, from_seq)?,
+        ))
+    };
+    load().map_err(|error| match error {
+        TreeError::Io(error) => Stop::Io(error),
+        TreeError::Short(_) => Finding::new(Code::Tree, "the stored tree is too short")
+            .at(from_seq)
+            .into(),
+    })
+}
+
+/// The stored tree, made anew where it does not agree with the entries; and whether it was.
+fn open_tree(dir: &Path, walked: &Walked) -> Result<(TreeWriter, bool), OpenError> {
+    let size = walked.link.next_seq;
+    let reader = TreeReader::new(dir);
+    let agrees = walked.tree_agrees
+        && Frontier::load(&reader, size).is_ok_and(|stored| stored == walked.frontier);
+    if agrees {
+        match TreeWriter::open(dir, size) {
+            Err(TreeError::Short(_)) => {}
+            other => return Ok((other?, false)),
+        }
+    }
+    let mut tree = TreeWriter::open(dir, walked.from_seq)?;
+    let mut frontier = if walked.from_seq == 0 {
+        Frontier::default()
+    } else {
+        Frontier::load(&reader, walked.from_seq)?
+    };
+    tree.extend(&mut frontier, &walked.leaves);
+    tree.sync()?;
+    Ok((tree, true))
+}
+
+/// Sets aside and cuts off what follows the last checkpoint, and returns the segment to go on with.
+fn cut_tail(
+    dir: &Path,
+    last: &SegmentFiles,
+    walked: &Walked,
+    repair: &mut Recovery,
+) -> Result<Option<SegmentTip>, OpenError> {
+    let SignedEnd {
+        entries_len,
+        notes_len,
+        tail,
+    } = &walked.end;
+    let path = last.entries_path(dir);
+    if tail.bytes > 0 {
+        set_aside(dir, &path, *entries_len, tail, repair)?;
+    }
+    repair.torn_checkpoint = tail.note_bytes > 0;
+    if *entries_len == 0 {
+        // Nothing in this segment is signed; its opening checkpoint repeats the one before.
+        durable::remove(&path)?;
+        durable::remove(&last.notes_path(dir))?;
+        durable::sync_dir(dir)?;
+        return Ok(None);
+    }
+    cut(&path, *entries_len, tail.bytes)?;
+    cut(&last.notes_path(dir), *notes_len, tail.note_bytes)?;
+    Ok(Some(SegmentTip {
+        first_seq: last.first_seq,
+        day: last.day,
+        len: *entries_len,
+    }))
+}
+
+fn set_aside(
+    dir: &Path,
+    path: &Path,
+    from: u64,
+    tail: &Tail,
+    repair: &mut Recovery,
+) -> Result<(), OpenError> {
+    let mut scan = FrameScan::open(path, from)?;
+    let len = usize::try_from(tail.bytes)
+        .map_err(|_| IoError::new("read", path, std::io::ErrorKind::FileTooLarge.into()))?;
+    let bytes = scan.raw(len)?;
+    let sha256 = Hash::of(&bytes);
+    let name = format!(
+        "{:020}-{}{CUT_SUFFIX}",
+        repair.at_seq,
+        &sha256.to_string()[..16]
+    );
+    let saved = dir.join(name);
+    durable::replace(&saved, &bytes, PRIVATE)?;
+    repair.entries_cut = tail.entries;
+    repair.bytes_cut = tail.bytes;
+    repair.saved_as = Some(saved);
+    repair.sha256 = Some(sha256);
+    Ok(())
+}
+
+fn cut(path: &Path, len: u64, excess: u64) -> Result<(), IoError> {
+    if excess == 0 {
+        return Ok(());
+    }
+    let mut file = AppendFile::open(path, PRIVATE)?;
+    file.cut(len)?;
+    file.sync()
+}
+
+/// Keeps what the end of the log is made from.
+#[derive(Default)]
+struct Collect {
+    leaves: Vec<Hash>,
+    last: Option<EntryInfo>,
+}
+
+impl Visitor for Collect {
+    fn entry(&mut self, info: &EntryInfo, leaf: &Hash) -> Result<(), IoError> {
+        self.leaves.push(*leaf);
+        self.last = Some(*info);
+        Ok(())
+    }
+
+    fn subtree(&mut self, _: u32, _: &Hash) {}
+
+    fn grown(&mut self, _: &Frontier) {}
+}

@@ -1,0 +1,336 @@
+//! Reading entries, forward, backward, by number, by time, and as they come.
+//!
+//! Only signed entries are shown, and each is checked in itself; that nothing is missing among them is
+//! for `verify` to say. Any number of readers may look while one writer writes.
+//!
+//! Knows files, not queries: what an entry says is in its body, which is opaque here.
+
+mod cursor;
+mod marks;
+mod prove;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use self::cursor::Cursor;
+pub use self::cursor::{Entries, EntriesBackward, Follow};
+use self::marks::MarkCache;
+pub use self::prove::{Disclose, ProveError};
+use crate::checkpoint::SignedCheckpoint;
+use crate::day::Day;
+use crate::durable::IoError;
+use crate::entry::{Header, SALT_LEN};
+use crate::frame::Frame;
+use crate::key::VerifierKey;
+use crate::report::{Code, EntryInfo, Finding};
+use crate::scan::{FrameScan, ScanError, last_note};
+use crate::segment::{Catalog, SegmentFiles, VKEY_FILE};
+use crate::verify::stored_key;
+
+/// An entry as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What is signed about it.
+    pub header: Header,
+    /// The salt of its commitment.
+    pub salt: [u8; SALT_LEN],
+    /// What it says.
+    pub body: Vec<u8>,
+    /// First sequence number of the segment it lies in.
+    pub segment: u64,
+    /// Where its frame begins in the segment's file.
+    pub offset: u64,
+}
+
+impl Entry {
+    fn of(frame: &Frame<'_>, segment: u64, offset: u64) -> Option<Self> {
+        let payload = frame.payload?;
+        Some(Self {
+            header: frame.header,
+            salt: *payload.salt,
+            body: payload.body.to_vec(),
+            segment,
+            offset,
+        })
+    }
+
+    /// The entry without its body.
+    #[must_use]
+    pub fn info(&self) -> EntryInfo {
+        EntryInfo::new(&self.header, self.segment, self.offset)
+    }
+}
+
+/// Why entries can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file can't be read.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// What is there is not what was signed.
+    #[error("the log is damaged: {0}; run aegis-verify on it")]
+    Damaged(Box<Finding>),
+    /// There is no key to know signed entries by.
+    #[error("{} is missing or is no verifier key: run aegis-verify on the folder", .0.display())]
+    NoKey(PathBuf),
+    /// The log is shorter than it was a moment ago.
+    #[error("the log was replaced while it was read: it had {before} signed entries and has {now}")]
+    Shrunk {
+        /// Entries before.
+        before: u64,
+        /// Entries now.
+        now: u64,
+    },
+}
+
+impl From<Finding> for ReadError {
+    fn from(finding: Finding) -> Self {
+        Self::Damaged(Box::new(finding))
+    }
+}
+
+/// A view of the signed entries of a log. [`Reader::refresh`] brings it up to date.
+pub struct Reader {
+    dir: PathBuf,
+    key: VerifierKey,
+    segments: Vec<SegmentFiles>,
+    /// The folder's time of change when the segments were listed.
+    listed_at: Option<SystemTime>,
+    checkpoint: Option<SignedCheckpoint>,
+    marks: Mutex<MarkCache>,
+}
+
+impl Reader {
+    /// Opens the log in `dir` as it is now.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no log there or it can't be read.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        let dir = dir.into();
+        let key = stored_key(&dir)?
+            .flatten()
+            .ok_or_else(|| ReadError::NoKey(dir.join(VKEY_FILE)))?;
+        let mut reader = Self {
+            dir,
+            key,
+            segments: Vec::new(),
+            listed_at: None,
+            checkpoint: None,
+            marks: Mutex::default(),
+        };
+        reader.refresh()?;
+        Ok(reader)
+    }
+
+    /// Looks for what was signed meanwhile and returns the number of signed entries.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the view is then as it was.
+    pub fn refresh(&mut self) -> Result<u64, ReadError> {
+        let changed_at = std::fs::metadata(&self.dir)
+            .and_then(|metadata| metadata.modified())
+            .ok();
+        if changed_at.is_none() || changed_at != self.listed_at {
+            let mut segments = Catalog::read(&self.dir)?.segments;
+            segments.retain(|files| files.has_notes);
+            self.segments = segments;
+            self.listed_at = changed_at;
+        }
+        let Some(last) = self.segments.last() else {
+            return Ok(self.size());
+        };
+        let newest = last_note(&last.notes_path(&self.dir), &self.key)?;
+        let (newest, _) = newest.ok_or_else(|| {
+            Finding::new(Code::CheckpointMissing, "there is no whole checkpoint")
+                .in_file(last.notes_name(), 0)
+        })?;
+        if self.checkpoint.as_ref() == Some(&newest) {
+            return Ok(self.size());
+        }
+        newest.verify(&self.key).map_err(|error| {
+            Finding::new(Code::CheckpointSignature, error.to_string()).in_file(last.notes_name(), 0)
+        })?;
+        if newest.size() < self.size() {
+            return Err(ReadError::Shrunk {
+                before: self.size(),
+                now: newest.size(),
+            });
+        }
+        self.checkpoint = Some(newest);
+        Ok(self.size())
+    }
+
+    /// Signed entries as of the last refresh: sequences 0 to this, exclusive.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, SignedCheckpoint::size)
+    }
+
+    /// The newest checkpoint as of the last refresh.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&SignedCheckpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// The log's verifier key, from its folder.
+    #[must_use]
+    pub fn vkey(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The log's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The entry with this number; `None` if it is not signed yet.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn get(&self, seq: u64) -> Result<Option<Entry>, ReadError> {
+        Cursor::at(seq).next(self)
+    }
+
+    /// The entry at a place that [`crate::Appended`] gave.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if no signed entry begins there.
+    pub fn read_at(&self, segment: u64, offset: u64) -> Result<Entry, ReadError> {
+        let files = self
+            .segment_of(segment)
+            .filter(|files| files.first_seq == segment);
+        let wrong = |name: String| {
+            ReadError::from(
+                Finding::new(Code::EntryMissing, "no signed entry begins here")
+                    .in_file(name, offset),
+            )
+        };
+        let files = files.ok_or_else(|| wrong(format!("segment {segment}")))?;
+        let mut scan = FrameScan::open_near(&files.entries_path(&self.dir), offset)?;
+        let entry = read_entry(&mut scan, files)?.ok_or_else(|| wrong(files.entries_name()))?;
+        if entry.header.seq < self.size() {
+            Ok(entry)
+        } else {
+            Err(wrong(files.entries_name()))
+        }
+    }
+
+    /// Entries from `seq` on, up to what is signed now.
+    pub fn entries(&self, seq: u64) -> Entries<'_> {
+        Entries::new(self, seq)
+    }
+
+    /// Entries before `seq`, the latest first.
+    pub fn entries_rev(&self, before: u64) -> EntriesBackward<'_> {
+        EntriesBackward::new(self, before)
+    }
+
+    /// Entries from `seq` on, as they come.
+    #[must_use]
+    pub fn follow(self, seq: u64) -> Follow {
+        Follow::new(self, seq)
+    }
+
+    /// The first entry that is not earlier than `time`; [`Self::size`] if all are.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn seek_time(&self, time: u64) -> Result<u64, ReadError> {
+        let day = Day::of(time);
+        for (index, files) in self.segments.iter().enumerate() {
+            // All entries of a segment are of its day.
+            if files.day < day || files.first_seq >= self.size() {
+                continue;
+            }
+            if files.day > day {
+                return Ok(files.first_seq);
+            }
+            let start = self
+                .marks()
+                .before_time(&self.dir, files, self.end_of(index), time)?;
+            for entry in self.entries(start) {
+                let entry = entry?;
+                if entry.header.seq >= self.end_of(index) {
+                    break;
+                }
+                if entry.header.time >= time {
+                    return Ok(entry.header.seq);
+                }
+            }
+        }
+        Ok(self.size())
+    }
+
+    /// The root of a day: the last checkpoint of its last segment. `None` if nothing was logged that day.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn daily_root(&self, day: Day) -> Result<Option<SignedCheckpoint>, ReadError> {
+        for files in self.segments.iter().rev().filter(|files| files.day == day) {
+            if let Some((note, _)) = last_note(&files.notes_path(&self.dir), &self.key)?
+                && note.size() > files.first_seq
+            {
+                return Ok(Some(note));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The days on which something was logged, each once, with their roots.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn daily_roots(&self) -> Result<Vec<(Day, SignedCheckpoint)>, ReadError> {
+        let mut days: Vec<Day> = self.segments.iter().map(|files| files.day).collect();
+        days.sort_unstable();
+        days.dedup();
+        let root = |day| Ok(self.daily_root(day)?.map(|root| (day, root)));
+        days.into_iter()
+            .filter_map(|day| root(day).transpose())
+            .collect()
+    }
+
+    fn marks(&self) -> std::sync::MutexGuard<'_, MarkCache> {
+        // Marks are only ever added whole, so a panic elsewhere leaves them usable.
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segment_index(&self, seq: u64) -> Option<usize> {
+        self.segments
+            .partition_point(|files| files.first_seq <= seq)
+            .checked_sub(1)
+    }
+
+    fn segment_of(&self, seq: u64) -> Option<&SegmentFiles> {
+        self.segments.get(self.segment_index(seq)?)
+    }
+
+    /// The sequence number after the last signed entry of a segment.
+    fn end_of(&self, index: usize) -> u64 {
+        self.segments
+            .get(index + 1)
+            .map_or(self.size(), |next| next.first_seq)
+            .min(self.size())
+    }
+}
+
+/// The next entry of a segment; `None` at the end of its file.
+fn read_entry(scan: &mut FrameScan, files: &SegmentFiles) -> Result<Option<Entry>, ReadError> {
+    let offset = scan.offset();
+    match scan.next() {
+        Ok(Some(frame)) => Ok(Entry::of(&frame, files.first_seq, offset)),
+        Ok(None) => Ok(None),
+        Err(error) => Err(scan_error(error, files)),
+    }
+}
+
+fn scan_error(error: ScanError, files: &SegmentFiles) -> ReadError {
+    match error {
+        ScanError::Io(error) => error.into(),
+        ScanError::Frame { offset, error } => Finding::new(Code::EntryDamaged, error.to_string())
+            .in_file(files.entries_name(), offset)
+            .into(),
+    }
+}

@@ -1,0 +1,358 @@
+//! What a check of the log found, in words and for machines.
+//!
+//! Knows results, not how they were come by.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::checkpoint::SignedCheckpoint;
+use crate::entry::Header;
+use crate::hash::hex;
+
+/// Version of the JSON that [`Report::to_json`] makes. Fields are added, never renamed.
+const JSON_VERSION: u32 = 1;
+
+/// An entry without its body: enough to hold an index against the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryInfo {
+    /// Sequence number.
+    pub seq: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What kind of entry.
+    pub kind: u32,
+    /// The boot during which it was written.
+    pub boot_id: [u8; 16],
+    /// First sequence number of the segment it lies in.
+    pub segment: u64,
+    /// Where its frame begins in the segment's file.
+    pub offset: u64,
+}
+
+impl EntryInfo {
+    pub(crate) fn new(header: &Header, segment: u64, offset: u64) -> Self {
+        Self {
+            seq: header.seq,
+            time: header.time,
+            kind: header.kind,
+            boot_id: header.boot_id,
+            segment,
+            offset,
+        }
+    }
+}
+
+/// What sort of thing is wrong. The names in JSON are [`Code::name`] and do not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// An entry is not intact in itself.
+    EntryDamaged,
+    /// Signed entries are not there.
+    EntryMissing,
+    /// An entry does not follow the one before.
+    Chain,
+    /// Entries are not those a checkpoint signed.
+    Root,
+    /// A checkpoint is not in the one form it can have.
+    CheckpointDamaged,
+    /// A checkpoint's signature does not hold.
+    CheckpointSignature,
+    /// A checkpoint is gone, or another stands in its place.
+    CheckpointMissing,
+    /// Checkpoints are out of order.
+    CheckpointOrder,
+    /// A segment's header is not the one that belongs there.
+    SegmentHeader,
+    /// A file of the log is gone or repeated.
+    SegmentMissing,
+    /// A file's name does not agree with what is in it.
+    SegmentName,
+    /// The stored hashes of the tree are not those of the entries.
+    Tree,
+    /// The verifier key in the folder is not the log's.
+    Vkey,
+    /// The log is shorter than, or another one than, a checkpoint kept elsewhere says.
+    KeptCheckpoint,
+}
+
+impl Code {
+    /// The name used in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EntryDamaged => "entry-damaged",
+            Self::EntryMissing => "entry-missing",
+            Self::Chain => "chain",
+            Self::Root => "root",
+            Self::CheckpointDamaged => "checkpoint-damaged",
+            Self::CheckpointSignature => "checkpoint-signature",
+            Self::CheckpointMissing => "checkpoint-missing",
+            Self::CheckpointOrder => "checkpoint-order",
+            Self::SegmentHeader => "segment-header",
+            Self::SegmentMissing => "segment-missing",
+            Self::SegmentName => "segment-name",
+            Self::Tree => "tree",
+            Self::Vkey => "vkey",
+            Self::KeptCheckpoint => "kept-checkpoint",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What sort of thing.
+    pub code: Code,
+    /// In words.
+    pub what: String,
+    /// The entry concerned; the first of them if `until` is set.
+    pub seq: Option<u64>,
+    /// The last entry concerned, where it can't be told which of several it is.
+    pub until: Option<u64>,
+    /// The file concerned.
+    pub file: Option<String>,
+    /// Where in the file.
+    pub offset: Option<u64>,
+}
+
+impl Finding {
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            code,
+            what: what.into(),
+            seq: None,
+            until: None,
+            file: None,
+            offset: None,
+        }
+    }
+
+    pub(crate) fn at(self, seq: u64) -> Self {
+        Self {
+            seq: Some(seq),
+            ..self
+        }
+    }
+
+    pub(crate) fn in_file(self, file: impl Into<String>, offset: u64) -> Self {
+        Self {
+            file: Some(file.into()),
+            offset: Some(offset),
+            ..self
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "code": self.code.name(), "what": self.what, "seq": self.seq, "until": self.until, "file": self.file, "offset": self.offset })
+    }
+}
+
+/// One line: the entry, the file and place, what is wrong.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.seq, self.until) {
+            (Some(seq), Some(until)) if until != seq => write!(f, "entries {seq} to {until}, ")?,
+            (Some(seq), _) => write!(f, "entry {seq}, ")?,
+            (None, _) => {}
+        }
+        if let Some(file) = &self.file {
+            // Names come from the folder and may be made to look like something else.
+            write!(f, "{}", file.escape_debug())?;
+            if let Some(offset) = self.offset {
+                write!(f, " at byte {offset}")?;
+            }
+            write!(f, ": ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Finding {}
+
+/// The answer to "is this log intact?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it is as it was signed.
+    Intact,
+    /// All that was signed is intact, but there is more that was not signed, or nothing signed at all.
+    Incomplete,
+    /// Something that was signed was changed, removed or replaced.
+    Tampered,
+}
+
+impl Verdict {
+    /// The name used in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Incomplete => "incomplete",
+            Self::Tampered => "tampered",
+        }
+    }
+}
+
+/// What follows the last checkpoint.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unsigned {
+    /// Whole entries, signed by nobody.
+    pub entries: u64,
+    /// Bytes, those of torn entries and checkpoints included.
+    pub bytes: u64,
+}
+
+/// The result of checking a log.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The origin of the log, if its key is known.
+    pub origin: Option<String>,
+    /// Whether the key came from outside the folder. Otherwise someone who made the whole folder anew,
+    /// with a key of their own, would not be found out.
+    pub key_trusted: bool,
+    /// Whether a writer had the log open meanwhile; what follows the last checkpoint is then its work.
+    pub live: bool,
+    /// Entries found intact, all covered by a checkpoint.
+    pub entries: u64,
+    /// Segments walked.
+    pub segments: u64,
+    /// Checkpoints whose signature and root hold.
+    pub checkpoints: u64,
+    /// The last of them.
+    pub last_checkpoint: Option<SignedCheckpoint>,
+    /// Kept checkpoints that the log was held against, all found consistent unless a finding says otherwise.
+    pub kept: usize,
+    /// What follows the last checkpoint.
+    pub unsigned: Unsigned,
+    /// Whether stored hashes of the tree are missing, as after a crash. The next start makes them anew.
+    pub tree_incomplete: bool,
+    /// What is wrong; the first is the first bad place in the log.
+    pub findings: Vec<Finding>,
+    /// What an operator should know though it proves nothing.
+    pub remarks: Vec<String>,
+}
+
+impl Report {
+    /// The answer.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if !self.findings.is_empty() {
+            Verdict::Tampered
+        } else if self.entries == 0
+            || (!self.live && (self.unsigned != Unsigned::default() || self.tree_incomplete))
+        {
+            Verdict::Incomplete
+        } else {
+            Verdict::Intact
+        }
+    }
+
+    /// 0 intact, 1 tampered, 3 intact but incomplete. (2 is for usage and I/O errors.)
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.verdict() {
+            Verdict::Intact => 0,
+            Verdict::Tampered => 1,
+            Verdict::Incomplete => 3,
+        }
+    }
+
+    /// For machines.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": JSON_VERSION,
+            "verdict": self.verdict().name(),
+            "origin": self.origin,
+            "key_trusted": self.key_trusted,
+            "live": self.live,
+            "entries": self.entries,
+            "segments": self.segments,
+            "checkpoints": self.checkpoints,
+            "kept_checkpoints": self.kept,
+            "size": self.last_checkpoint.as_ref().map(SignedCheckpoint::size),
+            "root": self.last_checkpoint.as_ref().map(|checkpoint| hex(&checkpoint.root().0)),
+            "checkpoint": self.last_checkpoint.as_ref().map(SignedCheckpoint::note),
+            "tree_incomplete": self.tree_incomplete,
+            "unsigned": { "entries": self.unsigned.entries, "bytes": self.unsigned.bytes },
+            "findings": self.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
+            "remarks": self.remarks,
+        })
+    }
+}
+
+/// The result in words, several lines.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = match self.entries {
+            0 => "no entries".to_owned(),
+            n => format!("{n} entries (0 to {})", n - 1),
+        };
+        let counts = format!(
+            "{last} in {} segments under {} checkpoints",
+            self.segments, self.checkpoints
+        );
+        match self.verdict() {
+            Verdict::Intact => writeln!(
+                f,
+                "INTACT: {counts}. Every byte up to the last checkpoint is as it was signed."
+            )?,
+            Verdict::Incomplete if self.entries == 0 => writeln!(
+                f,
+                "INCOMPLETE: nothing is signed yet; there is nothing to vouch for."
+            )?,
+            Verdict::Incomplete => writeln!(
+                f,
+                "INCOMPLETE: {counts} are intact, but the log was not closed cleanly."
+            )?,
+            Verdict::Tampered => writeln!(
+                f,
+                "TAMPERED: the log is not as it was signed. Intact up to there: {counts}."
+            )?,
+        }
+        for (index, finding) in self.findings.iter().enumerate() {
+            writeln!(
+                f,
+                "  {}: {finding}",
+                if index == 0 { "first bad" } else { "also" }
+            )?;
+        }
+        if let Some(checkpoint) = &self.last_checkpoint {
+            writeln!(
+                f,
+                "  last checkpoint: size {}, root {}",
+                checkpoint.size(),
+                checkpoint.root()
+            )?;
+        }
+        if self.unsigned != Unsigned::default() {
+            let why = if self.live {
+                "a writer has the log open"
+            } else {
+                "as a crash leaves them; the next start cuts them off and says so in the log"
+            };
+            writeln!(
+                f,
+                "  after it: {} entries, {} bytes without signature ({why})",
+                self.unsigned.entries, self.unsigned.bytes
+            )?;
+        }
+        if self.tree_incomplete {
+            writeln!(
+                f,
+                "  stored tree: hashes are missing, as after a crash; the next start makes them anew from the entries"
+            )?;
+        }
+        if self.kept > 0 && self.findings.is_empty() {
+            writeln!(
+                f,
+                "  kept checkpoints: the log extends all {} of them",
+                self.kept
+            )?;
+        }
+        for remark in &self.remarks {
+            writeln!(f, "  note: {remark}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! Reading the files of a segment from one end to the other, in memory that does not grow with them.
+//!
+//! Knows frames and notes one by one; whether they follow each other is for `walk` to say.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{SignedCheckpoint, StoredNote, match_stored};
+use crate::durable::IoError;
+use crate::frame::{self, Frame, FrameError, MAX_FRAME};
+use crate::key::VerifierKey;
+
+/// How much is read from a file at once.
+const READ_AHEAD: usize = 1 << 18;
+/// How much is read where a single entry is wanted.
+const READ_NEAR: usize = 1 << 12;
+/// More bytes than one stored note can have: origin twice, 20 digits, base64, marks.
+const MAX_NOTE: usize = 1024;
+/// What a disk writes whole: after a power cut a sector is there or it is not.
+const SECTOR: u64 = 512;
+
+/// A window that moves over a file.
+struct Window {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    /// Where the unread bytes begin in the buffer.
+    start: usize,
+    /// Where the unread bytes begin in the file.
+    offset: u64,
+    at_end: bool,
+    read_ahead: usize,
+}
+
+impl Window {
+    fn open(path: &Path, offset: u64) -> Result<Self, IoError> {
+        let file = File::open(path).map_err(|source| IoError::new("open", path, source))?;
+        Ok(Self {
+            file,
+            path: path.to_path_buf(),
+            buffer: Vec::new(),
+            start: 0,
+            offset,
+            at_end: false,
+            read_ahead: READ_AHEAD,
+        })
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Reads until `need` bytes are there or the file ends.
+    fn want(&mut self, need: usize) -> Result<(), IoError> {
+        while self.unread().len() < need && !self.at_end {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            let have = self.buffer.len();
+            self.buffer
+                .resize(have + self.read_ahead.max(need - have), 0);
+            let from = self.offset + have as u64;
+            let read = self.file.read_at(&mut self.buffer[have..], from);
+            let read = match read {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+                Ok(0) => {
+                    self.at_end = true;
+                    0
+                }
+                other => other.map_err(|source| IoError::new("read", &self.path, source))?,
+            };
+            self.buffer.truncate(have + read);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.start += len;
+        self.offset += len as u64;
+    }
+
+    /// Lets a file that has grown be read on. What was read ahead is forgotten: it was not signed then,
+    /// and the writer may have taken it back and written something else.
+    fn resume(&mut self) {
+        self.buffer.truncate(self.start);
+        self.at_end = false;
+    }
+}
+
+/// Why the next entry can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScanError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("{error}")]
+    Frame { offset: u64, error: FrameError },
+}
+
+/// Entries of a `.seg` file in order.
+pub(crate) struct FrameScan {
+    window: Window,
+}
+
+impl FrameScan {
+    /// Begins at `offset`, which is the start of a frame, or 0 to read the segment's header first.
+    pub(crate) fn open(path: &Path, offset: u64) -> Result<Self, IoError> {
+        Ok(Self {
+            window: Window::open(path, offset)?,
+        })
+    }
+
+    /// Begins at a frame of which, and of few after it, something is wanted.
+    pub(crate) fn open_near(path: &Path, offset: u64) -> Result<Self, IoError> {
+        let mut scan = Self::open(path, offset)?;
+        scan.window.read_ahead = READ_NEAR;
+        Ok(scan)
+    }
+
+    /// The next `len` bytes, fewer where the file ends.
+    pub(crate) fn raw(&mut self, len: usize) -> Result<Vec<u8>, IoError> {
+        self.window.want(len)?;
+        let have = self.window.unread().len().min(len);
+        let bytes = self.window.unread()[..have].to_vec();
+        self.window.advance(have);
+        Ok(bytes)
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.window.offset
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.window.resume();
+    }
+
+    /// The length of the next frame, read in whole; `None` at the end of the file.
+    fn fetch(&mut self) -> Result<Option<usize>, ScanError> {
+        let offset = self.window.offset;
+        let mut need = 1;
+        loop {
+            self.window.want(need)?;
+            let have = self.window.unread().len();
+            if have == 0 {
+                return Ok(None);
+            }
+            need = match frame::frame_len(self.window.unread()) {
+                Ok(len) if len <= have => return Ok(Some(len)),
+                Ok(len) => len,
+                Err(FrameError::Incomplete { need, .. }) => need,
+                Err(error) => return Err(ScanError::Frame { offset, error }),
+            };
+            debug_assert!(need <= MAX_FRAME, "lengths are bounded by the prefix");
+            if self.window.at_end {
+                return Err(ScanError::Frame {
+                    offset,
+                    error: FrameError::Incomplete { have, need },
+                });
+            }
+        }
+    }
+
+    /// The next entry, checked in itself; `None` at the end of the file.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, ScanError> {
+        let Some(len) = self.fetch()? else {
+            return Ok(None);
+        };
+        let offset = self.window.offset;
+        let at = self.window.start;
+        self.window.advance(len);
+        match frame::parse(&self.window.buffer[at..at + len]) {
+            // A segment stores whole entries; a header alone is for receipts.
+            Ok(Frame { payload: None, .. }) => Err(ScanError::Frame {
+                offset,
+                error: FrameError::Type(frame::TYPE_HEADER_ONLY),
+            }),
+            Ok(frame) => Ok(Some(frame)),
+            Err(error) => Err(ScanError::Frame { offset, error }),
+        }
+    }
+
+    /// Passes over the next entry without looking at it; false at the end of the file.
+    pub(crate) fn skip(&mut self) -> Result<bool, ScanError> {
+        let Some(len) = self.fetch()? else {
+            return Ok(false);
+        };
+        self.window.advance(len);
+        Ok(true)
+    }
+}
+
+/// What stands next in a `.notes` file.
+#[derive(Debug)]
+pub(crate) enum NextNote {
+    /// A note in its one form; its signature is not yet checked.
+    Note {
+        offset: u64,
+        checkpoint: SignedCheckpoint,
+    },
+    /// The end of the file.
+    End,
+    /// The last note was not written in whole.
+    Torn { offset: u64 },
+    /// Something no writer and no power cut leaves behind.
+    Altered { offset: u64, what: &'static str },
+}
+
+/// Checkpoints of a `.notes` file in order.
+pub(crate) struct NoteScan {
+    window: Window,
+    key: VerifierKey,
+}
+
+impl NoteScan {
+    pub(crate) fn open(path: &Path, key: &VerifierKey) -> Result<Self, IoError> {
+        Ok(Self {
+            window: Window::open(path, 0)?,
+            key: key.clone(),
+        })
+    }
+
+    /// Where the next note begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.window.offset
+    }
+
+    pub(crate) fn next(&mut self) -> Result<NextNote, IoError> {
+        self.window.want(MAX_NOTE)?;
+        let offset = self.window.offset;
+        let unread = self.window.unread();
+        if unread.is_empty() {
+            return Ok(NextNote::End);
+        }
+        Ok(match match_stored(unread, &self.key) {
+            StoredNote::Whole { checkpoint, len } => {
+                self.window.advance(len);
+                NextNote::Note { offset, checkpoint }
+            }
+            StoredNote::Cut => NextNote::Torn { offset },
+            StoredNote::Altered(_) if unread.len() < MAX_NOTE && has_hole(unread, offset) => {
+                NextNote::Torn { offset }
+            }
+            StoredNote::Altered(what) => NextNote::Altered { offset, what },
+        })
+    }
+}
+
+/// Whether a sector of these bytes, which lie at `offset` of a file, was never written.
+fn has_hole(bytes: &[u8], offset: u64) -> bool {
+    let first = usize::try_from(SECTOR - offset % SECTOR)
+        .unwrap_or(0)
+        .min(bytes.len());
+    let (head, rest) = bytes.split_at(first);
+    std::iter::once(head)
+        .chain(rest.chunks(usize::try_from(SECTOR).unwrap_or(1)))
+        .any(|sector| !sector.is_empty() && sector.iter().all(|&byte| byte == 0))
+}
+
+/// The last whole note in a `.notes` file and where it ends, without reading the rest of the file.
+pub(crate) fn last_note(
+    path: &Path,
+    key: &VerifierKey,
+) -> Result<Option<(SignedCheckpoint, u64)>, IoError> {
+    let failed = |source| IoError::new("read", path, source);
+    let file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    // Two notes at least: the last whole one and a torn one after it.
+    let from = len.saturating_sub(2 * MAX_NOTE as u64);
+    let mut bytes = vec![0; usize::try_from(len - from).unwrap_or(0)];
+    let read = read_up_to(&file, &mut bytes, from).map_err(failed)?;
+    bytes.truncate(read);
+    let mark = [key.name().as_bytes(), b"\n"].concat();
+    for at in (0..bytes.len()).rev() {
+        let begins = (at == 0 && from == 0) || (at > 1 && bytes[at - 2..at] == *b"\n\n");
+        if !begins || !bytes[at..].starts_with(&mark) {
+            continue;
+        }
+        if let StoredNote::Whole { checkpoint, len } = match_stored(&bytes[at..], key) {
+            return Ok(Some((checkpoint, from + (at + len) as u64)));
+        }
+    }
+    Ok(None)
+}
+
+fn read_up_to(file: &File, bytes: &mut [u8], from: u64) -> std::io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], from + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_hole_is_a_whole_unwritten_sector() {
+        assert!(has_hole(&[0; 100], 1000));
+        assert!(!has_hole(b"ab\0cd", 1000));
+        // Of 100 bytes at offset 500, twelve lie in the first sector.
+        let mut bytes = [b'x'; 100];
+        bytes[..12].fill(0);
+        assert!(has_hole(&bytes, 500));
+        assert!(!has_hole(&bytes, 400));
+        bytes.fill(b'x');
+        bytes[12..].fill(0);
+        assert!(has_hole(&bytes, 500));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_files_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000), plain in any::<bool>()) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x.seg");
+            let mut bytes = bytes;
+            if plain && !bytes.is_empty() {
+                bytes[0] = frame::TYPE_PLAIN;
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let mut scan = FrameScan::open(&path, 0).unwrap();
+            while let Ok(Some(_)) = scan.next() {}
+            let key = VerifierKey::parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k").unwrap();
+            let mut notes = NoteScan::open(&path, &key).unwrap();
+            while let NextNote::Note { .. } = notes.next().unwrap() {}
+            prop_assert!(last_note(&path, &key).unwrap().is_none());
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Checking a whole log, trusting nothing but a key.
+//!
+//! Reads only; never mends. What it needs to know about an intact log is in `walk`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use crate::chain::Link;
+use crate::checkpoint::SignedCheckpoint;
+use crate::durable::IoError;
+use crate::hash::Hash;
+use crate::key::VerifierKey;
+use crate::merkle::{Frontier, TILE_HEIGHT};
+use crate::report::{Code, EntryInfo, Finding, Report, Unsigned};
+use crate::segment::{Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
+use crate::tree::{LevelScan, TreeReader, level_len};
+use crate::walk::{SignedEnd, Stop, Visitor, Walk};
+
+/// What to hold the log against.
+#[derive(Debug, Default, Clone)]
+pub struct VerifyOptions {
+    /// The log's key, known from elsewhere. Without it the key in the folder is believed, and the report
+    /// says so.
+    pub key: Option<VerifierKey>,
+    /// Checkpoints kept elsewhere: the log must extend each of them.
+    pub checkpoints: Vec<SignedCheckpoint>,
+}
+
+/// Why a log could not be checked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A file can't be read.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The key given is no key of such a log.
+    #[error(
+        "the key is named {0}, which is not the name of a log of Aegis (aegis/ and 32 hexadecimal digits); give the log's own log.vkey"
+    )]
+    ForeignKey(String),
+}
+
+/// Checks the log in `dir`.
+///
+/// # Errors
+/// [`VerifyError`] when it can't be read. What is wrong with the log itself is in the report.
+pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<Report, VerifyError> {
+    verify_with(dir, options, |_| {})
+}
+
+/// Checks the log in `dir` and shows each signed entry in order, so that an index can be held against it.
+///
+/// Entries are shown before the checkpoint that covers them is compared: they count only if the report
+/// has no finding.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    dir: &Path,
+    options: &VerifyOptions,
+    entry: impl FnMut(&EntryInfo),
+) -> Result<Report, VerifyError> {
+    let live = is_live(dir);
+    let catalog = Catalog::read(dir)?;
+    let mut report = empty_report(live, &catalog, options);
+    let Some(key) = find_key(dir, options, &catalog, &mut report)? else {
+        return Ok(report);
+    };
+    let chain_id = key
+        .chain_id()
+        .ok_or_else(|| VerifyError::ForeignKey(key.name().to_owned()))?;
+    report.origin = Some(key.name().to_owned());
+    let mut walk = Walk::new(dir, &key, Link::genesis(chain_id), Frontier::default())?;
+    let mut check = Check {
+        entry,
+        levels: Levels::new(dir),
+        roots: kept_sizes(options),
+    };
+    match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
+        Ok(()) => {
+            tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
+            kept_findings(
+                options,
+                &key,
+                &check.roots,
+                walk.frontier.size(),
+                &mut report,
+            );
+        }
+        Err(Stop::Found(finding)) => report.findings.push(*finding),
+        Err(Stop::Io(error)) => return Err(error.into()),
+    }
+    report.entries = walk.note.as_ref().map_or(0, SignedCheckpoint::size);
+    report.checkpoints = walk.checkpoints;
+    report.last_checkpoint = walk.note;
+    report.findings.extend(impossible_names(&catalog));
+    Ok(report)
+}
+
+fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Report {
+    let remark = |names: &[String], what: &str| {
+        names
+            .iter()
+            .map(|name| format!("{}: {what}", name.escape_debug()))
+            .collect::<Vec<_>>()
+    };
+    let mut remarks = remark(
+        &catalog.foreign,
+        "not a file of the log; it is not looked at",
+    );
+    remarks.extend(remark(
+        &catalog.cut,
+        "an unsigned end that recovery set aside; an entry of the log has its hash",
+    ));
+    remarks.extend(remark(
+        &catalog.temporary,
+        "left by a write that never finished; the next start removes it",
+    ));
+    Report {
+        origin: None,
+        key_trusted: options.key.is_some(),
+        live,
+        entries: 0,
+        segments: 0,
+        checkpoints: 0,
+        last_checkpoint: None,
+        kept: options.checkpoints.len(),
+        unsigned: Unsigned::default(),
+        tree_incomplete: false,
+        findings: Vec::new(),
+        remarks,
+    }
+}
+
+/// Whether a writer holds the log's lock. One that can't be asked is taken for not there.
+fn is_live(dir: &Path) -> bool {
+    File::open(dir.join(LOCK_FILE)).is_ok_and(|lock| {
+        matches!(
+            lock.try_lock_shared(),
+            Err(std::fs::TryLockError::WouldBlock)
+        )
+    })
+}
+
+/// The key to check with; `None` if there is none to go on with.
+fn find_key(
+    dir: &Path,
+    options: &VerifyOptions,
+    catalog: &Catalog,
+    report: &mut Report,
+) -> Result<Option<VerifierKey>, VerifyError> {
+    let finding = |what: &str| Finding::new(Code::Vkey, what).in_file(VKEY_FILE, 0);
+    let stored = stored_key(dir)?;
+    if options.key.is_none() {
+        report.remarks.push("the key was taken from the folder itself: someone who made the whole folder anew with another key is not found out; give the key with --key".to_owned());
+    }
+    match (&options.key, stored) {
+        (Some(key), Some(Some(stored))) if *key != stored => {
+            report.findings.push(finding("the key in the folder is not the key given: this is another log, or one made anew with another key"));
+            Ok(None)
+        }
+        (Some(key), Some(Some(_))) => Ok(Some(key.clone())),
+        (Some(key), None) => {
+            report
+                .remarks
+                .push(format!("{VKEY_FILE} is missing; the key given was used"));
+            Ok(Some(key.clone()))
+        }
+        (None, Some(Some(stored))) => Ok(Some(stored)),
+        (None, None) if catalog.segments.is_empty() => Ok(None),
+        (None, None) => {
+            report.findings.push(finding(
+                "the key is missing from the folder; give it with --key",
+            ));
+            Ok(None)
+        }
+        (_, Some(None)) => {
+            report.findings.push(finding(
+                "the key was altered: it is no verifier key any more",
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// The key in the folder: outer `None` if there is no file, inner if the file is not one.
+pub(crate) fn stored_key(dir: &Path) -> Result<Option<Option<VerifierKey>>, IoError> {
+    let path = dir.join(VKEY_FILE);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|source| IoError::new("read", &path, source))?,
+    };
+    let key = String::from_utf8(bytes).ok().and_then(|text| {
+        let key = VerifierKey::parse(&text).ok()?;
+        // One form only, so that every byte of the file counts.
+        (format!("{key}\n") == text).then_some(key)
+    });
+    Ok(Some(key))
+}
+
+fn kept_sizes(options: &VerifyOptions) -> BTreeMap<u64, Option<Hash>> {
+    let root = |size| (size == 0).then(Hash::empty_root);
+    options
+        .checkpoints
+        .iter()
+        .map(|kept| (kept.size(), root(kept.size())))
+        .collect()
+}
+
+fn walk_all(
+    walk: &mut Walk<'_>,
+    segments: &[SegmentFiles],
+    check: &mut dyn Visitor,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    for (index, files) in segments.iter().enumerate() {
+        let is_last = index + 1 == segments.len();
+        arrangement(walk, files, is_last)?;
+        let SignedEnd { tail, .. } = walk.segment(files, check)?;
+        report.segments += 1;
+        if is_last {
+            report.unsigned = Unsigned {
+                entries: tail.entries,
+                bytes: tail.bytes + tail.note_bytes,
+            };
+        } else {
+            inner_tail(files, walk, tail.is_empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the files of the next segment are there.
+pub(crate) fn arrangement(
+    walk: &Walk<'_>,
+    files: &SegmentFiles,
+    is_last: bool,
+) -> Result<(), Finding> {
+    let expected = walk.link.next_seq;
+    let missing = |what: String, file: String| {
+        Err(Finding::new(Code::SegmentMissing, what)
+            .at(expected)
+            .in_file(file, 0))
+    };
+    if files.first_seq > expected {
+        return missing(
+            format!("the segment that begins with entry {expected} is missing"),
+            files.entries_name(),
+        );
+    }
+    if files.first_seq < expected {
+        return missing(
+            format!(
+                "a second segment begins with entry {}, which is already there",
+                files.first_seq
+            ),
+            files.entries_name(),
+        );
+    }
+    if !files.has_notes {
+        return missing(
+            "the checkpoints of this segment are missing".to_owned(),
+            files.notes_name(),
+        );
+    }
+    if !files.has_entries && !is_last {
+        return missing(
+            "the entries of this segment are missing".to_owned(),
+            files.entries_name(),
+        );
+    }
+    Ok(())
+}
+
+/// A segment that another follows ends with a checkpoint.
+pub(crate) fn inner_tail(
+    files: &SegmentFiles,
+    walk: &Walk<'_>,
+    is_empty: bool,
+) -> Result<(), Finding> {
+    if is_empty {
+        return Ok(());
+    }
+    let what = "there is more after the last checkpoint of a segment that is not the last: checkpoints were removed, or entries added";
+    Err(Finding::new(Code::CheckpointMissing, what)
+        .at(walk.link.next_seq)
+        .in_file(files.entries_name(), 0))
+}
+
+/// The trace that a cut log leaves in the tree.
+pub(crate) fn tree_beyond(dir: &Path, size: u64) -> Option<Finding> {
+    let stored = TreeReader::new(dir).file_len(0) / Hash::LEN as u64;
+    (stored > size).then(|| {
+        let what = format!("the end of the log was cut off: its tree remembers {stored} signed entries, the last checkpoint has {size}");
+        Finding { until: Some(stored - 1), ..Finding::new(Code::EntryMissing, what).at(size).in_file(crate::segment::tree_name(0), size * Hash::LEN as u64) }
+    })
+}
+
+fn tree_findings(
+    dir: &Path,
+    size: u64,
+    levels: &mut Levels,
+    report: &mut Report,
+) -> Result<(), IoError> {
+    if let Some(error) = levels.failed.take() {
+        return Err(error);
+    }
+    report.tree_incomplete = levels.missing;
+    report.findings.extend(levels.differs.take());
+    if report.live {
+        // The writer adds to the tree while we look.
+        return Ok(());
+    }
+    report.findings.extend(tree_beyond(dir, size));
+    let tree = TreeReader::new(dir);
+    for level in 0..8 {
+        let expected = level_len(size, level) * Hash::LEN as u64;
+        if report.findings.is_empty() && tree.file_len(level) > expected {
+            let what = "the stored tree goes on after its end: something was added to the file";
+            report.findings.push(
+                Finding::new(Code::Tree, what).in_file(crate::segment::tree_name(level), expected),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn kept_findings(
+    options: &VerifyOptions,
+    key: &VerifierKey,
+    roots: &BTreeMap<u64, Option<Hash>>,
+    size: u64,
+    report: &mut Report,
+) {
+    for kept in &options.checkpoints {
+        let finding = |what: String| Finding::new(Code::KeptCheckpoint, what);
+        if let Err(error) = kept.verify(key) {
+            report.findings.push(finding(format!(
+                "the kept checkpoint of size {}: {error}",
+                kept.size()
+            )));
+        } else if kept.size() > size {
+            let what = format!(
+                "the end of the log was cut off: a kept checkpoint has {} entries, the log {size}",
+                kept.size()
+            );
+            report.findings.push(Finding {
+                until: Some(kept.size() - 1),
+                ..finding(what).at(size)
+            });
+        } else if roots.get(&kept.size()).copied().flatten() != Some(*kept.root()) {
+            let what = format!(
+                "the log is not the one that was kept: its first {} entries are others than those the kept checkpoint signed (a fork)",
+                kept.size()
+            );
+            report.findings.push(finding(what));
+        }
+    }
+}
+
+fn impossible_names(catalog: &Catalog) -> impl Iterator<Item = Finding> + '_ {
+    catalog.impossible.iter().map(|name| {
+        Finding::new(
+            Code::SegmentName,
+            "the file is named as if it were part of the log, but can't be",
+        )
+        .in_file(name.clone(), 0)
+    })
+}
+
+/// Looks at each entry on behalf of the report.
+struct Check<F> {
+    entry: F,
+    levels: Levels,
+    /// Roots at the sizes of kept checkpoints, as they are passed.
+    roots: BTreeMap<u64, Option<Hash>>,
+}
+
+impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
+    fn entry(&mut self, info: &EntryInfo, _: &Hash) -> Result<(), IoError> {
+        (self.entry)(info);
+        Ok(())
+    }
+
+    fn subtree(&mut self, height: u32, hash: &Hash) {
+        if height.is_multiple_of(TILE_HEIGHT) {
+            self.levels.compare((height / TILE_HEIGHT) as usize, hash);
+        }
+    }
+
+    fn grown(&mut self, frontier: &Frontier) {
+        if let Some(root) = self.roots.get_mut(&frontier.size()) {
+            *root = Some(frontier.root());
+        }
+    }
+}
+
+/// The stored tree beside the one that is computed.
+struct Levels {
+    dir: std::path::PathBuf,
+    scans: Vec<(LevelScan, u64)>,
+    /// Hashes that are not there, or were never written.
+    missing: bool,
+    differs: Option<Finding>,
+    failed: Option<IoError>,
+}
+
+impl Levels {
+    fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            scans: Vec::new(),
+            missing: false,
+            differs: None,
+            failed: None,
+        }
+    }
+
+    fn compare(&mut self, level: usize, hash: &Hash) {
+        match self.stored(level) {
+            Ok((Some(stored), _)) if stored == *hash => {}
+            // After a power cut a sector that was not written reads as zeros.
+            Ok((None | Some(Hash::ZERO), _)) => self.missing = true,
+            Ok((Some(_), index)) => {
+                let finding = || {
+                    Finding::new(Code::Tree, "a stored hash of the tree is not that of the entries, which are intact: the file was altered")
+                        .in_file(crate::segment::tree_name(level), index * Hash::LEN as u64)
+                };
+                self.differs.get_or_insert_with(finding);
+            }
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    fn stored(&mut self, level: usize) -> Result<(Option<Hash>, u64), IoError> {
+        while self.scans.len() <= level {
+            self.scans
+                .push((LevelScan::open(&self.dir, self.scans.len(), 0)?, 0));
+        }
+        let (scan, index) = &mut self.scans[level];
+        let at = *index;
+        *index += 1;
+        Ok((scan.next()?, at))
+    }
+}

@@ -1,0 +1,399 @@
+//! The one walk over a log that checks everything about it: entries in themselves, the chain, the tree
+//! at every checkpoint, every checkpoint's signature, and that segments meet.
+//!
+//! Both the verifier and recovery use it, so that what one calls tampering the other never mends.
+//! Knows what an intact log is; not what to do about one that isn't.
+
+use std::path::Path;
+
+use crate::chain::{ChainError, Link};
+use crate::checkpoint::SignedCheckpoint;
+use crate::day::Day;
+use crate::durable::IoError;
+use crate::entry::Header;
+use crate::hash::Hash;
+use crate::key::VerifierKey;
+use crate::merkle::Frontier;
+use crate::report::{Code, EntryInfo, Finding};
+use crate::scan::{FrameScan, NextNote, NoteScan, ScanError};
+use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles, SegmentHeader};
+use crate::tree::LevelScan;
+
+/// Why a walk ends early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The log is not as it was signed.
+    Found(Box<Finding>),
+    /// It can't be read.
+    Io(IoError),
+}
+
+impl From<IoError> for Stop {
+    fn from(error: IoError) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Found(Box::new(finding))
+    }
+}
+
+/// Hears of each signed entry in order.
+pub(crate) trait Visitor {
+    /// An entry that is intact in itself and follows the one before. The checkpoint that covers it has not
+    /// been compared yet.
+    fn entry(&mut self, info: &EntryInfo, leaf: &Hash) -> Result<(), IoError>;
+
+    /// A subtree of the tree is complete.
+    fn subtree(&mut self, height: u32, hash: &Hash);
+
+    /// The tree after an entry.
+    fn grown(&mut self, frontier: &Frontier);
+}
+
+/// What follows the last checkpoint of a segment: signed by nobody.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// Entries that are whole and chained.
+    pub(crate) entries: u64,
+    /// All bytes in the `.seg` file after the last signed entry.
+    pub(crate) bytes: u64,
+    /// Bytes of a checkpoint that was not written in whole.
+    pub(crate) note_bytes: u64,
+}
+
+impl Tail {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where the signed part of a segment ends.
+#[derive(Debug)]
+pub(crate) struct SignedEnd {
+    pub(crate) entries_len: u64,
+    pub(crate) notes_len: u64,
+    pub(crate) tail: Tail,
+}
+
+/// The state of a walk between two segments.
+pub(crate) struct Walk<'a> {
+    dir: &'a Path,
+    key: &'a VerifierKey,
+    pub(crate) link: Link,
+    pub(crate) frontier: Frontier,
+    /// The last checkpoint passed.
+    pub(crate) note: Option<SignedCheckpoint>,
+    /// Checkpoints passed, those counted once that a segment repeats at its beginning.
+    pub(crate) checkpoints: u64,
+    /// Leaf hashes stored when the entries were written: no proof, but they tell which entry changed.
+    stored_leaves: LevelScan,
+    /// First entry whose stored leaf hash is another.
+    pub(crate) suspect: Option<u64>,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(
+        dir: &'a Path,
+        key: &'a VerifierKey,
+        link: Link,
+        frontier: Frontier,
+    ) -> Result<Self, IoError> {
+        let stored_leaves = LevelScan::open(dir, 0, frontier.size())?;
+        Ok(Self {
+            dir,
+            key,
+            link,
+            frontier,
+            note: None,
+            checkpoints: 0,
+            stored_leaves,
+            suspect: None,
+        })
+    }
+
+    /// Checks one segment, which begins where the walk stands.
+    pub(crate) fn segment(
+        &mut self,
+        files: &SegmentFiles,
+        visitor: &mut dyn Visitor,
+    ) -> Result<SignedEnd, Stop> {
+        let mut notes = NoteScan::open(&files.notes_path(self.dir), self.key)?;
+        self.opening(files, notes.next()?)?;
+        self.link.floor = 0;
+        let header = SegmentHeader::new(self.link.next_seq, self.link.chain_id, self.link.prev);
+        let mut end = SignedEnd {
+            entries_len: 0,
+            notes_len: notes.offset(),
+            tail: Tail::default(),
+        };
+        if !files.has_entries {
+            return self.without_entries(files, notes.next()?, end);
+        }
+        let mut entries = FrameScan::open(&files.entries_path(self.dir), 0)?;
+        let difference = header.difference(&entries.raw(SEGMENT_HEADER_LEN)?);
+        loop {
+            match notes.next()? {
+                NextNote::Note { offset, checkpoint } => {
+                    if let Some(difference) = difference {
+                        return Err(Finding::new(Code::SegmentHeader, difference)
+                            .at(self.link.next_seq)
+                            .in_file(files.entries_name(), 0)
+                            .into());
+                    }
+                    self.signature(files, offset, &checkpoint)?;
+                    self.batch(files, &mut entries, checkpoint, visitor)?;
+                    end.entries_len = entries.offset();
+                    end.notes_len = notes.offset();
+                }
+                NextNote::End => break,
+                NextNote::Torn { offset } => {
+                    end.tail.note_bytes =
+                        file_len(&files.notes_path(self.dir))?.saturating_sub(offset);
+                    break;
+                }
+                NextNote::Altered { offset, what } => {
+                    return Err(altered_note(files, offset, what));
+                }
+            }
+        }
+        self.tail(files, &mut entries, difference.is_none(), &mut end)?;
+        Ok(end)
+    }
+
+    /// A segment that was about to begin: only its opening checkpoint is there.
+    fn without_entries(
+        &self,
+        files: &SegmentFiles,
+        next: NextNote,
+        end: SignedEnd,
+    ) -> Result<SignedEnd, Stop> {
+        match next {
+            NextNote::End => Ok(end),
+            _ => Err(Finding::new(
+                Code::SegmentMissing,
+                "the segment's entries are gone: its checkpoints are there, the file is not",
+            )
+            .at(self.link.next_seq)
+            .in_file(files.entries_name(), 0)
+            .into()),
+        }
+    }
+
+    /// The first note of a segment repeats the checkpoint with which the one before ended.
+    fn opening(&mut self, files: &SegmentFiles, next: NextNote) -> Result<(), Stop> {
+        let found = |what: &str| {
+            Finding::new(Code::CheckpointMissing, what)
+                .at(files.first_seq)
+                .in_file(files.notes_name(), 0)
+        };
+        let checkpoint = match next {
+            NextNote::Note { checkpoint, .. } => checkpoint,
+            // The file is put in place with this note in it, so that no crash leaves it cut.
+            NextNote::End | NextNote::Torn { .. } => {
+                return Err(
+                    found("the segment does not begin with a checkpoint: the file was cut").into(),
+                );
+            }
+            NextNote::Altered { offset, what } => return Err(altered_note(files, offset, what)),
+        };
+        self.signature(files, 0, &checkpoint)?;
+        if files.first_seq != self.link.next_seq || checkpoint.size() != self.link.next_seq {
+            return Err(found("the segment does not begin where the one before it ended: entries or segments are missing").into());
+        }
+        if self.note.as_ref().is_some_and(|last| *last != checkpoint) {
+            return Err(found("the segment does not begin with the checkpoint the one before it ended with: checkpoints were removed").into());
+        }
+        if *checkpoint.root() != self.frontier.root() {
+            return Err(found(
+                "the checkpoint at the segment's beginning is not of the entries before it",
+            )
+            .into());
+        }
+        self.note = Some(checkpoint);
+        Ok(())
+    }
+
+    fn signature(
+        &self,
+        files: &SegmentFiles,
+        offset: u64,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<(), Stop> {
+        checkpoint.verify(self.key).map_err(|error| {
+            Finding::new(
+                Code::CheckpointSignature,
+                format!("the checkpoint of size {}: {error}", checkpoint.size()),
+            )
+            .in_file(files.notes_name(), offset)
+            .into()
+        })
+    }
+
+    /// The entries between the last checkpoint and `checkpoint`.
+    fn batch(
+        &mut self,
+        files: &SegmentFiles,
+        entries: &mut FrameScan,
+        checkpoint: SignedCheckpoint,
+        visitor: &mut dyn Visitor,
+    ) -> Result<(), Stop> {
+        let first = self.link.next_seq;
+        if checkpoint.size() <= first {
+            let what = format!(
+                "a checkpoint of size {} follows one of size {first}: checkpoints were inserted or reordered",
+                checkpoint.size()
+            );
+            return Err(Finding::new(Code::CheckpointOrder, what)
+                .in_file(files.notes_name(), 0)
+                .into());
+        }
+        let mut expected_note = self.note.as_ref().map(SignedCheckpoint::note_hash);
+        while self.link.next_seq < checkpoint.size() {
+            let offset = entries.offset();
+            let seq = self.link.next_seq;
+            let at = |code, what: String| {
+                Finding::new(code, what)
+                    .at(seq)
+                    .in_file(files.entries_name(), offset)
+            };
+            let (header, leaf) = match entries.next() {
+                Ok(Some(frame)) => (frame.header, frame.leaf),
+                Ok(None) => {
+                    let what = format!(
+                        "the segment ends here, but entries {seq} to {} were signed",
+                        checkpoint.size() - 1
+                    );
+                    return Err(at(Code::EntryMissing, what).into());
+                }
+                Err(ScanError::Frame { error, .. }) => {
+                    return Err(at(Code::EntryDamaged, error.to_string()).into());
+                }
+                Err(ScanError::Io(error)) => return Err(error.into()),
+            };
+            self.follow(&header, &leaf, at)?;
+            if header.checkpoint != expected_note.take() {
+                let what = "the entry does not name the checkpoint that stands before it: a checkpoint was removed, inserted or replaced";
+                return Err(at(Code::CheckpointMissing, what.to_owned()).into());
+            }
+            if Day::of(header.time) != files.day {
+                return Err(at(
+                    Code::SegmentName,
+                    format!(
+                        "the segment is named for {}, the entry is of {}",
+                        files.day,
+                        Day::of(header.time)
+                    ),
+                )
+                .into());
+            }
+            self.frontier
+                .push(leaf, |height, hash| visitor.subtree(height, hash));
+            if self.stored_leaves.next()? != Some(leaf) {
+                self.suspect.get_or_insert(seq);
+            }
+            visitor.entry(&EntryInfo::new(&header, files.first_seq, offset), &leaf)?;
+            visitor.grown(&self.frontier);
+        }
+        self.compare_root(files, first, &checkpoint)?;
+        self.checkpoints += 1;
+        self.note = Some(checkpoint);
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        header: &Header,
+        leaf: &Hash,
+        at: impl Fn(Code, String) -> Finding,
+    ) -> Result<(), Stop> {
+        let seq = self.link.next_seq;
+        self.link.follow(header, leaf).map_err(|error| {
+            let finding = at(Code::Chain, error.to_string());
+            // The leaf hash stored when the entry was written tells which of the two neighbours changed.
+            match (error, self.suspect) {
+                (ChainError::Prev, Some(suspect)) if suspect + 1 == seq => {
+                    Finding { seq: Some(suspect), offset: None, what: format!("entry {suspect} was changed: neither the entry after it nor the tree agree with it"), ..finding }
+                }
+                _ => finding,
+            }
+            .into()
+        })
+    }
+
+    fn compare_root(
+        &self,
+        files: &SegmentFiles,
+        first: u64,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<(), Stop> {
+        if self.frontier.root() == *checkpoint.root() {
+            return Ok(());
+        }
+        let last = checkpoint.size() - 1;
+        let seq = self.suspect.filter(|suspect| *suspect >= first);
+        let what = match seq {
+            Some(seq) => format!(
+                "entry {seq} was changed: it is not what the checkpoint of size {} signed",
+                checkpoint.size()
+            ),
+            None => format!(
+                "entries {first} to {last} are not those that the checkpoint of size {} signed: at least one was changed",
+                checkpoint.size()
+            ),
+        };
+        Err(Finding {
+            until: Some(last),
+            ..Finding::new(Code::Root, what)
+                .at(seq.unwrap_or(first))
+                .in_file(files.entries_name(), 0)
+        }
+        .into())
+    }
+
+    /// Counts what nobody signed. Nothing here is a finding: a crash may leave anything.
+    fn tail(
+        &mut self,
+        files: &SegmentFiles,
+        entries: &mut FrameScan,
+        readable: bool,
+        end: &mut SignedEnd,
+    ) -> Result<(), Stop> {
+        let mut link = self.link;
+        let mut more = readable;
+        while more {
+            match entries.next() {
+                Ok(Some(frame)) if link.follow(&frame.header, &frame.leaf).is_ok() => {
+                    end.tail.entries += 1
+                }
+                Err(ScanError::Io(error)) => return Err(error.into()),
+                _ => more = false,
+            }
+        }
+        let len = file_len(&files.entries_path(self.dir))?;
+        if end.entries_len == 0 && end.tail.entries == 0 && len <= SEGMENT_HEADER_LEN as u64 {
+            // A header alone says nothing that was not known before.
+            end.tail.bytes = 0;
+        } else {
+            end.tail.bytes = len - end.entries_len.min(len);
+        }
+        Ok(())
+    }
+}
+
+fn altered_note(files: &SegmentFiles, offset: u64, what: &str) -> Stop {
+    Finding::new(
+        Code::CheckpointDamaged,
+        format!("a checkpoint was altered: {what}"),
+    )
+    .in_file(files.notes_name(), offset)
+    .into()
+}
+
+fn file_len(path: &Path) -> Result<u64, IoError> {
+    std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .map_err(|source| IoError::new("read", path, source))
+}
