@@ -77,10 +77,17 @@ pub fn candidates(index: &[Package], flavour: &str) -> Vec<Candidate> {
             let abi = image.name.strip_prefix("linux-image-")?.strip_suffix(&suffix)?;
             // `linux-image-6.12-cloud-amd64` only points at the newest one
             abi.split(['.', '-', '+']).nth(2)?;
+            let names = parts(&image.depends);
+            let split = names.iter().any(|name| name.starts_with("linux-binary-"));
             let mut packages = vec![image.clone()];
-            for name in parts(&image.depends) {
-                let part = index.iter().find(|package| package.name == name && package.version == image.version)?;
-                packages.push(part.clone());
+            for name in names {
+                match index.iter().find(|package| package.name == name && package.version == image.version) {
+                    Some(part) => packages.push(part.clone()),
+                    // 6.18 has everything in the image; its base package only carries a bug script, and leaves
+                    // the archive before the image does.
+                    None if !split && name.starts_with("linux-base-") => {}
+                    None => return None,
+                }
             }
             Some(Candidate { series: series_of(abi)?, version: image.version.clone(), packages })
         })
@@ -140,6 +147,7 @@ mod tests {
             package("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~deb12u1", ""),
             package("linux-image-6.12.117+deb13-cloud-amd64-dbg", "6.12.117-1", ""),
             package("linux-image-6.12-cloud-amd64", "6.12.117-1", ""),
+            package("linux-image-6.18.15+deb13-cloud-amd64", "6.18.15-1", "linux-base-6.18.15+deb13-cloud-amd64 (= 6.18.15-1)"),
             package("linux-image-7.2.12+deb13-cloud-amd64", "7.2.12-1", split),
             package("linux-base-7.2.12+deb13-cloud-amd64", "7.2.12-1", ""),
             package("linux-binary-7.2.12+deb13-cloud-amd64", "7.2.12-1", ""),
@@ -159,13 +167,15 @@ mod tests {
     fn a_split_kernel_is_taken_whole_or_not_at_all() {
         let archive = archive();
         assert_eq!(choose((7, 2), &archive).expect("7.2").packages.len(), 3);
+        assert_eq!(choose((6, 18), &archive).expect("6.18").packages.len(), 1);
         assert!(archive.iter().all(|candidate| candidate.series != (7, 3)));
     }
 
     #[test]
     fn a_series_that_left_is_replaced_by_its_neighbour() {
         let archive = archive();
-        assert_eq!(choose((6, 18), &archive).expect("neighbour").series, (7, 2));
+        assert_eq!(choose((6, 19), &archive).expect("neighbour").series, (7, 2));
+        assert_eq!(choose((6, 17), &archive).expect("neighbour").series, (6, 18));
         assert_eq!(choose((6, 2), &archive).expect("neighbour").series, (6, 12));
         assert_eq!(choose((5, 10), &archive).expect("neighbour").series, (6, 1));
         assert!(choose((6, 1), &[]).is_none());
