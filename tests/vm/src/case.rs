@@ -36,7 +36,6 @@ pub struct Case<'a> {
     user: User,
     kernel: &'a str,
     stage: Stage<'a>,
-    agent: String,
     failures: Vec<String>,
     noise: String,
 }
@@ -44,9 +43,8 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// A case that has not run yet.
     pub fn new(scenario: &'a Scenario, user: User, kernel: &'a str, scenarios: &Path) -> Self {
-        let agent = format!("{}-{}", scenario.id.replace('/', "-"), user.name());
         let stage = Stage::new(scenario, user, scenarios);
-        Self { scenario, user, kernel, stage, agent, failures: Vec::new(), noise: String::new() }
+        Self { scenario, user, kernel, stage, failures: Vec::new(), noise: String::new() }
     }
 
     /// Runs it; whatever goes wrong is a failure of the case.
@@ -59,6 +57,10 @@ impl<'a> Case<'a> {
         if let Err(error) = daemon.ensure() {
             self.failures.push(format!("{error:#}"));
         }
+        self.result(begun, verbose)
+    }
+
+    fn result(&mut self, begun: Instant, verbose: bool) -> CaseResult {
         if !self.failures.is_empty() && (verbose || !self.noise.is_empty()) {
             message(&format!("--- {} [{}]\n{}", self.scenario.id, self.user.name(), self.noise.trim_end()));
         }
@@ -71,13 +73,29 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The control alone, for whoever writes a scenario where there is no engine.
+    pub fn run_control(&mut self) -> CaseResult {
+        let begun = Instant::now();
+        if self.scenario.kind == Kind::Agent
+            && let Err(error) =
+                self.act(Place::Outside, &mut Daemon::absent()).and_then(|()| self.compare_world(Place::Outside))
+        {
+            self.failures.push(format!("{error:#}"));
+        }
+        self.stage.strike();
+        self.result(begun, true)
+    }
+
     fn play(&mut self, daemon: &mut Daemon) -> Result<()> {
         if self.scenario.kind == Kind::Agent {
             self.act(Place::Outside, daemon).context("control")?;
+            self.compare_world(Place::Outside)?;
         }
         let after = events::last_seq()?;
         self.act(Place::Inside, daemon)?;
-        self.compare_events(after)
+        // First the events: probes may look into the log, too.
+        self.compare_events(after)?;
+        self.compare_world(Place::Inside)
     }
 
     fn act(&mut self, place: Place, daemon: &mut Daemon) -> Result<()> {
@@ -112,7 +130,7 @@ impl<'a> Case<'a> {
             self.failures.push(format!("{}: the act ended with status {}", place.name(), finished.code()));
         }
         self.compare_outcomes(place, &outcomes);
-        self.compare_world(place)
+        Ok(())
     }
 
     fn command(&self, place: Place, daemon: u32) -> Command {
@@ -120,7 +138,7 @@ impl<'a> Case<'a> {
         let mut words: Vec<String> = Vec::new();
         if place == Place::Inside && self.scenario.kind == Kind::Agent {
             let manifest = self.stage.manifest().display().to_string();
-            words.extend(["aegis", "run", "--policy", &manifest, "--name", &self.agent, "--"].map(str::to_owned));
+            words.extend(["aegis", "run", "--policy", &manifest, "--name", &self.stage.agent, "--"].map(str::to_owned));
         }
         if self.scenario.kind == Kind::Agent {
             words.extend(self.user.prefix().iter().map(|&s| s.to_owned()));
@@ -134,7 +152,6 @@ impl<'a> Case<'a> {
             .args(&words[1..])
             .current_dir(self.stage.dir.join("work"))
             .envs(self.stage.environment())
-            .env("AGENT", &self.agent)
             .env("PLACE", place.name())
             .env("AEGISD_PID", daemon.to_string());
         command
@@ -174,7 +191,7 @@ impl<'a> Case<'a> {
         if expected.is_empty() && !self.scenario.quiet {
             return Ok(());
         }
-        let (wrong, seen) = events::wait_for(&self.agent, after, &expected)?;
+        let (wrong, seen) = events::wait_for(&self.stage.agent, after, &expected)?;
         if !wrong.is_empty() {
             self.noise.push_str("\nevents:\n");
             for event in &seen {
@@ -196,12 +213,12 @@ impl<'a> Case<'a> {
         if self.scenario.kind == Kind::Operator {
             return;
         }
-        event.or_else("agent", &self.agent);
+        event.or_else("agent", &self.stage.agent);
         event.or_else("process.uid", &self.user.uid().to_string());
         let program = self.stage.fill(self.scenario.exe.as_deref().unwrap_or("$PY"));
         event.or_else("process.exe", &program);
-        if !allowed && let Some(rule) = &self.scenario.rule {
-            event.or_else("rule", rule);
+        if !allowed {
+            event.or_else("rule", self.scenario.rule.as_deref().unwrap_or("default"));
         }
     }
 }

@@ -32,6 +32,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// None at all: for controls, which need none.
+    pub const fn absent() -> Self {
+        Self { child: None, startup: Duration::ZERO }
+    }
+
     /// Process id, for scripts; 0 when it is dead.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)

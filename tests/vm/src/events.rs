@@ -57,7 +57,9 @@ impl Expected {
 
 fn full_key(kind: &str, key: &str) -> String {
     const COMMON: [&str; 7] = ["seq", "kind", "verdict", "agent", "rule", "reason", "generation"];
-    if COMMON.contains(&key) || key.contains('.') { key.to_owned() } else { format!("{kind}.{key}") }
+    // The name `agent` is taken by the agent's own name.
+    let object = if kind == "agent" { "agent_state" } else { kind };
+    if COMMON.contains(&key) || key.contains('.') { key.to_owned() } else { format!("{object}.{key}") }
 }
 
 /// Text of the value at a dotted path; lists are joined by blanks.

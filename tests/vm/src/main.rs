@@ -43,6 +43,9 @@ enum Command {
         /// Print every act's output and every event of a scenario that fails.
         #[arg(long)]
         verbose: bool,
+        /// Only the controls, outside any agent and without an engine: for writing scenarios.
+        #[arg(long)]
+        controls: bool,
     },
     /// List the scenarios.
     List {
@@ -57,7 +60,9 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run { kernel, filter, dir, verbose } => run(&kernel, filter.as_deref(), &dir, verbose),
+        Command::Run { kernel, filter, dir, verbose, controls } => {
+            run(&kernel, filter.as_deref(), &dir, verbose, controls)
+        }
         Command::List { markdown, dir } => list(&dir, markdown).map(|()| true),
     }
     .map_or_else(
@@ -76,7 +81,7 @@ fn list(dir: &std::path::Path, markdown: bool) -> Result<()> {
     Ok(())
 }
 
-fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool) -> Result<bool> {
+fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool, controls: bool) -> Result<bool> {
     if !nix::unistd::Uid::effective().is_root() {
         bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files");
     }
@@ -84,6 +89,9 @@ fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool)
     let chosen: Vec<_> = all.iter().filter(|s| filter.is_none_or(|f| s.id.contains(f))).collect();
     if chosen.is_empty() {
         bail!("no scenario matches {filter:?}: `aegis-vm-tests list` shows what there is");
+    }
+    if controls {
+        return Ok(run_controls(&chosen, kernel, dir));
     }
     let mut daemon = daemon::Daemon::start().context("start aegisd")?;
     report::message(&format!("kernel {} (series {kernel}), aegisd ready after {:.1?}", report::uname(), daemon.startup));
@@ -105,4 +113,17 @@ fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool)
     }
     report::data(&report::totals(&results, 0));
     Ok(results.iter().all(|r| r.failures.is_empty()))
+}
+
+fn run_controls(chosen: &[&scenario::Scenario], kernel: &str, dir: &std::path::Path) -> bool {
+    let mut results = Vec::new();
+    for scenario in chosen {
+        for &user in &scenario.users {
+            let result = case::Case::new(scenario, user, kernel, dir).run_control();
+            report::data(&result.line());
+            results.push(result);
+        }
+    }
+    report::data(&report::totals(&results, 0));
+    results.iter().all(|r| r.failures.is_empty())
 }

@@ -75,7 +75,9 @@ fn one(extra: &str) -> Result<(), String> {
 
 #[test]
 fn a_scenario_that_can_show_nothing_is_refused() {
-    assert!(one("[[try]]\nname='x'\ninside='EACCES'\nevent={kind='file'}\n").is_ok());
+    let allowed = "[[try]]\nname='allowed'\ninside='ok'\n";
+    assert!(one(&format!("[[try]]\nname='x'\ninside='EACCES'\nevent={{kind='file'}}\n{allowed}")).is_ok());
+    assert!(one("[[try]]\nname='x'\ninside='EACCES'\nevent={kind='file'}\n").unwrap_err().contains("nothing is allowed"));
     assert!(one("[[try]]\nname='x'\ninside='EACCES'\n").unwrap_err().contains("names no event"));
     assert!(one("[[try]]\nname='x'\noutside='EPERM'\ninside='EPERM'\n").unwrap_err().contains("shows nothing"));
     assert!(one("[[try]]\nname='x y'\ninside='ok'\n").unwrap_err().contains("without blanks"));

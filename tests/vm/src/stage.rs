@@ -26,6 +26,8 @@ pub struct Stage<'a> {
     pub dir: PathBuf,
     python: String,
     user: User,
+    /// Name that the agent runs under: no two cases share one.
+    pub agent: String,
 }
 
 impl<'a> Stage<'a> {
@@ -33,13 +35,15 @@ impl<'a> Stage<'a> {
     pub fn new(scenario: &'a Scenario, user: User, scenarios: &Path) -> Self {
         let python = fs::canonicalize("/usr/bin/python3").map_or_else(|_| "/usr/bin/python3".into(), |p| p.display().to_string());
         let source = scenarios.join(&scenario.id).parent().map_or_else(|| scenarios.to_owned(), Path::to_owned);
-        Self { scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user }
+        let agent = format!("{}-{}", scenario.id.replace('/', "-"), user.name());
+        Self { agent, scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user }
     }
 
     /// `text` with `$T`, `$PY` (the real path of Python) and `$UID` put in.
     pub fn fill(&self, text: &str) -> String {
         text.replace("$T", &self.dir.display().to_string())
             .replace("$PY", &self.python)
+            .replace("$AGENT", &self.agent)
             .replace("$UID", &self.user.uid().to_string())
     }
 
@@ -135,6 +139,8 @@ impl<'a> Stage<'a> {
         vec![
             ("T", self.dir.display().to_string()),
             ("PY", self.python.clone()),
+            ("AGENT", self.agent.clone()),
+            ("HOME", self.dir.join("work").display().to_string()),
             ("AGENT_UID", self.user.uid().to_string()),
             ("AS", self.user.prefix().join(" ")),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),

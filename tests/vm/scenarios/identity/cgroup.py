@@ -60,3 +60,4 @@ if not INSIDE:
     with open("/sys/fs/cgroup/aegis-vm-child/cgroup.procs", "w") as file:
         file.write("0")
 attempt("governed-in-a-child-cgroup", in_child_cgroup)
+attempt("allowed-own-cgroup-read", own)

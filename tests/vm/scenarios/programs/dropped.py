@@ -25,7 +25,7 @@ def loaded(path):
 
 tried("program", [f"{work}/program"], "program ran")
 tried("shebang", [f"{work}/script"], "script ran")
-tried("dropped-interpreter", [f"{work}/interpreted"], "program ran")
+tried("dropped-interpreter", [f"{prog}/interpreted"], "program ran")
 tried("preloaded", ["/usr/bin/true"], "library ran", LD_PRELOAD=f"{work}/evil.so")
 tried("audit-library", ["/usr/bin/true"], "library ran", LD_AUDIT=f"{work}/audit.so")
 say("dlopen", loaded(f"{work}/evil.so"))

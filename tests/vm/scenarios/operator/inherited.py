@@ -1,0 +1,19 @@
+import os
+import socket
+import subprocess
+from attempt import T, say
+
+READER = "import os, errno\ntry: print(os.read({fd}, 9).decode().strip())\nexcept OSError as e: print(errno.errorcode[e.errno])"
+secret = os.dup2(os.open(f"{T}/vault/key", os.O_RDONLY), 41)
+plug = os.dup2(socket.socketpair()[0].fileno(), 42)
+
+
+def inside(script, *options):
+    words = ["aegis", "run", "--policy", f"{T}/agent.yaml", "--name", os.environ["AGENT"], *options, "--", "python3", "-SBc", script]
+    return subprocess.run(words, stdout=subprocess.PIPE, pass_fds=(secret, plug)).stdout.decode().strip()
+
+
+say("secret-file", inside(READER.format(fd=41)))
+say("passed-on-purpose", inside(READER.format(fd=41), "--pass-fd", "41"))
+# The listing's own descriptor is in the list.
+say("others", inside("import os; print([f for f in os.listdir('/proc/self/fd') if int(f) > 3] or 'none')"))
