@@ -307,8 +307,10 @@ pub struct UnixBody {
     pub dev: u32,
     /// Bytes of path or name.
     pub path_len: u32,
+    /// Zero.
+    pub reserved: [u64; 2],
 }
-assert_size!(UnixBody, 8);
+assert_size!(UnixBody, 24);
 
 /// Body of [`kind::GUARD`].
 #[repr(C)]

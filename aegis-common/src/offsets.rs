@@ -42,6 +42,7 @@ offsets! {
     file_inode = "file"."f_inode",
     file_flags = "file"."f_flags",
     file_mode = "file"."f_mode",
+    file_private = "file"."private_data",
     path_dentry = "path"."dentry",
     dentry_parent = "dentry"."d_parent",
     dentry_name = "dentry"."d_name.name",

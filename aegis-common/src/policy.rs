@@ -66,3 +66,17 @@ pub mod image_flag {
 pub const RULE_DEFAULT: u32 = 0;
 /// First rule number that belongs to the policy (numbers below are built in).
 pub const RULE_FIRST: u32 = 16;
+
+/// Indices of the `ENGINE` map: what an engine leaves for the one after it.
+pub mod engine {
+    /// Last sequence number given to a record.
+    pub const SEQUENCE: u32 = 0;
+    /// [`crate::ABI_VERSION`] of the maps.
+    pub const ABI: u32 = 1;
+    /// First half of the key of the path hash.
+    pub const HASH_KEY_0: u32 = 2;
+    /// Second half of it.
+    pub const HASH_KEY_1: u32 = 3;
+    /// Length of the map.
+    pub const LENGTH: u32 = 8;
+}

@@ -1,1 +1,169 @@
-//! The kernel side: load, attach, pin, apply.
+//! The kernel side of the agent: load, attach, pin, fill the maps, read the ring.
+//!
+//! Knows: aya, BTF, bpffs. Must not know: manifests, agents' names, the log.
+//! Architecture invariant: nothing else in the agent imports aya or calls bpf().
+
+pub mod doctor;
+mod error;
+mod load;
+mod offsets;
+mod pin;
+mod programs;
+mod ring;
+mod states;
+mod tables;
+
+use std::path::PathBuf;
+
+use aegis_common::{
+    counter::Counter,
+    policy::{AgentState, Image},
+};
+use aegis_policy::CompiledImage;
+
+pub use error::KernelError;
+pub use programs::{HookState, HookStatus};
+pub use ring::EventRing;
+
+/// How an engine is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder on a bpffs for maps and links.
+    pub pin_dir: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pin_dir: PathBuf::from("/sys/fs/bpf/aegis") }
+    }
+}
+
+/// Programs attached and maps open. Dropping it leaves both pinned: enforcement goes on.
+pub struct Kernel {
+    pins: pin::Pins,
+    tables: tables::Tables,
+    states: states::AgentStates,
+    hooks: Vec<HookStatus>,
+    hash_key: [u64; 2],
+    adopted: bool,
+    ring: Option<EventRing>,
+}
+
+impl Kernel {
+    /// Loads the programs, attaches them, and pins links and maps. Maps that an earlier engine left
+    /// are taken over with all they hold; its programs leave when ours are in force.
+    ///
+    /// # Errors
+    /// Where the kernel takes no such program, where the pins are of another ABI, or where a
+    /// required program does not load. Nothing new stays attached then.
+    pub fn start(options: &Options) -> Result<Self, KernelError> {
+        let pins = pin::Pins::open(&options.pin_dir)?;
+        load::load(pins)
+    }
+
+    /// Whether maps of an earlier engine were taken over.
+    #[must_use]
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Key of the path hash.
+    #[must_use]
+    pub fn hash_key(&self) -> [u64; 2] {
+        self.hash_key
+    }
+
+    /// Programs and their state.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<HookStatus> {
+        self.hooks.clone()
+    }
+
+    /// Fills an image: all its rules first, the image itself, which makes it valid, last.
+    ///
+    /// # Errors
+    /// When a map is full; what was inserted is removed again.
+    pub fn install(&mut self, image: &CompiledImage) -> Result<(), KernelError> {
+        self.tables.install(image)
+    }
+
+    /// Removes an image and all its rules.
+    ///
+    /// # Errors
+    /// When a map can't be read or changed.
+    pub fn remove_image(&mut self, index: u32) -> Result<(), KernelError> {
+        self.tables.remove_image(index)
+    }
+
+    /// Sets the fixed part of an image alone.
+    ///
+    /// # Errors
+    /// When the map can't be changed.
+    pub fn set_image(&mut self, index: u32, image: &Image) -> Result<(), KernelError> {
+        self.tables.set_image(index, image)
+    }
+
+    /// Sets an agent's state, in one aligned store: this is the kill switch.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn set_agent(&mut self, slot: u32, state: AgentState) -> Result<(), KernelError> {
+        self.states.set(slot, state)
+    }
+
+    /// An agent's state.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn agent(&self, slot: u32) -> Result<AgentState, KernelError> {
+        self.states.get(slot)
+    }
+
+    /// Lets a slot govern a cgroup.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
+        self.tables.bind_cgroup(cgroup, slot)
+    }
+
+    /// Lets a cgroup go. One that is not governed is no error.
+    ///
+    /// # Errors
+    /// When the map can't be changed.
+    pub fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        self.tables.unbind_cgroup(cgroup)
+    }
+
+    /// Every governed cgroup and its slot.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn cgroups(&self) -> Result<Vec<(u64, u32)>, KernelError> {
+        self.tables.cgroups()
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn counters(&self) -> Result<Vec<(Counter, u64)>, KernelError> {
+        self.tables.counters()
+    }
+
+    /// The ring of records; it can be taken once.
+    ///
+    /// # Errors
+    /// When it was taken before.
+    pub fn take_ring(&mut self) -> Result<EventRing, KernelError> {
+        self.ring.take().ok_or(KernelError::RingTaken)
+    }
+
+    /// Detaches every program and removes every pin: nothing is governed any more.
+    ///
+    /// # Errors
+    /// When a pin can't be removed.
+    pub fn detach_all(self) -> Result<(), KernelError> {
+        self.pins.remove_all()
+    }
+}

@@ -1,0 +1,185 @@
+//! From the object in the binary to programs in force.
+
+use aegis_common::{ABI_VERSION, policy::engine};
+use aya::{
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, MapData},
+    programs::{Program, ProgramError, links::FdLink},
+};
+use zerocopy::IntoBytes;
+
+use super::{
+    EventRing, HookState, HookStatus, Kernel, KernelError, offsets,
+    pin::Pins,
+    programs::{Attach, PROGRAMS, Spec},
+    states::AgentStates,
+    tables::{self, Tables},
+};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/aegis-ebpf.o"));
+
+/// Loads and attaches everything. Nothing that this call attached stays when it fails.
+pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
+    if OBJECT.is_empty() {
+        return Err(KernelError::NoObject);
+    }
+    let (found, facts) = offsets::examine()?;
+    let btf = Btf::from_sys_fs().map_err(|error| KernelError::Btf {
+        what: "the kernel's BTF can't be read".into(),
+        detail: error.to_string(),
+    })?;
+    let inherited = inherited_key(&pins)?;
+    let adopted = inherited.is_some();
+    let hash_key = match inherited {
+        Some(key) => key,
+        None => new_key()?,
+    };
+    let map_dir = pins.maps();
+    let mut object = EbpfLoader::new()
+        .btf(Some(&btf))
+        .default_map_pin_directory(&map_dir)
+        .override_global("KERNEL_OFFSETS", found.as_bytes(), true)
+        .override_global("KERNEL_FACTS", facts.as_bytes(), true)
+        .override_global("HASH_KEY", hash_key.as_bytes(), true)
+        .load(OBJECT)
+        .map_err(|error| KernelError::Load(chain(&error)))?;
+
+    let started = take_over(&pins, &mut object, &btf, hash_key);
+    if started.is_err() {
+        // The first error is the one to report. Without adopted maps nothing else is pinned.
+        let _ = if adopted { pins.abandon() } else { pins.remove_all() };
+    }
+    let hooks = started?;
+    let tables = Tables::take(&mut object)?;
+    let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
+    let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
+    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, ring: Some(ring) })
+}
+
+/// The key of maps that an earlier engine left; `None` when there are none.
+fn inherited_key(pins: &Pins) -> Result<Option<[u64; 2]>, KernelError> {
+    let path = pins.maps().join("ENGINE");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let fail = |error| tables::failed("read", "ENGINE", &error);
+    let map = MapData::from_pin(&path).map_err(fail)?;
+    let map: Array<_, u64> = Array::try_from(aya::maps::Map::Array(map)).map_err(fail)?;
+    let abi = map.get(&engine::ABI, 0).map_err(fail)?;
+    if abi != u64::from(ABI_VERSION) {
+        return Err(KernelError::Abi { path: pins.maps(), found: abi, ours: ABI_VERSION });
+    }
+    Ok(Some([
+        map.get(&engine::HASH_KEY_0, 0).map_err(fail)?,
+        map.get(&engine::HASH_KEY_1, 0).map_err(fail)?,
+    ]))
+}
+
+fn new_key() -> Result<[u64; 2], KernelError> {
+    let mut key = [0u64; 2];
+    getrandom::fill(key.as_mut_bytes()).map_err(|error| KernelError::Random(error.to_string()))?;
+    Ok(key)
+}
+
+/// Writes what the next engine needs, then loads, attaches and pins every program.
+fn take_over(
+    pins: &Pins,
+    object: &mut Ebpf,
+    btf: &Btf,
+    hash_key: [u64; 2],
+) -> Result<Vec<HookStatus>, KernelError> {
+    let mut state: Array<_, u64> = tables::take(object, "ENGINE")?;
+    let words = [
+        (engine::HASH_KEY_0, hash_key[0]),
+        (engine::HASH_KEY_1, hash_key[1]),
+        (engine::ABI, u64::from(ABI_VERSION)),
+    ];
+    for (index, word) in words {
+        state
+            .set(index, word, 0)
+            .map_err(|error| tables::failed("change", "ENGINE", &error))?;
+    }
+    let mut hooks = Vec::with_capacity(PROGRAMS.len());
+    for spec in PROGRAMS {
+        hooks.push(start(pins, object, btf, spec)?);
+    }
+    pins.promote()?;
+    Ok(hooks)
+}
+
+/// Loads, attaches and pins one program.
+fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, spec: &Spec) -> Result<HookStatus, KernelError> {
+    let fail = |action: &'static str, error: &dyn std::error::Error| KernelError::Program {
+        action,
+        hook: spec.hook(),
+        detail: chain(error),
+    };
+    let program = object.program_mut(spec.name).ok_or_else(|| KernelError::Program {
+        action: "find",
+        hook: spec.hook(),
+        detail: "the object has no such program".into(),
+    })?;
+    if let Err(error) = load_one(program, spec, btf) {
+        return match (spec.since, &error) {
+            (Some(since), ProgramError::Btf(_)) => Ok(HookStatus {
+                name: spec.name,
+                state: HookState::Unavailable(format!("the hook exists since Linux {since}")),
+                verified_instructions: 0,
+            }),
+            _ => Err(fail("load", &error)),
+        };
+    }
+    let link = attach(program).map_err(|error| fail("attach", &error))?;
+    pins.stage(spec.name, link)?;
+    let info = program.info().map_err(|error| fail("examine", &error))?;
+    Ok(HookStatus {
+        name: spec.name,
+        state: HookState::Attached,
+        verified_instructions: info.verified_instruction_count().unwrap_or_default(),
+    })
+}
+
+fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), ProgramError> {
+    match (program, spec.attach) {
+        (Program::Lsm(program), Attach::Lsm(hook)) => program.load(hook, btf),
+        (Program::BtfTracePoint(program), Attach::Tracepoint(name)) => program.load(name, btf),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach(program: &mut Program) -> Result<FdLink, ProgramError> {
+    match program {
+        Program::Lsm(program) => {
+            let id = program.attach()?;
+            Ok(program.take_link(id)?.into())
+        }
+        Program::BtfTracePoint(program) => {
+            let id = program.attach()?;
+            Ok(program.take_link(id)?.into())
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn map_data(object: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {
+    match object.take_map(name) {
+        Some(aya::maps::Map::Array(map)) => Ok(map),
+        _ => Err(KernelError::Map {
+            action: "find",
+            map: name,
+            detail: "the object has no array of that name".into(),
+        }),
+    }
+}
+
+/// An error with all its causes: the verifier's words are the last of them.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! The list of programs: which hook each belongs to, and whether Aegis can do without it.
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// To an LSM hook.
+    Lsm(&'static str),
+    /// To a BTF tracepoint.
+    Tracepoint(&'static str),
+}
+
+/// One program of the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Name in the object; pins bear it too.
+    pub name: &'static str,
+    /// Where it goes.
+    pub attach: Attach,
+    /// The kernel version that first has the hook; `None` when all supported ones do. A hook that
+    /// every kernel has is required.
+    pub since: Option<&'static str>,
+}
+
+impl Spec {
+    /// Name of the hook.
+    pub const fn hook(&self) -> &'static str {
+        match self.attach {
+            Attach::Lsm(hook) | Attach::Tracepoint(hook) => hook,
+        }
+    }
+}
+
+const fn lsm(name: &'static str) -> Spec {
+    Spec { name, attach: Attach::Lsm(name), since: None }
+}
+
+const fn tracepoint(name: &'static str) -> Spec {
+    Spec { name, attach: Attach::Tracepoint(name), since: None }
+}
+
+/// All programs. Inheritance and the life of processes first: what they miss can't be made up for.
+pub const PROGRAMS: &[Spec] = &[
+    tracepoint("cgroup_mkdir"),
+    tracepoint("cgroup_release"),
+    tracepoint("sched_process_fork"),
+    tracepoint("sched_process_exec"),
+    tracepoint("sched_process_exit"),
+    lsm("file_open"),
+    lsm("file_receive"),
+    lsm("inode_create"),
+    lsm("inode_mkdir"),
+    lsm("inode_mknod"),
+    lsm("inode_symlink"),
+    lsm("inode_link"),
+    lsm("inode_rename"),
+    lsm("inode_unlink"),
+    lsm("inode_rmdir"),
+    lsm("inode_setattr"),
+    lsm("inode_setxattr"),
+    lsm("inode_removexattr"),
+    lsm("path_truncate"),
+    lsm("mmap_file"),
+    lsm("file_mprotect"),
+    lsm("bprm_creds_for_exec"),
+    lsm("bprm_check_security"),
+    Spec { name: "bprm_check_content", attach: Attach::Lsm("bprm_check_security"), since: None },
+    lsm("bprm_creds_from_file"),
+    lsm("socket_create"),
+    lsm("socket_connect"),
+    lsm("socket_sendmsg"),
+    lsm("socket_listen"),
+    lsm("unix_stream_connect"),
+    lsm("unix_may_send"),
+    lsm("inode_permission"),
+    lsm("inode_init_security_anon"),
+    lsm("file_ioctl"),
+    Spec { name: "file_ioctl_compat", attach: Attach::Lsm("file_ioctl_compat"), since: Some("6.8") },
+    lsm("capable"),
+    lsm("bpf"),
+    lsm("ptrace_access_check"),
+    lsm("task_kill"),
+];
+
+/// Whether a program is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookState {
+    /// It is.
+    Attached,
+    /// This kernel has no such hook; the reason says since when there is one.
+    Unavailable(String),
+}
+
+/// A program as `aegis status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookStatus {
+    /// Name of the program.
+    pub name: &'static str,
+    /// Whether it is in force.
+    pub state: HookState,
+    /// Instructions that the verifier processed; 0 where the kernel does not say.
+    pub verified_instructions: u32,
+}

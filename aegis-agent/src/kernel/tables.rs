@@ -1,0 +1,221 @@
+//! The maps that a policy fills. Keys and values go in as their bytes, so that aya need not know
+//! the types.
+
+use aegis_common::{
+    counter::{COUNTERS, Counter},
+    net::{NetPrefix, PortRules},
+    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
+    policy::{Image, image_flag},
+};
+use aegis_policy::CompiledImage;
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, lpm_trie::{Key, LpmTrie}},
+};
+use zerocopy::{Immutable, IntoBytes};
+
+use super::KernelError;
+
+type Hash<const K: usize, const V: usize> = HashMap<MapData, [u8; K], [u8; V]>;
+
+const PATH_KEY: usize = size_of::<PathKey>();
+const PATH_RULE: usize = size_of::<PathRule>();
+const INODE_KEY: usize = size_of::<InodeKey>();
+const INODE_RULE: usize = size_of::<InodeRule>();
+const CONTENT_KEY: usize = size_of::<ContentKey>();
+const PREFIX: usize = size_of::<NetPrefix>();
+const PORTS: usize = size_of::<PortRules>();
+const IMAGE: usize = size_of::<Image>();
+
+/// The open maps.
+pub struct Tables {
+    cgroups: HashMap<MapData, u64, u32>,
+    images: Array<MapData, [u8; IMAGE]>,
+    path_rules: Hash<PATH_KEY, PATH_RULE>,
+    anchors: Hash<PATH_KEY, 4>,
+    inode_rules: Hash<INODE_KEY, INODE_RULE>,
+    content_rules: Hash<CONTENT_KEY, 4>,
+    net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
+    counters: Array<MapData, u64>,
+}
+
+/// Takes a map out of the loaded object.
+pub fn take<T>(object: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = object.take_map(name).ok_or_else(|| KernelError::Map {
+        action: "find",
+        map: name,
+        detail: "the object has none of that name".into(),
+    })?;
+    T::try_from(map).map_err(|error| failed("open", name, &error))
+}
+
+pub(super) fn failed(action: &'static str, map: &'static str, error: &MapError) -> KernelError {
+    KernelError::Map { action, map, detail: error.to_string() }
+}
+
+/// The bytes of a wire type; `N` is its size.
+fn bytes<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {
+    let mut bytes = [0u8; N];
+    bytes.copy_from_slice(value.as_bytes());
+    bytes
+}
+
+impl Tables {
+    /// Takes the maps out of the loaded object.
+    pub fn take(object: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            cgroups: take(object, "CGROUPS")?,
+            images: take(object, "IMAGES")?,
+            path_rules: take(object, "PATH_RULES")?,
+            anchors: take(object, "ANCHORS")?,
+            inode_rules: take(object, "INODE_RULES")?,
+            content_rules: take(object, "CONTENT_RULES")?,
+            net_rules: take(object, "NET_RULES")?,
+            counters: take(object, "COUNTERS")?,
+        })
+    }
+
+    /// Fills an image, valid only once all its rules are in.
+    pub fn install(&mut self, image: &CompiledImage) -> Result<(), KernelError> {
+        let index = image.index;
+        self.set_image(index, &Image::default())?;
+        let filled = self.fill(image).and_then(|()| {
+            let mut ready = image.image;
+            ready.flags |= image_flag::READY;
+            self.set_image(index, &ready)
+        });
+        if filled.is_err() {
+            // The first error is the one to report; what can't be removed now is removed when the
+            // index is used again.
+            let _ = self.remove_image(index);
+        }
+        filled
+    }
+
+    fn fill(&mut self, image: &CompiledImage) -> Result<(), KernelError> {
+        for (key, rule) in &image.path_rules {
+            insert(&mut self.path_rules, "PATH_RULES", bytes(key), bytes(rule))?;
+        }
+        for (key, flags) in &image.anchors {
+            insert(&mut self.anchors, "ANCHORS", bytes(key), flags.to_ne_bytes())?;
+        }
+        for (key, rule) in &image.inode_rules {
+            insert(&mut self.inode_rules, "INODE_RULES", bytes(key), bytes(rule))?;
+        }
+        for (key, rule) in &image.content_rules {
+            insert(&mut self.content_rules, "CONTENT_RULES", bytes(key), rule.to_ne_bytes())?;
+        }
+        for (length, prefix, rules) in &image.net {
+            self.net_rules
+                .insert(&Key::new(*length, bytes(prefix)), bytes::<PORTS>(rules), 0)
+                .map_err(|error| failed("insert into", "NET_RULES", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the fixed part of an image.
+    pub fn set_image(&mut self, index: u32, image: &Image) -> Result<(), KernelError> {
+        self.images
+            .set(index, bytes::<IMAGE>(image), 0)
+            .map_err(|error| failed("change", "IMAGES", &error))
+    }
+
+    /// Removes an image: invalid first, then its rules.
+    pub fn remove_image(&mut self, index: u32) -> Result<(), KernelError> {
+        self.set_image(index, &Image::default())?;
+        // In every key but that of an address, the image is the first word.
+        let own = index.to_ne_bytes();
+        remove_where(&mut self.path_rules, "PATH_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.anchors, "ANCHORS", |key| key.starts_with(&own))?;
+        remove_where(&mut self.inode_rules, "INODE_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.content_rules, "CONTENT_RULES", |key| key.starts_with(&own))?;
+        let own = index.to_be_bytes();
+        let keys: Vec<_> = self
+            .net_rules
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed("read", "NET_RULES", &error))?;
+        for key in keys {
+            if key.data().starts_with(&own) {
+                ignore_missing(self.net_rules.remove(&key))
+                    .map_err(|error| failed("remove from", "NET_RULES", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a slot govern a cgroup.
+    pub fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
+        insert(&mut self.cgroups, "CGROUPS", cgroup, slot)
+    }
+
+    /// Lets a cgroup go.
+    pub fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        ignore_missing(self.cgroups.remove(&cgroup))
+            .map_err(|error| failed("remove from", "CGROUPS", &error))
+    }
+
+    /// Every governed cgroup.
+    pub fn cgroups(&self) -> Result<Vec<(u64, u32)>, KernelError> {
+        self.cgroups
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed("read", "CGROUPS", &error))
+    }
+
+    /// All counters.
+    pub fn counters(&self) -> Result<Vec<(Counter, u64)>, KernelError> {
+        const { assert!(Counter::ALL.len() <= COUNTERS as usize) };
+        Counter::ALL
+            .iter()
+            .map(|counter| {
+                let value = self
+                    .counters
+                    .get(&(*counter as u32), 0)
+                    .map_err(|error| failed("read", "COUNTERS", &error))?;
+                Ok((*counter, value))
+            })
+            .collect()
+    }
+}
+
+fn insert<K: Pod, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    key: K,
+    value: V,
+) -> Result<(), KernelError> {
+    map.insert(key, value, 0).map_err(|error| failed("insert into", name, &error))
+}
+
+fn remove_where<const K: usize, const V: usize>(
+    map: &mut Hash<K, V>,
+    name: &'static str,
+    ours: impl Fn(&[u8; K]) -> bool,
+) -> Result<(), KernelError> {
+    let keys: Vec<[u8; K]> = map
+        .keys()
+        .filter(|key| key.as_ref().map_or(true, &ours))
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed("read", name, &error))?;
+    for key in keys {
+        ignore_missing(map.remove(&key)).map_err(|error| failed("remove from", name, &error))?;
+    }
+    Ok(())
+}
+
+/// A key that is not there needs no removing.
+fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,125 @@
+//! One name, judged and recorded: what every file hook shares.
+
+use aegis_common::{
+    counter::Counter,
+    event::{FileBody, flag, kind, reason},
+    path::{InodeKey, perm},
+    policy::image_flag,
+};
+
+use crate::{
+    conclude::{self, Refusal, answer},
+    judge::{self, Decision},
+    read::{
+        kernel::{Dentry, Inode},
+        scratch::Claim,
+        table,
+        walk::walk,
+    },
+    subject::Subject,
+};
+
+/// Judges `wanted` on a name and records it. `operation` is an `op::*`.
+///
+/// Fails closed: no scratch room, an unreadable, moving, too deep or disconnected path is refused.
+#[inline(always)]
+pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    if subject.blocked != 0 {
+        return blocked(subject, operation);
+    }
+    let Some(mut claim) = Claim::take() else { return no_room(subject) };
+    let result = decide_in(&mut claim, subject, dentry, operation, wanted);
+    claim.release();
+    result
+}
+
+#[inline(always)]
+fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    let (walked, _) = walk(claim, dentry, subject.image, subject.levels, wanted, 0);
+    let mut decision = judge::path(subject, walked, claim.walk());
+    let inode = dentry.inode();
+    if !decision.deny {
+        if let Some(other) = same_file(subject, claim.walk().dev, inode, wanted) {
+            decision = other;
+        }
+    }
+    if conclude::is_recorded(&decision) {
+        let (dev, length, cut) = (claim.walk().dev, claim.walk().position, claim.walk().cut);
+        claim.set_body(FileBody {
+            ino: number(inode),
+            dev,
+            target_dev: 0,
+            path_len: length,
+            target_len: 0,
+        });
+        let flags = if cut == 0 { 0 } else { flag::PATH_CUT };
+        conclude::record(
+            claim,
+            subject,
+            &decision,
+            (kind::FILE, operation),
+            Refusal::Access,
+            flags,
+            size_of::<FileBody>(),
+            length,
+        );
+    }
+    answer(subject, &decision, Refusal::Access)
+}
+
+/// A deny that follows the file under its other names. Files with one name need no look-up.
+#[inline(always)]
+pub fn same_file(subject: &Subject, dev: u32, inode: Inode, wanted: u8) -> Option<Decision> {
+    if !subject.has(image_flag::INODE_RULES) || inode.is_null() || inode.links() < 2 {
+        return None;
+    }
+    let key = InodeKey { image: subject.image, dev, ino: inode.number() };
+    let rule = table::inode_rule(&key)?;
+    (rule.deny & u32::from(wanted) != 0)
+        .then_some(Decision::refuse_by(rule.rule, reason::SAME_FILE))
+}
+
+/// The inode's number, 0 when there is none.
+#[inline(always)]
+pub fn number(inode: Inode) -> u64 {
+    if inode.is_null() { 0 } else { inode.number() }
+}
+
+/// Refuses a task whose agent is killed or has no policy: recorded without a path, since nothing is
+/// looked at any more.
+#[inline(always)]
+pub fn blocked(subject: &Subject, operation: u8) -> i32 {
+    let decision = Decision::refuse(subject.blocked);
+    if let Some(mut claim) = Claim::take() {
+        claim.set_body(FileBody::default());
+        conclude::record(
+            &mut claim,
+            subject,
+            &decision,
+            (kind::FILE, operation),
+            Refusal::Permission,
+            0,
+            size_of::<FileBody>(),
+            0,
+        );
+        claim.release();
+    } else {
+        table::count(Counter::LostFile);
+        table::count(Counter::LostDenial);
+    }
+    answer(subject, &decision, Refusal::Permission)
+}
+
+/// Refuses for want of room, whatever the mode: nothing was decided.
+#[inline(always)]
+pub fn no_room(_subject: &Subject) -> i32 {
+    table::count(Counter::LostFile);
+    table::count(Counter::LostDenial);
+    conclude::refuse(Refusal::Access)
+}
+
+/// `perm::*` that opening with these `FMODE_*` bits wants.
+#[inline(always)]
+pub const fn wanted_by_mode(mode: u32) -> u8 {
+    (mode & 3) as u8 & (perm::READ | perm::WRITE)
+}

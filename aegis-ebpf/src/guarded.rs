@@ -1,0 +1,56 @@
+//! What a governed task may never do, whatever its policy says: one record shape for all of it.
+
+use aegis_common::{
+    counter::Counter,
+    event::{GuardBody, kind},
+};
+
+use crate::{
+    conclude::{self, Refusal, answer},
+    judge::Decision,
+    read::{scratch::Claim, table},
+    subject::Subject,
+};
+
+/// One refusal.
+pub struct Guarded {
+    /// `op::*`.
+    pub op: u8,
+    /// `reason::*`.
+    pub reason: u8,
+    /// What it was about.
+    pub subject: u64,
+    /// More of it.
+    pub detail: u64,
+    /// How it is refused.
+    pub refusal: Refusal,
+    /// The kernel asks without the caller's doing (`NOAUDIT`): refused, but not recorded.
+    pub silent: bool,
+}
+
+/// Refuses and records.
+#[inline(always)]
+pub fn refuse(subject: &Subject, guarded: &Guarded) -> i32 {
+    let reason = if subject.blocked != 0 { subject.blocked } else { guarded.reason };
+    let decision = Decision::refuse(reason);
+    if !guarded.silent {
+        if let Some(mut claim) = Claim::take() {
+            claim.set_body(GuardBody { subject: guarded.subject, detail: guarded.detail });
+            conclude::record(
+                &mut claim,
+                subject,
+                &decision,
+                (kind::GUARD, guarded.op),
+                guarded.refusal,
+                0,
+                size_of::<GuardBody>(),
+                0,
+            );
+            claim.release();
+        } else {
+            table::count(Counter::LostGuard);
+            table::count(Counter::LostDenial);
+        }
+    }
+    answer(subject, &decision, guarded.refusal)
+}

@@ -1,0 +1,112 @@
+//! Names made, removed and changed, where no file is opened.
+//!
+//! All fail closed. `dentry` is the second argument of every one but `inode_setattr` before 6.2.
+
+use aegis_common::{
+    event::{op, reason},
+    path::perm,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    conclude::Refusal,
+    file,
+    guarded::{self, Guarded},
+    read::kernel::{Dentry, Path, setattr_dentry},
+    subject::Subject,
+};
+
+/// Judges writing to `dentry` as the current task.
+#[inline(always)]
+fn write(dentry: Dentry, operation: u8) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    file::decide(&subject, dentry, operation, perm::WRITE)
+}
+
+/// Judges changing a file that may have no name (a pipe's mode, a memfd's size).
+#[inline(always)]
+fn change(dentry: Dentry, operation: u8) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    if subject.blocked == 0 && dentry.superblock().is_pseudo() {
+        return 0;
+    }
+    file::decide(&subject, dentry, operation, perm::WRITE)
+}
+
+/// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`
+#[lsm(hook = "inode_create")]
+pub fn inode_create(context: LsmContext) -> i32 {
+    write(Dentry::new(context.arg(1)), op::CREATE)
+}
+
+/// `int inode_mkdir(struct inode *dir, struct dentry *dentry, umode_t mode)`
+#[lsm(hook = "inode_mkdir")]
+pub fn inode_mkdir(context: LsmContext) -> i32 {
+    write(Dentry::new(context.arg(1)), op::MKDIR)
+}
+
+/// `int inode_mknod(struct inode *dir, struct dentry *dentry, umode_t mode, dev_t dev)`: a device
+/// node would open the device under a name that the policy allows.
+#[lsm(hook = "inode_mknod")]
+pub fn inode_mknod(context: LsmContext) -> i32 {
+    const S_IFMT: u32 = 0xf000;
+    const S_IFCHR: u32 = 0x2000;
+    const S_IFBLK: u32 = 0x6000;
+    let Some(subject) = Subject::current() else { return 0 };
+    let kind = context.arg::<u32>(2) & S_IFMT;
+    let device: u32 = context.arg(3);
+    // Device 0/0 is the whiteout that overlay filesystems make: it opens nothing.
+    if kind == S_IFBLK || (kind == S_IFCHR && device != 0) {
+        return guarded::refuse(&subject, &Guarded {
+            op: op::DEVICE_NODE,
+            reason: reason::GUARD,
+            subject: u64::from(device),
+            detail: u64::from(kind),
+            refusal: Refusal::Permission,
+            silent: false,
+        });
+    }
+    file::decide(&subject, Dentry::new(context.arg(1)), op::MKNOD, perm::WRITE)
+}
+
+/// `int inode_symlink(struct inode *dir, struct dentry *dentry, const char *old_name)`
+#[lsm(hook = "inode_symlink")]
+pub fn inode_symlink(context: LsmContext) -> i32 {
+    write(Dentry::new(context.arg(1)), op::SYMLINK)
+}
+
+/// `int inode_unlink(struct inode *dir, struct dentry *dentry)`
+#[lsm(hook = "inode_unlink")]
+pub fn inode_unlink(context: LsmContext) -> i32 {
+    write(Dentry::new(context.arg(1)), op::UNLINK)
+}
+
+/// `int inode_rmdir(struct inode *dir, struct dentry *dentry)`
+#[lsm(hook = "inode_rmdir")]
+pub fn inode_rmdir(context: LsmContext) -> i32 {
+    write(Dentry::new(context.arg(1)), op::RMDIR)
+}
+
+/// `int path_truncate(const struct path *path)`
+#[lsm(hook = "path_truncate")]
+pub fn path_truncate(context: LsmContext) -> i32 {
+    change(Path::new(context.arg(0)).dentry(), op::TRUNCATE)
+}
+
+/// `int inode_setattr([struct mnt_idmap *idmap,] struct dentry *dentry, struct iattr *attr)`
+#[lsm(hook = "inode_setattr")]
+pub fn inode_setattr(context: LsmContext) -> i32 {
+    change(setattr_dentry(&context), op::SETATTR)
+}
+
+/// `int inode_setxattr(idmap, struct dentry *dentry, const char *name, ...)`
+#[lsm(hook = "inode_setxattr")]
+pub fn inode_setxattr(context: LsmContext) -> i32 {
+    change(Dentry::new(context.arg(1)), op::SETXATTR)
+}
+
+/// `int inode_removexattr(idmap, struct dentry *dentry, const char *name)`
+#[lsm(hook = "inode_removexattr")]
+pub fn inode_removexattr(context: LsmContext) -> i32 {
+    change(Dentry::new(context.arg(1)), op::SETXATTR)
+}

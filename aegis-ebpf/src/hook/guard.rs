@@ -1,0 +1,120 @@
+//! What a governed task may never do: leave its cgroup, get around the hooks, type into a terminal,
+//! or use a capability that would undo enforcement. All fail closed.
+
+use aegis_common::event::{op, reason};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    conclude::Refusal,
+    guarded::{self, Guarded},
+    read::kernel::{Inode, qstr_head},
+    subject::Subject,
+};
+
+#[inline(always)]
+fn refuse(operation: u8, subject_of: u64, detail: u64) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    guarded::refuse(&subject, &Guarded {
+        op: operation,
+        reason: reason::GUARD,
+        subject: subject_of,
+        detail,
+        refusal: Refusal::Permission,
+        silent: false,
+    })
+}
+
+/// `int inode_permission(struct inode *inode, int mask)`: writing to the cgroup filesystem is the way
+/// out of a cgroup, by `cgroup.procs` and by `clone3(CLONE_INTO_CGROUP)` on an `O_PATH` descriptor
+/// alike. Called for every component of every path: the mask is looked at first.
+#[lsm(hook = "inode_permission")]
+pub fn inode_permission(context: LsmContext) -> i32 {
+    const MAY_WRITE: u32 = 2;
+    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+    const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+    if context.arg::<u32>(1) & MAY_WRITE == 0 {
+        return 0;
+    }
+    let inode = Inode::new(context.arg(0));
+    let magic = inode.superblock().magic();
+    if magic != CGROUP2_SUPER_MAGIC && magic != CGROUP_SUPER_MAGIC {
+        return 0;
+    }
+    refuse(op::CGROUP_WRITE, inode.number(), 0)
+}
+
+/// `int inode_init_security_anon(struct inode *inode, const struct qstr *name, const struct inode *ctx)`:
+/// requests of an io_uring can't be held or restarted, and run past seccomp.
+#[lsm(hook = "inode_init_security_anon")]
+pub fn inode_init_security_anon(context: LsmContext) -> i32 {
+    const IO_URING: u64 = u64::from_le_bytes(*b"[io_urin");
+    match qstr_head(context.arg(1)) {
+        Some(name) if name != IO_URING => 0,
+        // An unreadable name is refused like an io_uring.
+        _ => refuse(op::IO_URING, 0, 0),
+    }
+}
+
+/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`: input pushed into a
+/// terminal is typed by whoever owns it.
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(context: LsmContext) -> i32 {
+    const TIOCSTI: u32 = 0x5412;
+    const TIOCLINUX: u32 = 0x541c;
+    match context.arg::<u32>(1) {
+        command @ (TIOCSTI | TIOCLINUX) => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
+        _ => 0,
+    }
+}
+
+/// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: the same from
+/// 32-bit programs, which have a hook of their own since Linux 6.8.
+#[lsm(hook = "file_ioctl_compat")]
+pub fn file_ioctl_compat(context: LsmContext) -> i32 {
+    const TIOCSTI: u32 = 0x5412;
+    const TIOCLINUX: u32 = 0x541c;
+    match context.arg::<u32>(1) {
+        command @ (TIOCSTI | TIOCLINUX) => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
+        _ => 0,
+    }
+}
+
+/// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`:
+/// capabilities that undo enforcement, in whatever user namespace. Denying CAP_SYS_ADMIN stops every
+/// mount call, setns, unshare and pivot_root at once.
+#[lsm(hook = "capable")]
+pub fn capable(context: LsmContext) -> i32 {
+    const CAP_OPT_NOAUDIT: u32 = 2;
+    /// SYS_MODULE, SYS_RAWIO, SYS_ADMIN, SYS_BOOT, AUDIT_CONTROL, MAC_OVERRIDE, MAC_ADMIN, SYSLOG,
+    /// PERFMON, BPF, CHECKPOINT_RESTORE.
+    const DENIED: u64 = 1 << 16
+        | 1 << 17
+        | 1 << 21
+        | 1 << 22
+        | 1 << 30
+        | 1 << 32
+        | 1 << 33
+        | 1 << 34
+        | 1 << 38
+        | 1 << 39
+        | 1 << 40;
+    let capability: u32 = context.arg(2);
+    if DENIED >> (capability & 63) & 1 == 0 {
+        return 0;
+    }
+    let Some(subject) = Subject::current() else { return 0 };
+    guarded::refuse(&subject, &Guarded {
+        op: op::CAPABILITY,
+        reason: reason::GUARD,
+        subject: u64::from(capability),
+        detail: 0,
+        refusal: Refusal::Permission,
+        silent: context.arg::<u32>(3) & CAP_OPT_NOAUDIT != 0,
+    })
+}
+
+/// `int bpf(int cmd, union bpf_attr *attr, unsigned int size, ...)`: governed tasks have no use for it.
+#[lsm(hook = "bpf")]
+pub fn bpf(context: LsmContext) -> i32 {
+    refuse(op::BPF, context.arg::<u32>(0).into(), 0)
+}

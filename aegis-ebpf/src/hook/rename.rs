@@ -1,0 +1,119 @@
+//! Links and renames: the two operations that give a file another name.
+//!
+//! Both names must be writable, and the new one may not grant more than the old one did. A
+//! directory with a rule at or below it does not move at all, nor does another take its place:
+//! rules are written for names. Both fail closed.
+
+use aegis_common::{
+    event::{FileBody, flag, kind, op, reason},
+    path::{PathKey, perm},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    conclude::{self, Refusal, answer},
+    file,
+    judge::{self, Decision},
+    read::{
+        kernel::Dentry,
+        scratch::Claim,
+        table,
+        walk::{Walked, walk},
+    },
+    subject::Subject,
+};
+
+/// What a walk found out about one of the two names.
+struct Name {
+    decision: Decision,
+    granted: u32,
+    key: PathKey,
+    end: u32,
+    cut: u32,
+}
+
+#[inline(always)]
+fn examine(claim: &mut Claim, subject: &Subject, dentry: Dentry, wanted: u8, start: u32) -> Name {
+    let (walked, hash): (Walked, u64) =
+        walk(claim, dentry, subject.image, subject.levels, wanted, start);
+    let state = claim.walk();
+    let decision = judge::path(subject, walked, state);
+    Name {
+        decision,
+        granted: judge::granted(subject, state),
+        key: PathKey { image: subject.image, dev: state.dev, hash },
+        end: state.position,
+        cut: state.cut,
+    }
+}
+
+#[inline(always)]
+fn is_directory(dentry: Dentry) -> bool {
+    let inode = dentry.inode();
+    !inode.is_null() && inode.is_directory()
+}
+
+/// Judges giving the file at `from` the name `to`.
+#[inline(always)]
+fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    if subject.blocked != 0 {
+        return file::blocked(&subject, operation);
+    }
+    let Some(mut claim) = Claim::take() else { return file::no_room(&subject) };
+    let source = examine(&mut claim, &subject, from, perm::WRITE, 0);
+    let target = examine(&mut claim, &subject, to, perm::WRITE, source.end);
+
+    let mut decision = target.decision;
+    if source.decision.deny {
+        decision = source.decision;
+    } else if !target.decision.deny {
+        let more = target.granted & !source.granted;
+        let moves_directory = operation == op::RENAME && (is_directory(from) || is_directory(to));
+        if more != 0 {
+            decision = Decision::refuse(reason::WOULD_GRANT_MORE);
+        } else if moves_directory && (table::holds_rule(&source.key) || table::holds_rule(&target.key))
+        {
+            decision = Decision::refuse(reason::HOLDS_RULE);
+        } else if let Some(other) =
+            file::same_file(&subject, source.key.dev, from.inode(), perm::READ | perm::WRITE)
+        {
+            decision = other;
+        }
+    }
+    if conclude::is_recorded(&decision) {
+        claim.set_body(FileBody {
+            ino: file::number(from.inode()),
+            dev: source.key.dev,
+            target_dev: target.key.dev,
+            path_len: source.end,
+            target_len: target.end.wrapping_sub(source.end),
+        });
+        let flags = if source.cut | target.cut == 0 { 0 } else { flag::PATH_CUT };
+        conclude::record(
+            &mut claim,
+            &subject,
+            &decision,
+            (kind::FILE, operation),
+            Refusal::Access,
+            flags,
+            size_of::<FileBody>(),
+            target.end,
+        );
+    }
+    claim.release();
+    answer(&subject, &decision, Refusal::Access)
+}
+
+/// `int inode_link(struct dentry *old_dentry, struct inode *dir, struct dentry *new_dentry)`
+#[lsm(hook = "inode_link")]
+pub fn inode_link(context: LsmContext) -> i32 {
+    decide(Dentry::new(context.arg(0)), Dentry::new(context.arg(2)), op::LINK)
+}
+
+/// `int inode_rename(struct inode *old_dir, struct dentry *old_dentry, struct inode *new_dir,
+/// struct dentry *new_dentry)`: the kernel calls it once each way for an exchange.
+#[lsm(hook = "inode_rename")]
+pub fn inode_rename(context: LsmContext) -> i32 {
+    decide(Dentry::new(context.arg(1)), Dentry::new(context.arg(3)), op::RENAME)
+}

@@ -1,0 +1,49 @@
+//! Other processes: tracing and signalling across the border of an agent. Both fail closed: a target
+//! whose agent can't be read is outside.
+
+use aegis_common::event::{op, reason};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    conclude::Refusal,
+    guarded::{self, Guarded},
+    read::{kernel::Task, table},
+    subject::Subject,
+};
+
+#[inline(always)]
+fn decide(target: Task, operation: u8, detail: u64, silent: bool) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    let own = target
+        .cgroup_id()
+        .and_then(table::slot_of)
+        .is_some_and(|slot| slot == subject.slot);
+    if own && subject.blocked == 0 {
+        return 0;
+    }
+    guarded::refuse(&subject, &Guarded {
+        op: operation,
+        reason: reason::OUTSIDE,
+        subject: u64::from(target.tgid()),
+        detail,
+        refusal: Refusal::Permission,
+        silent,
+    })
+}
+
+/// `int ptrace_access_check(struct task_struct *child, unsigned int mode)`: ptrace, process_vm_readv
+/// and writev, pidfd_getfd, and the files of /proc/PID that show a process's inside.
+#[lsm(hook = "ptrace_access_check")]
+pub fn ptrace_access_check(context: LsmContext) -> i32 {
+    const PTRACE_MODE_NOAUDIT: u32 = 4;
+    let mode: u32 = context.arg(1);
+    decide(Task::new(context.arg(0)), op::PTRACE, u64::from(mode), mode & PTRACE_MODE_NOAUDIT != 0)
+}
+
+/// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`:
+/// signals sent by the kernel itself do not come through here.
+#[lsm(hook = "task_kill")]
+pub fn task_kill(context: LsmContext) -> i32 {
+    let signal: u32 = context.arg(2);
+    decide(Task::new(context.arg(0)), op::SIGNAL, u64::from(signal), false)
+}

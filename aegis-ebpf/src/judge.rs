@@ -1,0 +1,106 @@
+//! From what was looked up to a decision. No kernel structs here, and no records.
+
+use aegis_common::{
+    counter::Counter,
+    event::reason,
+    net::PortRule,
+    path::path_flag,
+    policy::{RULE_DEFAULT, image_flag},
+};
+
+use crate::{
+    read::{scratch::WalkState, table, walk::Walked},
+    subject::Subject,
+};
+
+/// What is to happen, and why.
+#[derive(Clone, Copy)]
+pub struct Decision {
+    /// Whether the call is refused.
+    pub deny: bool,
+    /// `reason::*`.
+    pub reason: u8,
+    /// Whether an allowed call is recorded.
+    pub record: bool,
+    /// Number of the rule that decided.
+    pub rule: u32,
+}
+
+impl Decision {
+    /// Refused, by no rule of the policy.
+    #[inline(always)]
+    pub const fn refuse(reason: u8) -> Self {
+        Self { deny: true, reason, record: true, rule: RULE_DEFAULT }
+    }
+
+    /// Refused by a rule.
+    #[inline(always)]
+    pub const fn refuse_by(rule: u32, reason: u8) -> Self {
+        Self { deny: true, reason, record: true, rule }
+    }
+
+    /// Allowed.
+    #[inline(always)]
+    pub const fn allow(rule: u32, reason: u8, record: bool) -> Self {
+        Self { deny: false, reason, record, rule }
+    }
+}
+
+/// Judges a walk: a deny on any level wins, then what any level grants, then the default.
+#[inline(always)]
+pub fn path(subject: &Subject, walked: Walked, walk: &WalkState) -> Decision {
+    match walked {
+        Walked::Whole => {}
+        Walked::TooDeep => {
+            table::count(Counter::PathTooDeep);
+            return Decision::refuse(reason::TOO_DEEP);
+        }
+        Walked::Disconnected => {
+            table::count(Counter::PathDisconnected);
+            return Decision::refuse(reason::DISCONNECTED);
+        }
+        Walked::Changed => {
+            table::count(Counter::PathChanged);
+            return Decision::refuse(reason::PATH_CHANGED);
+        }
+        Walked::Unread => {
+            table::count(Counter::ReadFailed);
+            return Decision::refuse(reason::READ_FAILED);
+        }
+    }
+    let wanted = walk.wanted;
+    if wanted & walk.deny != 0 {
+        return Decision::refuse_by(walk.deny_rule, reason::RULE);
+    }
+    if wanted & !(walk.allow | subject.default_perms) != 0 {
+        return Decision::refuse(reason::DEFAULT);
+    }
+    if wanted & walk.allow == 0 {
+        return Decision::allow(RULE_DEFAULT, reason::DEFAULT, subject.has(image_flag::RECORD_DEFAULT));
+    }
+    let record = walk.rule_flags & u32::from(path_flag::RECORD) != 0;
+    Decision::allow(walk.allow_rule, reason::RULE, record)
+}
+
+/// What a path grants after its denies: compared between source and target of a rename.
+#[inline(always)]
+pub fn granted(subject: &Subject, walk: &WalkState) -> u32 {
+    (walk.allow | subject.default_perms) & !walk.deny
+}
+
+/// Judges an address.
+#[inline(always)]
+pub fn address(subject: &Subject, rule: Option<PortRule>) -> Decision {
+    match rule {
+        Some(rule) if rule.allow == 1 => {
+            Decision::allow(rule.rule, reason::RULE, rule.record == 1)
+        }
+        Some(rule) => Decision::refuse_by(rule.rule, reason::RULE),
+        None if subject.default_network == 1 => Decision::allow(
+            RULE_DEFAULT,
+            reason::DEFAULT,
+            subject.has(image_flag::RECORD_DEFAULT),
+        ),
+        None => Decision::refuse(reason::DEFAULT),
+    }
+}

@@ -1,0 +1,72 @@
+//! Every map, by the name under which it is pinned. All are plain types that Linux 6.1 has.
+
+use aegis_common::{
+    counter::COUNTERS as COUNTER_COUNT,
+    limits,
+    net::{NetPrefix, PortRules},
+    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
+    policy::{AgentState, Image},
+};
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
+};
+
+use crate::read::scratch::Scratch;
+
+/// Cgroup id to slot. Written by the agent and by the cgroup hooks.
+#[map]
+pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(limits::MAX_CGROUPS, BPF_F_NO_PREALLOC);
+/// Slot to state. Mapped into the agent's memory, so that a state changes in one store.
+#[map]
+pub static AGENTS: Array<AgentState> = Array::pinned(limits::MAX_AGENTS, BPF_F_MMAPABLE);
+/// Image index to its fixed part.
+#[map]
+pub static IMAGES: Array<Image> = Array::pinned(limits::MAX_IMAGES, 0);
+/// Names.
+#[map]
+pub static PATH_RULES: HashMap<PathKey, PathRule> =
+    HashMap::pinned(limits::MAX_PATH_RULES, BPF_F_NO_PREALLOC);
+/// Names at or above which a rule stands.
+#[map]
+pub static ANCHORS: HashMap<PathKey, u32> = HashMap::pinned(limits::MAX_ANCHORS, BPF_F_NO_PREALLOC);
+/// Files with several names.
+#[map]
+pub static INODE_RULES: HashMap<InodeKey, InodeRule> =
+    HashMap::pinned(limits::MAX_INODE_RULES, BPF_F_NO_PREALLOC);
+/// Programs by content.
+#[map]
+pub static CONTENT_RULES: HashMap<ContentKey, u32> =
+    HashMap::pinned(limits::MAX_CONTENT_RULES, BPF_F_NO_PREALLOC);
+/// Addresses.
+#[map]
+pub static NET_RULES: LpmTrie<NetPrefix, PortRules> = LpmTrie::pinned(limits::MAX_NET_PREFIXES, 0);
+/// Counts of losses and failures; see `aegis_common::counter`.
+#[map]
+pub static COUNTERS: Array<u64> = Array::pinned(COUNTER_COUNT, 0);
+/// What outlives an engine; see `aegis_common::policy::engine`.
+#[map]
+pub static ENGINE: Array<u64> = Array::pinned(aegis_common::policy::engine::LENGTH, 0);
+/// The records themselves.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::pinned(limits::RING_BYTES, 0);
+
+/// An exec under way: how many files were checked, and how many of them by content.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ExecProgress {
+    /// Files that passed `bprm_check_security`.
+    pub checked: u32,
+    /// Files whose content was hashed and is not denied.
+    pub hashed: u32,
+}
+/// Thread to its exec under way. An evicted entry denies that exec.
+#[map]
+pub static EXECS: LruHashMap<u64, ExecProgress> = LruHashMap::with_max_entries(8192, 0);
+
+/// Slots of scratch memory on each CPU: hooks can be preempted, so one is not enough.
+pub const SCRATCH_SLOTS: u32 = 4;
+/// Room to decide and to build a record in.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);

@@ -1,0 +1,92 @@
+//! Records into the ring: filled in place, sent whole, or counted as lost.
+
+use core::ffi::c_void;
+
+use aegis_common::{
+    ABI_VERSION,
+    counter::Counter,
+    event::{EventHeader, kind, verdict},
+    limits::RING_BYTES,
+};
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
+};
+
+use super::{
+    kernel::{Task, boottime, current_comm, current_uid_gid},
+    scratch::{BODY, BYTES, Claim},
+    table,
+};
+use crate::maps::EVENTS;
+
+/// Fills what every record says about the current task.
+#[inline(always)]
+pub fn fill_task(header: &mut EventHeader, cgroup: u64) {
+    let task = Task::current();
+    let ids = table::current_ids();
+    let (uid, gid) = current_uid_gid();
+    header.abi = ABI_VERSION;
+    header.boottime = boottime();
+    header.cgroup = cgroup;
+    header.start = task.leader().start();
+    header.pid = (ids >> 32) as u32;
+    header.tid = ids as u32;
+    header.ppid = task.parent().tgid();
+    header.uid = uid;
+    header.gid = gid;
+    header.reserved = [0; 6];
+    current_comm(&mut header.comm);
+}
+
+/// Whether the reader has to be woken: for what it must hear of at once, and when the ring fills
+/// (waking costs more than ten times the record itself).
+#[inline(always)]
+fn wakeup(urgent: bool) -> u64 {
+    // SAFETY: the helper reads the map's own counters.
+    let waiting = unsafe {
+        bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast::<c_void>(), u64::from(BPF_RB_AVAIL_DATA))
+    };
+    if urgent || waiting > u64::from(RING_BYTES) / 4 {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Sends the record in `claim` with a body of `body` bytes and `bytes` bytes behind it.
+#[inline(always)]
+pub fn send(claim: &mut Claim, body: usize, bytes: u32) {
+    const HEADER: usize = size_of::<EventHeader>();
+    const ALL: u32 = (HEADER + BODY + BYTES) as u32;
+    let length = (HEADER + body) as u32 + ((bytes + 7) & !7);
+    // The barrier keeps the bound in the form that the verifier follows.
+    let length = core::hint::black_box(if length > ALL { ALL } else { length }) & 0x3fff;
+    let length = if length > ALL { ALL } else { length };
+    let sequence = table::next_sequence();
+    let header = claim.header();
+    header.seq = sequence;
+    header.len = length;
+    let (kind, verdict) = (header.kind, header.verdict);
+    let record = (&raw mut *header).cast::<c_void>();
+    // SAFETY: the record begins with its header and is at least ALL bytes long.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            record,
+            u64::from(length),
+            wakeup(verdict != verdict::ALLOW),
+        )
+    };
+    if result != 0 {
+        table::count(match kind {
+            kind::FILE => Counter::LostFile,
+            kind::NETWORK | kind::UNIX => Counter::LostNetwork,
+            kind::GUARD | kind::CGROUP => Counter::LostGuard,
+            _ => Counter::LostProcess,
+        });
+        if verdict == verdict::DENY {
+            table::count(Counter::LostDenial);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Room that a hook claims for the time of one decision.
+//!
+//! Hooks run preemptible, so two tasks can be inside hooks on one CPU: each claims its own slot by
+//! an atomic exchange. No slot free means the operation is denied and counted.
+
+use aegis_common::{
+    counter::Counter,
+    event::EventHeader,
+    limits::{MAX_DEPTH, MAX_NAME, MAX_PATH},
+};
+
+use super::{exchange, table};
+use crate::maps::{SCRATCH, SCRATCH_SLOTS};
+
+/// Bytes behind a record's header and body: two paths, or a path and arguments.
+pub const BYTES: usize = 2 * MAX_PATH;
+/// Where a component goes that the record has no room for: it is still hashed.
+pub const SPILL: usize = BYTES + MAX_NAME;
+/// Largest fixed body.
+pub const BODY: usize = 24;
+
+/// A record as it goes into the ring.
+#[repr(C)]
+pub struct Record {
+    /// Its header.
+    pub header: EventHeader,
+    /// Its fixed body.
+    pub body: [u64; BODY / 8],
+    /// What the body counts.
+    pub bytes: [u8; SPILL + MAX_NAME],
+}
+
+/// State of a path walk: kept in map memory, since the verifier follows scalars on the stack
+/// through every turn of a loop.
+#[repr(C)]
+pub struct WalkState {
+    /// Addresses of component names, the deepest first.
+    pub names: [u64; MAX_DEPTH as usize],
+    /// Their lengths.
+    pub lengths: [u32; MAX_DEPTH as usize],
+    /// Levels at which rules exist.
+    pub levels: u64,
+    /// Components found.
+    pub depth: u32,
+    /// Where the next byte of path goes.
+    pub position: u32,
+    /// No path byte goes at or behind this.
+    pub limit: u32,
+    /// Image whose rules count.
+    pub image: u32,
+    /// Filesystem.
+    pub dev: u32,
+    /// `perm::*` wanted.
+    pub wanted: u32,
+    /// `perm::*` that some rule grants.
+    pub allow: u32,
+    /// `perm::*` that some rule denies.
+    pub deny: u32,
+    /// The deepest rule that grants something wanted.
+    pub allow_rule: u32,
+    /// The shallowest rule that denies something wanted.
+    pub deny_rule: u32,
+    /// Flags of the rule that grants.
+    pub rule_flags: u32,
+    /// Sum of the sequence counters of all dentries walked.
+    pub sequence: u32,
+    /// 1 once a name could not be read.
+    pub unread: u32,
+    /// 1 once the path was cut.
+    pub cut: u32,
+}
+
+/// One slot.
+#[repr(C)]
+pub struct Scratch {
+    busy: u64,
+    /// The walk.
+    pub walk: WalkState,
+    /// The record being built.
+    pub record: Record,
+}
+
+/// A claimed slot. It must be given back with [`Claim::release`]: Rust's drop glue would make the
+/// verifier follow it on every path.
+#[derive(Clone, Copy)]
+pub struct Claim(*mut Scratch);
+
+impl Claim {
+    /// Claims a slot on this CPU.
+    #[inline(always)]
+    pub fn take() -> Option<Self> {
+        let mut index = 0;
+        while index < SCRATCH_SLOTS {
+            let slot = SCRATCH.get_ptr_mut(index)?;
+            // SAFETY: `slot` points at a live map value.
+            if unsafe { exchange(&raw mut (*slot).busy, 1) } == 0 {
+                return Some(Self(slot));
+            }
+            index += 1;
+        }
+        table::count(Counter::ScratchBusy);
+        None
+    }
+
+    /// Gives the slot back.
+    #[inline(always)]
+    pub fn release(self) {
+        // SAFETY: `self` was made from a live map value.
+        unsafe { exchange(&raw mut (*self.0).busy, 0) };
+    }
+
+    /// The slot itself.
+    #[inline(always)]
+    pub const fn as_ptr(self) -> *mut Scratch {
+        self.0
+    }
+
+    /// The walk.
+    #[inline(always)]
+    pub fn walk(&mut self) -> &mut WalkState {
+        // SAFETY: the slot is live and claimed: nobody else writes to it.
+        unsafe { &mut (*self.0).walk }
+    }
+
+    /// The header of the record.
+    #[inline(always)]
+    pub fn header(&mut self) -> &mut EventHeader {
+        // SAFETY: as for `walk`.
+        unsafe { &mut (*self.0).record.header }
+    }
+
+    /// Where the record's bytes begin: room for two paths.
+    #[inline(always)]
+    pub fn bytes(&mut self) -> *mut u8 {
+        // SAFETY: as for `walk`.
+        unsafe { (&raw mut (*self.0).record.bytes).cast() }
+    }
+
+    /// Writes the record's fixed body.
+    #[inline(always)]
+    pub fn set_body<T: Copy>(&mut self, body: T) {
+        const { assert!(size_of::<T>() <= BODY) };
+        // SAFETY: as for `walk`; the body fits, and is aligned to eight bytes.
+        unsafe { (&raw mut (*self.0).record.body).cast::<T>().write(body) };
+    }
+}

@@ -1,0 +1,191 @@
+//! Look-ups in the maps, as plain values.
+
+use aegis_common::{
+    counter::Counter,
+    net::{MAPPED_BITS, MAPPED_PREFIX, NetPrefix, PortRule, PortRules},
+    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
+    policy::{AgentState, Image, agent_flag, engine},
+};
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid},
+    maps::lpm_trie,
+};
+
+use super::fetch_add;
+use crate::maps::{
+    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, IMAGES, INODE_RULES,
+    NET_RULES, PATH_RULES,
+};
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: `value` points at a live map value.
+        unsafe { fetch_add(value, 1) };
+    }
+}
+
+/// The next sequence number, from 1.
+#[inline(always)]
+pub fn next_sequence() -> u64 {
+    ENGINE.get_ptr_mut(engine::SEQUENCE).map_or(0, |value| {
+        // SAFETY: `value` points at a live map value.
+        unsafe { fetch_add(value, 1) }.wrapping_add(1)
+    })
+}
+
+/// Cgroup of the current task.
+#[inline(always)]
+pub fn current_cgroup() -> u64 {
+    // SAFETY: the helper has no arguments.
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// Process and thread id of the current task, in the initial namespace.
+#[inline(always)]
+pub fn current_ids() -> u64 {
+    // SAFETY: the helper has no arguments.
+    unsafe { bpf_get_current_pid_tgid() }
+}
+
+/// Slot that governs a cgroup.
+#[inline(always)]
+pub fn slot_of(cgroup: u64) -> Option<u32> {
+    // SAFETY: the map is not preallocated: a removed element is not reused while we read it.
+    unsafe { CGROUPS.get(&cgroup) }.copied()
+}
+
+/// Lets `slot` govern a cgroup; on failure raises the agent's kill flag, since a cgroup that should
+/// be governed is not.
+#[inline(always)]
+pub fn govern(cgroup: u64, slot: u32) {
+    if CGROUPS.insert(&cgroup, &slot, u64::from(BPF_ANY)).is_err() {
+        count(Counter::InheritFailed);
+        if let Some(state) = AGENTS.get_ptr_mut(slot) {
+            // SAFETY: `state` points at a live map value; the agent writes it whole, and a flag
+            // lost to such a write would be raised again by the next failure.
+            unsafe { (*state).flags |= agent_flag::KILLED };
+        }
+    }
+}
+
+/// Forgets a cgroup that is gone.
+#[inline(always)]
+pub fn forget(cgroup: u64) {
+    // A cgroup that was never governed is not in the map.
+    let _ = CGROUPS.remove(&cgroup);
+}
+
+/// State of an agent.
+#[inline(always)]
+pub fn agent(slot: u32) -> Option<&'static AgentState> {
+    AGENTS.get(slot)
+}
+
+/// Fixed part of an image.
+#[inline(always)]
+pub fn image(index: u32) -> Option<&'static Image> {
+    IMAGES.get(index)
+}
+
+/// Rule at a name.
+#[inline(always)]
+pub fn path_rule(key: &PathKey) -> Option<PathRule> {
+    // SAFETY: as for `slot_of`.
+    unsafe { PATH_RULES.get(key) }.copied()
+}
+
+/// Whether a rule stands at or below a name.
+#[inline(always)]
+pub fn holds_rule(key: &PathKey) -> bool {
+    ANCHORS.get_ptr(key).is_some()
+}
+
+/// Rule on a file whatever its name.
+#[inline(always)]
+pub fn inode_rule(key: &InodeKey) -> Option<InodeRule> {
+    // SAFETY: as for `slot_of`.
+    unsafe { INODE_RULES.get(key) }.copied()
+}
+
+/// Rule that denies a content.
+#[inline(always)]
+pub fn content_rule(key: &ContentKey) -> Option<u32> {
+    // SAFETY: as for `slot_of`.
+    unsafe { CONTENT_RULES.get(key) }.copied()
+}
+
+/// The port rule that decides about an address, if any.
+#[inline(always)]
+pub fn port_rule(image: u32, address: [u8; 16], port: u16, protocol: u8) -> Option<PortRule> {
+    let key = lpm_trie::Key::new(
+        aegis_common::net::IMAGE_BITS + 128,
+        NetPrefix { image: image.to_be_bytes(), address },
+    );
+    let rules: &PortRules = NET_RULES.get(&key)?;
+    let mut index = 0;
+    while index < rules.rules.len() {
+        if index as u32 >= rules.count {
+            return None;
+        }
+        let rule = rules.rules[index];
+        if (rule.protocol == 0 || rule.protocol == protocol) && rule.first <= port && port <= rule.last
+        {
+            return Some(rule);
+        }
+        index += 1;
+    }
+    None
+}
+
+/// An IPv4 address in the form that rules have.
+#[inline(always)]
+pub fn mapped(ipv4: [u8; 4]) -> [u8; 16] {
+    const _: () = assert!(MAPPED_BITS == 96);
+    let mut address = [0u8; 16];
+    address[10] = MAPPED_PREFIX[10];
+    address[11] = MAPPED_PREFIX[11];
+    address[12] = ipv4[0];
+    address[13] = ipv4[1];
+    address[14] = ipv4[2];
+    address[15] = ipv4[3];
+    address
+}
+
+/// Begins the record of an exec.
+#[inline(always)]
+pub fn begin_exec() {
+    let _ = EXECS.remove(&current_ids());
+}
+
+/// Notes that a file of this exec was checked, or hashed as well.
+#[inline(always)]
+pub fn note_exec(hashed: bool) {
+    let thread = current_ids();
+    let before = EXECS.get_ptr(&thread).map_or(ExecProgress { checked: 0, hashed: 0 }, |entry| {
+        // SAFETY: the entry belongs to the current thread, which is here.
+        unsafe { *entry }
+    });
+    let after = if hashed {
+        ExecProgress { checked: before.checked, hashed: before.hashed.wrapping_add(1) }
+    } else {
+        ExecProgress { checked: before.checked.wrapping_add(1), hashed: before.hashed }
+    };
+    // A failed insert leaves the exec without its proof: it is denied at the end.
+    let _ = EXECS.insert(&thread, &after, u64::from(BPF_ANY));
+}
+
+/// Ends the record of an exec: true when each file that was checked was hashed too.
+#[inline(always)]
+pub fn exec_was_hashed() -> bool {
+    let thread = current_ids();
+    let complete = EXECS.get_ptr(&thread).is_some_and(|entry| {
+        // SAFETY: as for `note_exec`.
+        let progress = unsafe { *entry };
+        progress.checked > 0 && progress.hashed >= progress.checked
+    });
+    let _ = EXECS.remove(&thread);
+    complete
+}
