@@ -27,7 +27,7 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
     if subject.blocked != 0 {
         return blocked(subject, operation);
     }
-    let Some(mut claim) = Claim::take() else { return no_room(subject) };
+    let Some(mut claim) = Claim::take() else { return no_room() };
     let result = decide_in(&mut claim, subject, dentry, operation, wanted);
     claim.release();
     result
@@ -35,24 +35,24 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
 
 #[inline(always)]
 fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
-    let (walked, _) = walk(claim, dentry, subject.image, subject.levels, wanted, 0);
-    let mut decision = judge::path(subject, walked, claim.walk());
+    walk(claim, dentry, subject.image, subject.levels, wanted, 0);
+    let found = claim.found();
+    let mut decision = judge::path(subject, &found);
     let inode = dentry.inode();
     if !decision.deny {
-        if let Some(other) = same_file(subject, claim.walk().dev, inode, wanted) {
+        if let Some(other) = same_file(subject, found.dev, inode, wanted) {
             decision = other;
         }
     }
     if conclude::is_recorded(&decision) {
-        let (dev, length, cut) = (claim.walk().dev, claim.walk().position, claim.walk().cut);
         claim.set_body(FileBody {
             ino: number(inode),
-            dev,
+            dev: found.dev,
             target_dev: 0,
-            path_len: length,
+            path_len: found.end,
             target_len: 0,
         });
-        let flags = if cut == 0 { 0 } else { flag::PATH_CUT };
+        let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
         conclude::record(
             claim,
             subject,
@@ -61,7 +61,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
             Refusal::Access,
             flags,
             size_of::<FileBody>(),
-            length,
+            found.end,
         );
     }
     answer(subject, &decision, Refusal::Access)
@@ -112,7 +112,7 @@ pub fn blocked(subject: &Subject, operation: u8) -> i32 {
 
 /// Refuses for want of room, whatever the mode: nothing was decided.
 #[inline(always)]
-pub fn no_room(_subject: &Subject) -> i32 {
+pub fn no_room() -> i32 {
     table::count(Counter::LostFile);
     table::count(Counter::LostDenial);
     conclude::refuse(Refusal::Access)

@@ -54,3 +54,16 @@ pub fn refuse(subject: &Subject, guarded: &Guarded) -> i32 {
     }
     answer(subject, &decision, guarded.refusal)
 }
+
+/// Refuses a task whose agent is killed or has no policy, where no file is concerned.
+#[inline(always)]
+pub fn blocked(subject: &Subject, operation: u8) -> i32 {
+    refuse(subject, &Guarded {
+        op: operation,
+        reason: subject.blocked,
+        subject: 0,
+        detail: 0,
+        refusal: Refusal::Permission,
+        silent: false,
+    })
+}

@@ -9,7 +9,7 @@ use aegis_common::{
 };
 
 use crate::{
-    read::{scratch::WalkState, table, walk::Walked},
+    read::{scratch::Found, table, walk::outcome},
     subject::Subject,
 };
 
@@ -46,46 +46,37 @@ impl Decision {
     }
 }
 
-/// Judges a walk: a deny on any level wins, then what any level grants, then the default.
+/// Judges what a walk found: a deny on any level wins, then what any level grants, then the default.
 #[inline(always)]
-pub fn path(subject: &Subject, walked: Walked, walk: &WalkState) -> Decision {
-    match walked {
-        Walked::Whole => {}
-        Walked::TooDeep => {
-            table::count(Counter::PathTooDeep);
-            return Decision::refuse(reason::TOO_DEEP);
-        }
-        Walked::Disconnected => {
-            table::count(Counter::PathDisconnected);
-            return Decision::refuse(reason::DISCONNECTED);
-        }
-        Walked::Changed => {
-            table::count(Counter::PathChanged);
-            return Decision::refuse(reason::PATH_CHANGED);
-        }
-        Walked::Unread => {
-            table::count(Counter::ReadFailed);
-            return Decision::refuse(reason::READ_FAILED);
-        }
+pub fn path(subject: &Subject, found: &Found) -> Decision {
+    if found.outcome != outcome::WHOLE {
+        let (counter, reason) = match found.outcome {
+            outcome::TOO_DEEP => (Counter::PathTooDeep, reason::TOO_DEEP),
+            outcome::DISCONNECTED => (Counter::PathDisconnected, reason::DISCONNECTED),
+            outcome::CHANGED => (Counter::PathChanged, reason::PATH_CHANGED),
+            _ => (Counter::ReadFailed, reason::READ_FAILED),
+        };
+        table::count(counter);
+        return Decision::refuse(reason);
     }
-    let wanted = walk.wanted;
-    if wanted & walk.deny != 0 {
-        return Decision::refuse_by(walk.deny_rule, reason::RULE);
+    let wanted = found.wanted;
+    if wanted & found.deny != 0 {
+        return Decision::refuse_by(found.deny_rule, reason::RULE);
     }
-    if wanted & !(walk.allow | subject.default_perms) != 0 {
+    if wanted & !(found.allow | subject.default_perms) != 0 {
         return Decision::refuse(reason::DEFAULT);
     }
-    if wanted & walk.allow == 0 {
+    if wanted & found.allow == 0 {
         return Decision::allow(RULE_DEFAULT, reason::DEFAULT, subject.has(image_flag::RECORD_DEFAULT));
     }
-    let record = walk.rule_flags & u32::from(path_flag::RECORD) != 0;
-    Decision::allow(walk.allow_rule, reason::RULE, record)
+    let record = found.rule_flags & u32::from(path_flag::RECORD) != 0;
+    Decision::allow(found.allow_rule, reason::RULE, record)
 }
 
 /// What a path grants after its denies: compared between source and target of a rename.
 #[inline(always)]
-pub fn granted(subject: &Subject, walk: &WalkState) -> u32 {
-    (walk.allow | subject.default_perms) & !walk.deny
+pub fn granted(subject: &Subject, found: &Found) -> u32 {
+    (found.allow | subject.default_perms) & !found.deny
 }
 
 /// Judges an address.

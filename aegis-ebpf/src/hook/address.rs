@@ -11,7 +11,6 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     conclude::{self, Refusal, answer},
-    file,
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
@@ -117,7 +116,7 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
     match Message::new(context.arg(1)).address() {
         Some(address) => decide(&subject, Socket::new(context.arg(0)), address, op::SEND),
         // The connected address was judged when it was connected; a killed agent sends nothing.
-        None if subject.blocked != 0 => file::blocked(&subject, op::SEND),
+        None if subject.blocked != 0 => guarded::blocked(&subject, op::SEND),
         None => 0,
     }
 }

@@ -29,19 +29,19 @@ use crate::{
 /// Refuses a program, recorded with its path.
 #[inline(always)]
 fn refuse(subject: &Subject, program: File, decision: &Decision) -> i32 {
-    let Some(mut claim) = Claim::take() else { return file::no_room(subject) };
+    let Some(mut claim) = Claim::take() else { return file::no_room() };
     let dentry = program.dentry();
     // For the path alone: the decision stands, however the walk ends.
-    let _ = walk(&mut claim, dentry, subject.image, 0, perm::EXEC, 0);
-    let (dev, length, cut) = (claim.walk().dev, claim.walk().position, claim.walk().cut);
+    walk(&mut claim, dentry, subject.image, 0, perm::EXEC, 0);
+    let found = claim.found();
     claim.set_body(FileBody {
         ino: file::number(program.inode()),
-        dev,
+        dev: found.dev,
         target_dev: 0,
-        path_len: length,
+        path_len: found.end,
         target_len: 0,
     });
-    let flags = if cut == 0 { 0 } else { flag::PATH_CUT };
+    let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
     conclude::record(
         &mut claim,
         subject,
@@ -50,7 +50,7 @@ fn refuse(subject: &Subject, program: File, decision: &Decision) -> i32 {
         Refusal::Access,
         flags,
         size_of::<FileBody>(),
-        length,
+        found.end,
     );
     claim.release();
     answer(subject, decision, Refusal::Access)

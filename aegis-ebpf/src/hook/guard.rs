@@ -55,28 +55,28 @@ pub fn inode_init_security_anon(context: LsmContext) -> i32 {
     }
 }
 
-/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`: input pushed into a
-/// terminal is typed by whoever owns it.
-#[lsm(hook = "file_ioctl")]
-pub fn file_ioctl(context: LsmContext) -> i32 {
+/// Input pushed into a terminal is typed by whoever owns it.
+#[inline(always)]
+fn terminal_input(command: u32) -> i32 {
     const TIOCSTI: u32 = 0x5412;
     const TIOCLINUX: u32 = 0x541c;
-    match context.arg::<u32>(1) {
-        command @ (TIOCSTI | TIOCLINUX) => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
+    match command {
+        TIOCSTI | TIOCLINUX => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
         _ => 0,
     }
+}
+
+/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(context: LsmContext) -> i32 {
+    terminal_input(context.arg(1))
 }
 
 /// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: the same from
 /// 32-bit programs, which have a hook of their own since Linux 6.8.
 #[lsm(hook = "file_ioctl_compat")]
 pub fn file_ioctl_compat(context: LsmContext) -> i32 {
-    const TIOCSTI: u32 = 0x5412;
-    const TIOCLINUX: u32 = 0x541c;
-    match context.arg::<u32>(1) {
-        command @ (TIOCSTI | TIOCLINUX) => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
-        _ => 0,
-    }
+    terminal_input(context.arg(1))
 }
 
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`:

@@ -14,15 +14,14 @@ use crate::{
 const PROT_EXEC: u64 = 4;
 const VM_EXEC: u64 = 4;
 
+/// A memfd mapped as code is a program without a name: where those may not run, the walk finds that
+/// it has no path, and refuses it.
 #[inline(always)]
 fn decide(subject: &Subject, mapped: File) -> i32 {
     let dentry = mapped.dentry();
-    if subject.blocked == 0 && dentry.superblock().is_pseudo() {
-        if subject.has(image_flag::ANONYMOUS_EXEC) {
-            return 0;
-        }
-        // A memfd mapped as code is a program without a name; its path has no rule and no root
-        // of a mounted filesystem, so the default decides: refused unless all is allowed.
+    let anonymous = dentry.superblock().is_pseudo();
+    if anonymous && subject.blocked == 0 && subject.has(image_flag::ANONYMOUS_EXEC) {
+        return 0;
     }
     file::decide(subject, dentry, op::MAP_EXEC, perm::EXEC)
 }

@@ -30,10 +30,10 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let Some(mut claim) = Claim::take() else { return lost() };
     let program = Binprm::new(context.arg(2)).file();
-    let _ = walk(&mut claim, program.dentry(), subject.image, 0, perm::EXEC, 0);
-    let (dev, path, cut) = (claim.walk().dev, claim.walk().position, claim.walk().cut);
+    walk(&mut claim, program.dentry(), subject.image, 0, perm::EXEC, 0);
+    let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
-    let path = core::hint::black_box(path) & (aegis_common::limits::MAX_PATH as u32 - 1);
+    let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
     // SAFETY: behind a path there is room for another one.
     let arguments = unsafe { Task::new(context.arg(0)).arguments(claim.bytes().add(path as usize)) };
     let (argv, flags) = match arguments {
@@ -43,12 +43,12 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     };
     claim.set_body(ExecBody {
         ino: file::number(program.inode()),
-        dev,
+        dev: found.dev,
         path_len: path,
         argv_len: argv,
         reserved: 0,
     });
-    let flags = if cut == 0 { flags } else { flags | flag::PATH_CUT };
+    let flags = if found.cut == 0 { flags } else { flags | flag::PATH_CUT };
     conclude::record(
         &mut claim,
         &subject,

@@ -16,35 +16,17 @@ use crate::{
     judge::{self, Decision},
     read::{
         kernel::Dentry,
-        scratch::Claim,
+        scratch::{Claim, Found},
         table,
-        walk::{Walked, walk},
+        walk::walk,
     },
     subject::Subject,
 };
 
-/// What a walk found out about one of the two names.
-struct Name {
-    decision: Decision,
-    granted: u32,
-    key: PathKey,
-    end: u32,
-    cut: u32,
-}
-
+/// The key under which an anchor of this name would stand.
 #[inline(always)]
-fn examine(claim: &mut Claim, subject: &Subject, dentry: Dentry, wanted: u8, start: u32) -> Name {
-    let (walked, hash): (Walked, u64) =
-        walk(claim, dentry, subject.image, subject.levels, wanted, start);
-    let state = claim.walk();
-    let decision = judge::path(subject, walked, state);
-    Name {
-        decision,
-        granted: judge::granted(subject, state),
-        key: PathKey { image: subject.image, dev: state.dev, hash },
-        end: state.position,
-        cut: state.cut,
-    }
+const fn key(subject: &Subject, found: &Found) -> PathKey {
+    PathKey { image: subject.image, dev: found.dev, hash: found.hash }
 }
 
 #[inline(always)]
@@ -60,23 +42,28 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     if subject.blocked != 0 {
         return file::blocked(&subject, operation);
     }
-    let Some(mut claim) = Claim::take() else { return file::no_room(&subject) };
-    let source = examine(&mut claim, &subject, from, perm::WRITE, 0);
-    let target = examine(&mut claim, &subject, to, perm::WRITE, source.end);
+    let Some(mut claim) = Claim::take() else { return file::no_room() };
+    walk(&mut claim, from, subject.image, subject.levels, perm::WRITE, 0);
+    claim.keep();
+    let start = claim.found().end;
+    walk(&mut claim, to, subject.image, subject.levels, perm::WRITE, start);
+    let (source, target) = (claim.kept(), claim.found());
 
-    let mut decision = target.decision;
-    if source.decision.deny {
-        decision = source.decision;
-    } else if !target.decision.deny {
-        let more = target.granted & !source.granted;
+    let mut decision = judge::path(&subject, &source);
+    if !decision.deny {
+        decision = judge::path(&subject, &target);
+    }
+    if !decision.deny {
+        let more = judge::granted(&subject, &target) & !judge::granted(&subject, &source);
         let moves_directory = operation == op::RENAME && (is_directory(from) || is_directory(to));
         if more != 0 {
             decision = Decision::refuse(reason::WOULD_GRANT_MORE);
-        } else if moves_directory && (table::holds_rule(&source.key) || table::holds_rule(&target.key))
+        } else if moves_directory
+            && (table::holds_rule(&key(&subject, &source)) || table::holds_rule(&key(&subject, &target)))
         {
             decision = Decision::refuse(reason::HOLDS_RULE);
         } else if let Some(other) =
-            file::same_file(&subject, source.key.dev, from.inode(), perm::READ | perm::WRITE)
+            file::same_file(&subject, source.dev, from.inode(), perm::READ | perm::WRITE)
         {
             decision = other;
         }
@@ -84,8 +71,8 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     if conclude::is_recorded(&decision) {
         claim.set_body(FileBody {
             ino: file::number(from.inode()),
-            dev: source.key.dev,
-            target_dev: target.key.dev,
+            dev: source.dev,
+            target_dev: target.dev,
             path_len: source.end,
             target_len: target.end.wrapping_sub(source.end),
         });

@@ -12,7 +12,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     conclude::{self, Refusal, answer},
-    file,
+    file, guarded,
     judge::{self, Decision},
     read::{
         kernel::{Sock, Socket},
@@ -27,7 +27,7 @@ use crate::{
 fn decide(other: Sock, operation: u8) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     if subject.blocked != 0 {
-        return file::blocked(&subject, operation);
+        return guarded::blocked(&subject, operation);
     }
     let own = other
         .cgroup_id()
@@ -36,7 +36,7 @@ fn decide(other: Sock, operation: u8) -> i32 {
     if own {
         return 0;
     }
-    let Some(mut claim) = Claim::take() else { return file::no_room(&subject) };
+    let Some(mut claim) = Claim::take() else { return file::no_room() };
     let result = decide_in(&mut claim, &subject, other, operation);
     claim.release();
     result
@@ -60,9 +60,9 @@ fn decide_in(claim: &mut Claim, subject: &Subject, other: Sock, operation: u8) -
         };
         (decision, 0, length)
     } else {
-        let (walked, _) = walk(claim, dentry, subject.image, subject.levels, perm::WRITE, 0);
-        let decision = judge::path(subject, walked, claim.walk());
-        (decision, claim.walk().dev, claim.walk().position)
+        walk(claim, dentry, subject.image, subject.levels, perm::WRITE, 0);
+        let found = claim.found();
+        (judge::path(subject, &found), found.dev, found.end)
     };
     if conclude::is_recorded(&decision) {
         claim.set_body(UnixBody { dev, path_len: length, reserved: [0; 2] });

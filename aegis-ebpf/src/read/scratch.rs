@@ -3,6 +3,8 @@
 //! Hooks run preemptible, so two tasks can be inside hooks on one CPU: each claims its own slot by
 //! an atomic exchange. No slot free means the operation is denied and counted.
 
+use core::ptr::read_volatile;
+
 use aegis_common::{
     counter::Counter,
     event::EventHeader,
@@ -30,26 +32,17 @@ pub struct Record {
     pub bytes: [u8; SPILL + MAX_NAME],
 }
 
-/// State of a path walk: kept in map memory, since the verifier follows scalars on the stack
-/// through every turn of a loop.
+/// What a walk found. Kept in map memory, like the walk itself: what the verifier does not follow
+/// cannot multiply its states.
 #[repr(C)]
-pub struct WalkState {
-    /// Addresses of component names, the deepest first.
-    pub names: [u64; MAX_DEPTH as usize],
-    /// Their lengths.
-    pub lengths: [u32; MAX_DEPTH as usize],
-    /// Levels at which rules exist.
-    pub levels: u64,
-    /// Components found.
-    pub depth: u32,
-    /// Where the next byte of path goes.
-    pub position: u32,
-    /// No path byte goes at or behind this.
-    pub limit: u32,
-    /// Image whose rules count.
-    pub image: u32,
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// How the walk ended, as `walk::outcome`.
+    pub outcome: u32,
     /// Filesystem.
     pub dev: u32,
+    /// Hash of the whole path.
+    pub hash: u64,
     /// `perm::*` wanted.
     pub wanted: u32,
     /// `perm::*` that some rule grants.
@@ -62,12 +55,37 @@ pub struct WalkState {
     pub deny_rule: u32,
     /// Flags of the rule that grants.
     pub rule_flags: u32,
+    /// Where the path ends in the record's bytes.
+    pub end: u32,
+    /// 1 once the path was cut.
+    pub cut: u32,
+}
+
+/// State of a path walk.
+#[repr(C)]
+pub struct WalkState {
+    /// Addresses of component names, the deepest first.
+    pub names: [u64; MAX_DEPTH as usize],
+    /// Their lengths.
+    pub lengths: [u32; MAX_DEPTH as usize],
+    /// Levels at which rules exist.
+    pub levels: u64,
+    /// Components found.
+    pub depth: u32,
+    /// No path byte goes at or behind this.
+    pub limit: u32,
+    /// Image whose rules count.
+    pub image: u32,
     /// Sum of the sequence counters of all dentries walked.
     pub sequence: u32,
     /// 1 once a name could not be read.
     pub unread: u32,
-    /// 1 once the path was cut.
-    pub cut: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The result.
+    pub found: Found,
+    /// The result of the walk before, kept by [`Claim::keep`].
+    pub kept: Found,
 }
 
 /// One slot.
@@ -120,6 +138,27 @@ impl Claim {
     pub fn walk(&mut self) -> &mut WalkState {
         // SAFETY: the slot is live and claimed: nobody else writes to it.
         unsafe { &mut (*self.0).walk }
+    }
+
+    /// The result of the last walk, read anew.
+    #[inline(always)]
+    pub fn found(&mut self) -> Found {
+        // SAFETY: as for `walk`; volatile, so that nothing is carried over in registers.
+        unsafe { read_volatile(&raw const (*self.0).walk.found) }
+    }
+
+    /// Keeps the result of the last walk over the next one.
+    #[inline(always)]
+    pub fn keep(&mut self) {
+        let walk = self.walk();
+        walk.kept = walk.found;
+    }
+
+    /// The result that was kept, read anew.
+    #[inline(always)]
+    pub fn kept(&mut self) -> Found {
+        // SAFETY: as for `found`.
+        unsafe { read_volatile(&raw const (*self.0).walk.kept) }
     }
 
     /// The header of the record.

@@ -17,23 +17,22 @@ use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use super::{
     hash_key,
     kernel::Dentry,
-    scratch::{BYTES, Claim, SPILL, Scratch, WalkState},
+    scratch::{BYTES, Claim, Found, SPILL, Scratch, WalkState},
     table,
 };
 
-/// How a walk ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Walked {
+/// How a walk ended: numbers, since they lie in map memory.
+pub mod outcome {
     /// At the root, with nothing moved.
-    Whole,
-    /// Deeper than [`MAX_DEPTH`].
-    TooDeep,
+    pub const WHOLE: u32 = 0;
+    /// Deeper than the walk goes.
+    pub const TOO_DEEP: u32 = 1;
     /// At a dentry that is not the root of its filesystem.
-    Disconnected,
+    pub const DISCONNECTED: u32 = 2;
     /// Something was renamed meanwhile.
-    Changed,
+    pub const CHANGED: u32 = 3;
     /// A name could not be read.
-    Unread,
+    pub const UNREAD: u32 = 4;
 }
 
 const DEPTH_MASK: usize = MAX_DEPTH as usize - 1;
@@ -131,18 +130,19 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     if (walk.levels >> (level & 63)) & 1 == 0 {
         return;
     }
-    let key = PathKey { image: walk.image, dev: walk.dev, hash: hasher.finish() };
+    let found = &mut walk.found;
+    let key = PathKey { image: walk.image, dev: found.dev, hash: hasher.finish() };
     let Some(rule) = table::path_rule(&key) else { return };
     let (allow, deny) = (u32::from(rule.allow), u32::from(rule.deny));
-    if deny & walk.wanted != 0 && walk.deny & walk.wanted == 0 {
-        walk.deny_rule = rule.deny_rule;
+    if deny & found.wanted != 0 && found.deny & found.wanted == 0 {
+        found.deny_rule = rule.deny_rule;
     }
-    if allow & walk.wanted != 0 {
-        walk.allow_rule = rule.allow_rule;
-        walk.rule_flags = u32::from(rule.flags);
+    if allow & found.wanted != 0 {
+        found.allow_rule = rule.allow_rule;
+        found.rule_flags = u32::from(rule.flags);
     }
-    walk.allow |= allow;
-    walk.deny |= deny;
+    found.allow |= allow;
+    found.deny |= deny;
 }
 
 /// One component down: copies its name into the record, hashes it, looks it up.
@@ -162,16 +162,17 @@ extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
         unsafe { (*walk.names.as_ptr().add(at), *walk.lengths.as_ptr().add(at) & NAME_MASK) };
     // SAFETY: the record is live.
     let bytes = unsafe { (&raw mut (*scratch).record.bytes).cast::<u8>() };
-    let fits = walk.cut == 0 && walk.position + length < walk.limit;
+    let position = walk.found.end;
+    let fits = walk.found.cut == 0 && position + length < walk.limit;
     // SAFETY: the mask keeps the position below BYTES, and a name is shorter than MAX_NAME.
     let name = unsafe {
         if fits {
-            let place = bytes.add(walk.position as usize & POSITION_MASK);
+            let place = bytes.add(position as usize & POSITION_MASK);
             *place = b'/';
-            walk.position += 1 + length;
+            walk.found.end = position + 1 + length;
             place.add(1)
         } else {
-            walk.cut = 1;
+            walk.found.cut = 1;
             bytes.add(SPILL - 8)
         }
     };
@@ -202,44 +203,43 @@ extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
 }
 
 /// Walks from `dentry` to the root of its filesystem and joins what the rules of `image` say about
-/// `wanted` on that path, in `claim.walk()`. The path goes to the record's bytes from `start` on.
-/// Returns how it ended and the hash of the whole path.
+/// `wanted` on that path. The path goes to the record's bytes from `start` on; what was found is read
+/// with [`Claim::found`].
 #[inline(always)]
-pub fn walk(
-    claim: &mut Claim,
-    dentry: Dentry,
-    image: u32,
-    levels: u64,
-    wanted: u8,
-    start: u32,
-) -> (Walked, u64) {
+pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) {
     let scratch = claim.as_ptr();
     let superblock = dentry.superblock();
     let state = claim.walk();
     state.levels = levels;
     state.depth = 0;
-    state.position = start;
     state.limit = start + MAX_PATH as u32 - 1;
     state.image = image;
-    state.dev = superblock.dev();
-    state.wanted = u32::from(wanted);
-    state.allow = 0;
-    state.deny = 0;
-    state.allow_rule = 0;
-    state.deny_rule = 0;
-    state.rule_flags = 0;
     state.sequence = 0;
     state.unread = 0;
-    state.cut = 0;
+    state.found = Found {
+        outcome: outcome::UNREAD,
+        dev: superblock.dev(),
+        hash: 0,
+        wanted: u32::from(wanted),
+        allow: 0,
+        deny: 0,
+        allow_rule: 0,
+        deny_rule: 0,
+        rule_flags: 0,
+        end: start,
+        cut: 0,
+    };
 
     let mut up = Climb { dentry, scratch };
     // SAFETY: callback and context fit each other. One turn more than the deepest path, for its root.
     unsafe { bpf_loop(MAX_DEPTH + 1, climb as *mut c_void, (&raw mut up).cast(), 0) };
     if !up.dentry.parent().is(up.dentry) || claim.walk().depth > MAX_DEPTH {
-        return (Walked::TooDeep, 0);
+        claim.walk().found.outcome = outcome::TOO_DEEP;
+        return;
     }
     if !up.dentry.is(superblock.root()) {
-        return (Walked::Disconnected, 0);
+        claim.walk().found.outcome = outcome::DISCONNECTED;
+        return;
     }
     let mut down = Descent { scratch, hasher: PathHasher::new(hash_key()) };
     look_up(claim.walk(), down.hasher, 0);
@@ -250,11 +250,12 @@ pub fn walk(
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(MAX_DEPTH + 1, recheck as *mut c_void, (&raw mut again).cast(), 0) };
     let state = claim.walk();
-    if state.unread != 0 {
-        return (Walked::Unread, 0);
-    }
-    if state.sequence != 0 {
-        return (Walked::Changed, 0);
-    }
-    (Walked::Whole, down.hasher.finish())
+    state.found.hash = down.hasher.finish();
+    state.found.outcome = if state.unread != 0 {
+        outcome::UNREAD
+    } else if state.sequence != 0 {
+        outcome::CHANGED
+    } else {
+        outcome::WHOLE
+    };
 }
