@@ -1,0 +1,213 @@
+//! The scenarios on each kernel: one machine a kernel, two machines at a time.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::tally::Row;
+use crate::build::Built;
+use crate::cli::TestOptions;
+use crate::setup::{self, Kernel};
+use crate::vm::{self, Outcome, VmRequest};
+use crate::{host, ui};
+
+const RUNNER: &str = "/usr/lib/aegis-tests/aegis-vm-tests";
+const SCENARIOS: &str = "/usr/lib/aegis-tests/scenarios";
+/// Machines at the same time: more would only slow each other down.
+const MACHINES: usize = 2;
+/// A whole suite on an emulated machine that shares the host with another one.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// The same with the long suites.
+const FULL_LIMIT: Duration = Duration::from_secs(90 * 60);
+
+/// Runs the suite on every wanted kernel; one row each, in the order of the matrix.
+pub fn run(options: &TestOptions, built: &Built) -> Result<Vec<Row>> {
+    let wanted = if options.kernels.is_empty() { setup::matrix()?.series() } else { options.kernels.clone() };
+    if !host::repository().join("tests/vm/scenarios").exists() {
+        bail!("tests/vm/scenarios is missing");
+    }
+    // All that several machines share is made before the first of them starts.
+    let kernels = setup::kernels(&wanted, false)?;
+    setup::root_image()?;
+    let rows: Mutex<Vec<Option<Row>>> = Mutex::new(vec![None; kernels.len()]);
+    let queue: Mutex<VecDeque<_>> = Mutex::new(kernels.into_iter().enumerate().collect());
+    std::thread::scope(|scope| {
+        for _ in 0..MACHINES {
+            scope.spawn(|| {
+                while let Some((place, (series, kernel))) = take(&queue) {
+                    let start = Instant::now();
+                    let mut row = kernel
+                        .and_then(|kernel| on(&kernel, options, built))
+                        .unwrap_or_else(|error| Row::broken(format!("did not run: {error:#}")));
+                    row.name = format!("kernel {series}");
+                    row.seconds = start.elapsed().as_secs();
+                    if let Ok(mut rows) = rows.lock() {
+                        rows[place] = Some(row);
+                    }
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().map_err(|_| anyhow::anyhow!("a machine's thread panicked"))?;
+    Ok(rows.into_iter().map(|row| row.unwrap_or_else(|| Row::broken("did not run".to_owned()))).collect())
+}
+
+fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
+    queue.lock().ok()?.pop_front()
+}
+
+fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
+    let folder = host::target().join("test");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let log = folder.join(format!("kernel-{}.log", kernel.series));
+    ui::step("test", format_args!("scenarios on {}", kernel.describe()));
+    let mut command = vec![RUNNER.into(), "run".into(), "--dir".into(), SCENARIOS.into()];
+    command.extend(["--kernel".into(), kernel.ran_as.clone().into()]);
+    if let Some(filter) = &options.filter {
+        command.extend(["--filter".into(), filter.into()]);
+    }
+    let mut request = VmRequest::new(kernel.clone(), built.programs.clone(), command);
+    request.limit = if options.full { FULL_LIMIT } else { LIMIT };
+    let lines = Lines::new(&kernel.series, &log)?;
+    let outcome = vm::run_vm(&request, Box::new(lines.clone()), Box::new(lines.clone()))?;
+    let mut row = lines.row();
+    judge(&mut row, outcome, lines.claimed(), &log);
+    if kernel.is_substitute() {
+        row.note = format!("ran as {}: the archive no longer has {}", kernel.ran_as, kernel.series);
+    }
+    Ok(row)
+}
+
+/// What the runner printed must fit how it ended: a suite cut short is a failure, whatever passed before.
+fn judge(row: &mut Row, outcome: Outcome, claimed: Option<(usize, usize)>, log: &Path) {
+    let counted = (row.passed, row.failures.len());
+    let place = log.display();
+    match outcome {
+        Outcome::TimedOut => row.failures.push(format!("the suite did not end in time; {place} has its output")),
+        Outcome::Status(status) => {
+            if claimed != Some(counted) {
+                let claim = claimed.map_or("no totals".to_owned(), |(passed, failed)| format!("{passed} passed, {failed} failed"));
+                row.failures.push(format!(
+                    "the runner ended with status {status} and printed {claim}, its lines make {} passed, {} failed; see {place}",
+                    counted.0, counted.1
+                ));
+            } else if status != 0 && row.failures.is_empty() {
+                row.failures.push(format!("the runner ended with status {status}; {place} has its output"));
+            } else if row.passed == 0 && row.failures.is_empty() {
+                row.failures.push("no scenario ran".to_owned());
+            }
+        }
+    }
+}
+
+/// Both streams of the runner: to the log as they are, and its results to the operator as they come.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<State>>);
+
+struct State {
+    series: String,
+    log: File,
+    partial: Vec<u8>,
+    row: Row,
+    claimed: Option<(usize, usize)>,
+}
+
+impl Lines {
+    fn new(series: &str, log: &Path) -> Result<Self> {
+        let log = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let state = State { series: series.to_owned(), log, partial: Vec::new(), row: Row::default(), claimed: None };
+        Ok(Self(Arc::new(Mutex::new(state))))
+    }
+
+    fn row(&self) -> Row {
+        self.0.lock().map(|state| state.row.clone()).unwrap_or_default()
+    }
+
+    fn claimed(&self) -> Option<(usize, usize)> {
+        self.0.lock().ok()?.claimed
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let Ok(mut state) = self.0.lock() else { return Err(std::io::ErrorKind::Other.into()) };
+        state.log.write_all(bytes)?;
+        state.partial.extend_from_slice(bytes);
+        while let Some(end) = state.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = state.partial.drain(..=end).collect();
+            state.take(String::from_utf8_lossy(&line).trim_end());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl State {
+    fn take(&mut self, line: &str) {
+        if line.starts_with("PASS ") {
+            self.row.passed += 1;
+        } else if let Some(failure) = line.strip_prefix("FAIL ") {
+            self.row.failures.push(failure.to_owned());
+        } else if let Some(more) = line.strip_prefix("     ") {
+            // A failure with several reasons goes on in indented lines.
+            if let Some(failure) = self.row.failures.last_mut() {
+                failure.push_str("; ");
+                failure.push_str(more);
+            }
+        } else {
+            self.claimed = totals(line).or(self.claimed);
+            return;
+        }
+        ui::line(format_args!("{:<5} {line}", self.series));
+    }
+}
+
+/// `N passed, N failed`, alone on a line.
+fn totals(line: &str) -> Option<(usize, usize)> {
+    let (passed, failed) = line.split_once(" passed, ")?;
+    Some((passed.parse().ok()?, failed.strip_suffix(" failed")?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(passed: usize, failures: &[&str], status: u8, claimed: Option<(usize, usize)>) -> usize {
+        let failures = failures.iter().map(|text| (*text).to_owned()).collect();
+        let mut row = Row { passed, failures, ..Row::default() };
+        judge(&mut row, Outcome::Status(status), claimed, Path::new("log"));
+        row.failures.len()
+    }
+
+    #[test]
+    fn a_suite_that_is_cut_short_fails_whatever_passed_before() {
+        assert_eq!(judged(3, &[], 0, Some((3, 0))), 0);
+        assert_eq!(judged(3, &["x: y"], 1, Some((3, 1))), 1);
+        assert_eq!(judged(3, &[], 0, None), 1);
+        assert_eq!(judged(3, &[], 2, Some((3, 0))), 1);
+        assert_eq!(judged(3, &[], 0, Some((4, 0))), 1);
+        assert_eq!(judged(0, &[], 0, Some((0, 0))), 1);
+        let mut row = Row { passed: 3, ..Row::default() };
+        judge(&mut row, Outcome::TimedOut, Some((3, 0)), Path::new("log"));
+        assert_eq!(row.failures.len(), 1);
+    }
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut lines = Lines::new("6.1", &folder.path().join("log")).expect("lines");
+        for piece in ["PASS a\nFA", "IL b/root: no ev", "ent\n     no reason\nother\n1 passed, 1 failed\n"] {
+            lines.write_all(piece.as_bytes()).expect("write");
+        }
+        assert_eq!((lines.row().passed, lines.row().failures), (1, vec!["b/root: no event; no reason".to_owned()]));
+        assert_eq!(lines.claimed(), Some((1, 1)));
+    }
+}
