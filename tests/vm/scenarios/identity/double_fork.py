@@ -7,12 +7,12 @@ read_end, write_end = os.pipe()
 parent = os.getpid()
 if os.fork() == 0:
     os.setsid()
+    middle = os.getpid()
     if os.fork() != 0:
         os._exit(0)
-    # The grandchild: no parent of its own any more.
+    # The grandchild: soon without the parent that made it.
     deadline = time.monotonic() + 10
-    first = os.getppid()
-    while os.getppid() == first and time.monotonic() < deadline:
+    while os.getppid() == middle and time.monotonic() < deadline:
         time.sleep(0.01)
     attempt("grandchild", read, f"{T}/vault/key")
     try:
@@ -20,7 +20,7 @@ if os.fork() == 0:
         say("its-program", "key" if said == "key\n" else "refused")
     except OSError:
         say("its-program", "not started")
-    say("reparented", "yes" if os.getppid() != first and os.getppid() != parent else "no")
+    say("reparented", "yes" if os.getppid() not in (middle, parent) else "no")
     # Stays behind when the agent's first process ends.
     with open(f"{T}/work/left-behind", "w") as file:
         file.write(str(os.getpid()))
