@@ -3,7 +3,26 @@
 //! `kernel event -> decode -> enrich -> decide -> audit -> store`; the stages do not know one
 //! another and are wired in [`pipeline`] alone. Only [`kernel`] talks to BPF.
 
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod daemon;
+pub mod decide;
+pub mod decode;
+pub mod directory;
+pub mod engine;
+pub mod enrich;
+pub mod health;
 pub mod kernel;
+pub mod mountinfo;
+pub mod paths;
+pub mod pipeline;
+pub mod record;
+pub mod store;
+#[cfg(test)]
+mod testkit;
+pub mod words;
 
 /// Generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -1,0 +1,117 @@
+//! Answers the Events request: from the index, then from the log as it grows.
+
+use std::time::Duration;
+
+use aegis_log::{Entry, Reader};
+use prost::Message as _;
+use tokio::sync::{mpsc::Sender, watch};
+use tonic::Status;
+
+use crate::{
+    paths::Layout,
+    proto::{
+        control::{EventRecord, EventsRequest},
+        event::Event,
+    },
+    record::Row,
+    store::{Filter, Finder, IndexWriter},
+};
+
+/// How long the index may take to reach what was durable when the question came.
+const INDEX: Duration = Duration::from_secs(10);
+
+/// One answer under way.
+pub(super) struct Answer {
+    pub layout: Layout,
+    pub request: EventsRequest,
+    pub filter: Filter,
+    /// Entries that were durable when the question came.
+    pub size: u64,
+    pub index: IndexWriter,
+    pub durable: watch::Receiver<u64>,
+    pub to: Sender<Result<EventRecord, Status>>,
+}
+
+impl Answer {
+    /// Sends the entries that are there; blocking.
+    pub(super) fn past(&self) -> Result<(), Status> {
+        if !self.index.wait_for(self.size, INDEX) {
+            return Err(Status::unavailable("the index is behind the log; ask again in a moment"));
+        }
+        let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
+        let finder = Finder::open(&self.layout.index()).map_err(|e| wrong(&e))?;
+        let mut log = Reader::open(self.layout.log()).map_err(|e| wrong(&e))?;
+        log.refresh().map_err(|e| wrong(&e))?;
+        let last = usize::try_from(self.request.last).unwrap_or(usize::MAX);
+        let found = if last == 0 {
+            finder.find(&self.filter, self.size, usize::MAX)
+        } else {
+            let mut newest = self.filter.clone();
+            newest.reverse = true;
+            finder.find(&newest, self.size, last).map(|mut seqs| {
+                if !self.filter.reverse {
+                    seqs.reverse();
+                }
+                seqs
+            })
+        };
+        for seq in found.map_err(|e| wrong(&e))? {
+            let entry = log.get(seq).map_err(|e| wrong(&e))?;
+            let entry = entry.ok_or_else(|| Status::data_loss(format!("entry {seq} is in the index and not in the log: run `aegis verify`")))?;
+            if self.to.blocking_send(Ok(record(entry))).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends entries as they become durable, until nobody listens.
+    pub(super) async fn follow(mut self) -> Result<(), Status> {
+        let mut next = self.size;
+        loop {
+            let size = *self.durable.borrow_and_update();
+            if size > next {
+                let layout = self.layout.clone();
+                let filter = self.filter.clone();
+                let read = tokio::task::spawn_blocking(move || between(&layout, &filter, next, size)).await;
+                for record in read.map_err(|e| Status::internal(e.to_string()))?? {
+                    if self.to.send(Ok(record)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                next = size;
+            }
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return Ok(()) },
+                () = self.to.closed() => return Ok(()),
+            }
+        }
+    }
+}
+
+fn between(layout: &Layout, filter: &Filter, from: u64, to: u64) -> Result<Vec<EventRecord>, Status> {
+    let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
+    let mut log = Reader::open(layout.log()).map_err(|e| wrong(&e))?;
+    log.refresh().map_err(|e| wrong(&e))?;
+    let mut records = Vec::new();
+    for entry in log.entries(from) {
+        let entry = entry.map_err(|e| wrong(&e))?;
+        if entry.header.seq >= to {
+            break;
+        }
+        let event = Event::decode(entry.body.as_slice()).map_err(|e| wrong(&e))?;
+        if filter.takes(&Row::new(entry.header.seq, entry.header.time, entry.header.kind, &event)) {
+            records.push(record(entry));
+        }
+    }
+    Ok(records)
+}
+
+fn record(entry: Entry) -> EventRecord {
+    EventRecord {
+        seq: entry.header.seq,
+        time_unix_ns: entry.header.time,
+        kind: entry.header.kind,
+        body: entry.body,
+    }
+}

@@ -1,0 +1,12 @@
+//! The control socket: requests in, answers out.
+//!
+//! Knows the protocol, who may ask, and where answers come from. Decides nothing about agents.
+
+mod events;
+mod peer;
+mod service;
+
+pub use self::{
+    peer::{Access, Denied},
+    service::ControlService,
+};

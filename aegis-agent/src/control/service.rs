@@ -1,0 +1,288 @@
+//! The requests one by one.
+
+use std::{pin::Pin, sync::Arc, time::Instant};
+
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+
+use super::{events::Answer, peer::Access};
+use crate::{
+    engine::{Create, Engine, EngineError, Peer, session::mode_word},
+    proto::{
+        control::{
+            AdmitReply, AdmitRequest, AgentInfo, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
+            CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
+            KillRequest, Killed, ListAgentsReply, ListAgentsRequest, StatusReply, StatusRequest, ThawReply,
+            ThawRequest, control_server::Control,
+        },
+        event::{Event, Kind, Operator, event::Detail},
+    },
+    store::{Filter, IndexWriter},
+};
+
+/// Records of one answer that may wait for a slow reader.
+const WAITING: usize = 256;
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct ControlService {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<Engine>,
+    index: IndexWriter,
+    access: Access,
+    transient: bool,
+    chain: String,
+    begun: Instant,
+}
+
+impl ControlService {
+    /// A service over an engine.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, index: IndexWriter, access: Access, transient: bool, chain: String) -> Self {
+        Self { inner: Arc::new(Inner { engine, index, access, transient, chain, begun: Instant::now() }) }
+    }
+
+    /// Lets a request in, or not: every one passes here.
+    fn peer<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
+        let info = request.extensions().get::<UdsConnectInfo>();
+        let credentials = info.and_then(|i| i.peer_cred).map(|c| (c.uid(), c.gid(), c.pid()));
+        let engine = &self.inner.engine;
+        self.inner.access.admit(credentials, |cgroup| engine.is_governed(cgroup)).map_err(|denied| {
+            tracing::warn!(%denied, "a request was refused");
+            Status::permission_denied(denied.to_string())
+        })
+    }
+
+    /// Runs what blocks beside the threads that serve.
+    async fn engine<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let engine = self.inner.engine.clone();
+        let done = tokio::task::spawn_blocking(move || work(&engine)).await;
+        done.map_err(|e| Status::internal(format!("the request failed inside: {e}")))?.map_err(|e| status(&e))
+    }
+}
+
+fn status(error: &EngineError) -> Status {
+    let text = error.to_string();
+    match error {
+        EngineError::Manifest(_) | EngineError::Name(_) | EngineError::Compile(_) | EngineError::Runtime(_) => {
+            Status::invalid_argument(text)
+        }
+        EngineError::Unknown(_) => Status::not_found(text),
+        EngineError::NotYours(_) => Status::permission_denied(text),
+        EngineError::NotEnforcing(_) | EngineError::State { .. } | EngineError::Admit { .. } => {
+            Status::failed_precondition(text)
+        }
+        EngineError::Full(_) => Status::resource_exhausted(text),
+        EngineError::Closing | EngineError::Audit(_) => Status::unavailable(text),
+        EngineError::Resolve(_) | EngineError::Kernel { .. } | EngineError::Cgroup(_) | EngineError::Io { .. } => {
+            Status::internal(text)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        self.peer(&request)?;
+        let inner = self.inner.clone();
+        let reply = self.engine(move |engine| Ok(inner.status(engine))).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn create_agent(
+        &self,
+        request: Request<CreateAgentRequest>,
+    ) -> Result<Response<CreateAgentReply>, Status> {
+        let peer = self.peer(&request)?;
+        let CreateAgentRequest { name, manifest, manifest_path, argv, audit_only } = request.into_inner();
+        let create = Create { name, manifest, manifest_path, argv, audit_only };
+        let reply = self.engine(move |engine| engine.create(&create, &peer)).await?;
+        tracing::info!(agent = reply.name, session = reply.session, "created");
+        Ok(Response::new(reply))
+    }
+
+    async fn admit(&self, request: Request<AdmitRequest>) -> Result<Response<AdmitReply>, Status> {
+        let peer = self.peer(&request)?;
+        let AdmitRequest { session, pid } = request.into_inner();
+        self.engine(move |engine| engine.admit(&session, pid, &peer)).await?;
+        Ok(Response::new(AdmitReply {}))
+    }
+
+    async fn finish(&self, request: Request<FinishRequest>) -> Result<Response<FinishReply>, Status> {
+        let peer = self.peer(&request)?;
+        let FinishRequest { session, exit_code, exit_signal } = request.into_inner();
+        let done = self.engine(move |engine| engine.finish(&session, exit_code, exit_signal, &peer)).await?;
+        let ended_by = done.ended_by.map_or("", |by| by.word()).to_owned();
+        Ok(Response::new(FinishReply { seq: done.seq, ended_by }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<ListAgentsRequest>,
+    ) -> Result<Response<ListAgentsReply>, Status> {
+        self.peer(&request)?;
+        let agents = self.engine(|engine| Ok(list(engine))).await?;
+        Ok(Response::new(ListAgentsReply { agents }))
+    }
+
+    async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillReply>, Status> {
+        let peer = self.peer(&request)?;
+        let KillRequest { agent, reason } = request.into_inner();
+        let outcomes = self.engine(move |engine| engine.kill(&agent, &reason, &peer)).await?;
+        let killed = outcomes.into_iter().map(|o| Killed {
+            name: o.name,
+            session: o.session,
+            flag_ns: o.flag_ns,
+            frozen_ns: o.frozen_ns,
+            tasks: o.tasks,
+            frozen: o.frozen,
+            seq: o.seq,
+        });
+        Ok(Response::new(KillReply { killed: killed.collect() }))
+    }
+
+    async fn thaw(&self, request: Request<ThawRequest>) -> Result<Response<ThawReply>, Status> {
+        let peer = self.peer(&request)?;
+        let ThawRequest { agent, reason } = request.into_inner();
+        let sessions = self.engine(move |engine| engine.thaw(&agent, &reason, &peer)).await?;
+        Ok(Response::new(ThawReply { sessions }))
+    }
+
+    type EventsStream = Pin<Box<dyn Stream<Item = Result<EventRecord, Status>> + Send>>;
+
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let peer = self.peer(&request)?;
+        let request = request.into_inner();
+        let filter = Filter::new(&request).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let words = request.clone();
+        // What was durable before the reading itself was recorded is what the reader asked about.
+        let size = self
+            .engine(move |engine| {
+                let _complete = engine.flush();
+                let size = engine.audit().checkpoint()?.size;
+                engine.audit().record(Kind::Operator, reading(&words, &peer))?;
+                Ok(size)
+            })
+            .await?;
+        let (to, from) = mpsc::channel(WAITING);
+        let follow = request.follow;
+        let answer = Answer {
+            layout: self.inner.engine.layout().clone(),
+            filter,
+            size,
+            index: self.inner.index.clone(),
+            durable: self.inner.engine.audit().progress().watch(),
+            to: to.clone(),
+            request,
+        };
+        tokio::spawn(async move {
+            let past = tokio::task::spawn_blocking(move || answer.past().map(|()| answer)).await;
+            let told = match past {
+                Ok(Ok(answer)) if follow => answer.follow().await,
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(status)) => Err(status),
+                Err(error) => Err(Status::internal(error.to_string())),
+            };
+            if let Err(status) = told {
+                // Nobody listens any more when it fails.
+                let _ = to.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
+    }
+
+    async fn checkpoint(&self, request: Request<CheckpointRequest>) -> Result<Response<CheckpointReply>, Status> {
+        self.peer(&request)?;
+        let checkpoint = self
+            .engine(|engine| {
+                let _complete = engine.flush();
+                Ok(engine.audit().checkpoint()?)
+            })
+            .await?;
+        Ok(Response::new(CheckpointReply { note: checkpoint.note.into_bytes(), size: checkpoint.size }))
+    }
+}
+
+impl Inner {
+    fn status(&self, engine: &Engine) -> StatusReply {
+        let progress = engine.audit().progress();
+        let hooks = engine.with_kernel(|k| k.hooks()).unwrap_or_default();
+        let counters = engine.with_kernel(|k| k.counters().unwrap_or_default()).unwrap_or_default();
+        let mut counters: Vec<Counter> =
+            counters.into_iter().map(|(c, value)| Counter { name: c.name().to_owned(), value }).collect();
+        let own = [
+            ("commits", progress.commits()),
+            ("commit_failures", progress.failures()),
+            ("indexed", self.index.reached()),
+        ];
+        counters.extend(own.map(|(name, value)| Counter { name: name.to_owned(), value }));
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: crate::daemon::kernel_release(),
+            abi: u32::from(aegis_common::ABI_VERSION),
+            transient: self.transient,
+            enforcing: engine.not_enforcing().is_none(),
+            why: engine.not_enforcing().unwrap_or_default().to_owned(),
+            durable_seq: progress.durable_size().saturating_sub(1),
+            next_seq: progress.next_seq(),
+            agents: u32::try_from(engine.sessions().len()).unwrap_or(u32::MAX),
+            hooks: hooks
+                .into_iter()
+                .map(|h| Hook {
+                    name: h.name,
+                    state: if h.attached { "attached" } else { "unavailable" }.to_owned(),
+                    detail: h.detail,
+                    verified_instructions: h.verified_instructions,
+                })
+                .collect(),
+            counters,
+            uptime_ns: u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            chain: self.chain.clone(),
+        }
+    }
+}
+
+fn list(engine: &Engine) -> Vec<AgentInfo> {
+    use std::sync::atomic::Ordering::Relaxed;
+    let sessions = engine.sessions().into_iter();
+    let infos = sessions.map(|s| AgentInfo {
+        tasks: engine.task_count(&s),
+        state: s.state.word().to_owned(),
+        mode: mode_word(s.mode).to_owned(),
+        allowed: s.view.allowed.load(Relaxed),
+        denied: s.view.denied.load(Relaxed),
+        policy: s.policy,
+        name: s.saved.name,
+        session: s.saved.session,
+        cgroup: s.saved.cgroup.display().to_string(),
+        generation: s.saved.generation,
+        image: s.saved.image,
+        started_unix_ns: s.saved.started_unix,
+        slot: s.saved.slot,
+    });
+    infos.collect()
+}
+
+/// Reading the log is an entry of its own: who, what, why.
+fn reading(request: &EventsRequest, peer: &Peer) -> Event {
+    let question = EventsRequest { reason: String::new(), ..request.clone() };
+    let operator = Operator {
+        action: "read".into(),
+        uid: peer.uid,
+        login_uid: peer.login_uid,
+        exe: peer.exe.clone(),
+        pid: peer.pid,
+        target: format!("{question:?}"),
+        outcome: "ok".into(),
+        reason: request.reason.clone(),
+        ..Operator::default()
+    };
+    Event { detail: Some(Detail::Operator(operator)), ..Event::default() }
+}

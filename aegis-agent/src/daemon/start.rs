@@ -1,0 +1,290 @@
+//! Puts the parts together, and takes them apart.
+
+use std::{
+    collections::HashSet,
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use aegis_common::{ABI_VERSION, counter::Counter};
+use aegis_log::{OpenReport, Reader, Writer, WriterOptions, host_boot_id};
+use prost::Message as _;
+use rustix::fs::{FlockOperation, flock};
+
+use super::{DaemonError, Options, kernel_release};
+use crate::{
+    audit::{AuditError, AuditLog, Batching},
+    directory::Directory,
+    engine::{
+        Engine, Parts,
+        cgroup::{CgroupPort, Cgroups},
+        port::KernelPort,
+    },
+    kernel::{self, EventRing, Kernel},
+    paths::Layout,
+    pipeline::{Begin, Counts, Flusher, Pipeline, RecordSource, UNACCOUNTED},
+    proto::event::{self, Event, Kind, event::Detail},
+    record::KERNEL_ATTACHED,
+    store::{Index, IndexWriter},
+};
+
+/// The last entries looked at for kernel sequence numbers after a take-over.
+const TAIL: u64 = 10_000;
+
+type SharedKernel = Arc<Mutex<Option<Box<dyn KernelPort>>>>;
+
+/// A daemon that runs.
+pub(super) struct Running {
+    pub engine: Arc<Engine>,
+    pub index: IndexWriter,
+    pub chain: String,
+    kernel: SharedKernel,
+    pipeline: Option<Pipeline>,
+    audit: AuditLog,
+    audit_thread: JoinHandle<Result<(), AuditError>>,
+    index_thread: JoinHandle<()>,
+    /// Held as long as the daemon lives.
+    _lock: File,
+}
+
+pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
+    let layout = &options.layout;
+    let lock = prepare(layout)?;
+    let boot = host_boot_id().map_err(|e| DaemonError::Log(e.to_string()))?;
+    let (writer, report) = Writer::open(&WriterOptions::new(layout.log(), layout.log_key(), boot))
+        .map_err(|e| DaemonError::Log(e.to_string()))?;
+    let chain_id = writer.chain_id();
+    let mut index = Index::open(&layout.index(), chain_id)?;
+    let unclean = !report.created && !stopped_cleanly(layout)?;
+    let mut reader = Reader::open(layout.log()).map_err(|e| DaemonError::Log(e.to_string()))?;
+    // An index that cannot be brought up to date is made again; if that fails too the log is damaged.
+    if index.catch_up(&mut reader).is_err() {
+        drop(index);
+        fs::remove_file(layout.index()).map_err(|source| wrong("removing the index", &layout.index(), source))?;
+        index = Index::open(&layout.index(), chain_id)?;
+        index.catch_up(&mut reader)?;
+    }
+
+    let attached = attach(layout);
+    let begin = if attached.adopted { begin(&index, &reader)? } else { Begin::default() };
+    let (index, rows, index_thread) =
+        IndexWriter::start(index, layout.log()).map_err(|source| wrong("starting the index", &layout.index(), source))?;
+    let (audit, audit_thread) = AuditLog::start(writer, Batching::default(), rows)
+        .map_err(|source| wrong("starting the log", &layout.log(), source))?;
+    record_start(&audit, &report, unclean, &attached, boot)?;
+
+    let directory = Arc::new(Directory::default());
+    let cgroups = Cgroups::find();
+    let mount = cgroups.as_ref().ok().map(|c| c.mount().to_path_buf());
+    let kernel: SharedKernel = Arc::new(Mutex::new(attached.kernel));
+    let not_enforcing = attached.why.or_else(|| cgroups.as_ref().err().map(ToString::to_string));
+    let engine = |flusher| {
+        let cgroups = cgroups.ok().map(|c| Box::new(c) as Box<dyn CgroupPort>);
+        Arc::new(Engine::new(Parts {
+            layout: layout.clone(),
+            tmp: "/tmp".into(),
+            audit: audit.clone(),
+            directory: directory.clone(),
+            kernel: kernel.clone(),
+            not_enforcing,
+            cgroups,
+            flusher,
+        }))
+    };
+    let (engine, pipeline) = match attached.ring {
+        None => (engine(Flusher::none()), None),
+        Some(ring) => {
+            let counts = counts(kernel.clone());
+            let pipeline =
+                Pipeline::start(Box::new(ring), counts, begin, mount, directory.clone(), audit.clone())
+                    .map_err(|source| wrong("starting the pipeline", &layout.log(), source))?;
+            (engine(pipeline.flusher()), Some(pipeline))
+        }
+    };
+    engine.adopt()?;
+    let chain = crate::words::hex(&chain_id);
+    Ok(Running { engine, index, chain, kernel, pipeline, audit, audit_thread, index_thread, _lock: lock })
+}
+
+impl Running {
+    pub(super) fn log_has_ended(&self) -> bool {
+        self.audit_thread.is_finished()
+    }
+
+    /// Down in order: no more agents, what the kernel has written, the last entry, the last checkpoint.
+    /// What governs stays in the kernel, unless the engine was to end with its last agent and has none.
+    pub(super) fn close(self, transient: bool) -> Result<(), DaemonError> {
+        self.engine.close();
+        let agents = self.engine.sessions().len();
+        if let Some(pipeline) = self.pipeline {
+            pipeline.stop();
+        }
+        let detach = transient && agents == 0;
+        let mut text = format!("{agents} agents stay governed");
+        if detach {
+            let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner).take();
+            text = match kernel.map(KernelPort::detach_all) {
+                None => "nothing was in the kernel".into(),
+                Some(Ok(())) => "the programs were taken out of the kernel".into(),
+                Some(Err(error)) => format!("the programs could not be taken out of the kernel: {error}"),
+            };
+        }
+        let recorded = self.audit.record(Kind::Daemon, daemon("stopped", text));
+        self.audit.stop();
+        drop(self.engine);
+        drop(self.audit);
+        let written = self.audit_thread.join();
+        if self.index_thread.join().is_err() {
+            tracing::error!("the index thread panicked");
+        }
+        match written {
+            Ok(Ok(())) => recorded.map(|_| ()).map_err(|e| DaemonError::Log(e.to_string())),
+            Ok(Err(error)) => Err(DaemonError::Log(error.to_string())),
+            Err(_) => Err(DaemonError::LogClosed),
+        }
+    }
+}
+
+/// Folders and the lock of the one engine.
+fn prepare(layout: &Layout) -> Result<File, DaemonError> {
+    for (path, mode) in [(&layout.state, 0o700), (&layout.run, 0o755), (&layout.agents(), 0o700)] {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+            .map_err(|source| wrong("making", path, source))?;
+    }
+    let path = layout.lock();
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| wrong("opening", &path, source))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DaemonError::Running(path)),
+        Err(error) => Err(wrong("locking", &path, error.into())),
+    }
+}
+
+struct Attached {
+    kernel: Option<Box<dyn KernelPort>>,
+    ring: Option<EventRing>,
+    adopted: bool,
+    why: Option<String>,
+}
+
+/// The kernel side, or why there is none.
+fn attach(layout: &Layout) -> Attached {
+    let options = kernel::Options { pin_dir: layout.pins.clone() };
+    let started = Kernel::start(&options).and_then(|mut kernel| {
+        let ring = kernel.take_ring()?;
+        Ok((kernel, ring))
+    });
+    match started {
+        Ok((kernel, ring)) => {
+            let adopted = kernel.adopted();
+            tracing::info!(adopted, hooks = kernel.hooks().len(), "attached");
+            Attached { kernel: Some(Box::new(kernel)), ring: Some(ring), adopted, why: None }
+        }
+        Err(error) => {
+            let mut why = error.to_string();
+            for finding in kernel::doctor::examine().into_iter().filter(|f| !f.ok) {
+                why.push_str(&format!("\n{}: {}; {}", finding.check, finding.found, finding.advice));
+            }
+            tracing::error!(why, "nothing is enforced");
+            Attached { kernel: None, ring: None, adopted: false, why: Some(why) }
+        }
+    }
+}
+
+/// Where the engine before ended, as the log tells it.
+fn begin(index: &Index, reader: &Reader) -> Result<Begin, DaemonError> {
+    let kinds = Counter::ALL.into_iter().filter(|c| c.is_loss()).map(Counter::name).chain([UNACCOUNTED]);
+    let told = kinds.map(|k| Ok((k.to_owned(), index.loss_total(k)?))).collect::<Result<_, DaemonError>>()?;
+    let mut logged = HashSet::new();
+    for entry in reader.entries(reader.size().saturating_sub(TAIL)) {
+        let entry = entry.map_err(|e| DaemonError::Log(e.to_string()))?;
+        if let Ok(event) = Event::decode(entry.body.as_slice())
+            && event.kernel_seq > 0
+            && entry.header.kind != Kind::Loss as u32
+        {
+            logged.insert(event.kernel_seq);
+        }
+    }
+    Ok(Begin { kernel_seq: index.kernel_seq()?, logged, told })
+}
+
+fn stopped_cleanly(layout: &Layout) -> Result<bool, DaemonError> {
+    let reader = Reader::open(layout.log()).map_err(|e| DaemonError::Log(e.to_string()))?;
+    let last = reader.entries_rev(reader.size()).next().transpose().map_err(|e| DaemonError::Log(e.to_string()))?;
+    let Some(last) = last else { return Ok(true) };
+    let event = Event::decode(last.body.as_slice()).unwrap_or_default();
+    Ok(matches!(event.detail, Some(Detail::Daemon(daemon)) if daemon.state == "stopped"))
+}
+
+fn record_start(
+    audit: &AuditLog,
+    report: &OpenReport,
+    unclean: bool,
+    attached: &Attached,
+    boot: [u8; 16],
+) -> Result<(), DaemonError> {
+    let record = |state: &str, text: String| {
+        audit.record(Kind::Daemon, daemon(state, text)).map(|_| ()).map_err(|e| DaemonError::Log(e.to_string()))
+    };
+    if let Some(recovery) = &report.recovery {
+        record("recovered", recovery.to_string())?;
+    }
+    if unclean {
+        let same_boot = report.last.as_ref().is_some_and(|l| l.boot_id == boot);
+        let when = if same_boot { "in this boot" } else { "in an earlier boot" };
+        record("dirty_restart", format!("the engine before did not stop cleanly, {when}"))?;
+    }
+    record("started", attached.why.clone().map_or_else(String::new, |why| format!("nothing is enforced: {why}")))?;
+    match (&attached.kernel, attached.adopted) {
+        (None, _) => Ok(()),
+        (Some(_), true) => record("adopted", "the programs and tables of an earlier engine were taken over".into()),
+        (Some(_), false) => record(KERNEL_ATTACHED, "the programs are in the kernel, its tables are new".into()),
+    }
+}
+
+fn daemon(state: &str, text: String) -> Event {
+    let daemon = event::Daemon {
+        state: state.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: kernel_release(),
+        text,
+        abi: u32::from(ABI_VERSION),
+    };
+    Event { detail: Some(Detail::Daemon(daemon)), ..Event::default() }
+}
+
+/// The kernel's counters, when nobody else is busy with the kernel side: the reader does not wait.
+fn counts(kernel: SharedKernel) -> Counts {
+    Box::new(move || {
+        let kernel = kernel.try_lock().ok()?;
+        kernel.as_ref()?.counters().ok()
+    })
+}
+
+impl RecordSource for EventRing {
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        use std::os::fd::AsFd as _;
+        Some(self.as_fd())
+    }
+
+    fn drain(&mut self, max: usize, take: &mut dyn FnMut(&[u8])) -> usize {
+        Self::drain(self, max, take)
+    }
+}
+
+fn wrong(what: &'static str, path: &Path, source: io::Error) -> DaemonError {
+    DaemonError::Io { what, path: path.into(), source }
+}

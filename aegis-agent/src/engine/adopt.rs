@@ -1,0 +1,153 @@
+//! A new engine takes over what an earlier one left: agents that run, cgroups, tables.
+//!
+//! The kernel went on enforcing meanwhile. Where its tables are gone (somebody removed the pins), the
+//! agents are brought under their policy again before anything else happens.
+
+use std::collections::BTreeSet;
+
+use aegis_common::policy::agent_flag;
+use aegis_policy::check;
+
+use super::{
+    Engine, EngineError,
+    cgroup::{Events, Pressure},
+    create, finish, report,
+    session::{Saved, Session, State},
+};
+use crate::proto::event::{self, Event, Kind, event::Detail};
+
+impl Engine {
+    /// Takes over the agents of an earlier engine.
+    ///
+    /// # Errors
+    /// The folder of agents cannot be read.
+    pub fn adopt(&self) -> Result<(), EngineError> {
+        let folder = self.parts.layout.agents();
+        let all = Saved::read_all(&folder).map_err(|source| EngineError::Io { path: folder.clone(), source })?;
+        for saved in all {
+            match saved {
+                Ok(saved) => {
+                    let id = saved.session.clone();
+                    if let Err(error) = self.take_over(saved) {
+                        self.tell("agent_not_adopted", format!("agent {id}: {error}"));
+                    }
+                }
+                Err(error) => self.tell("agent_not_adopted", error),
+            }
+        }
+        self.tell_strangers();
+        Ok(())
+    }
+
+    fn take_over(&self, saved: Saved) -> Result<(), EngineError> {
+        let id = saved.session.clone();
+        let cgroups = self.cgroups()?;
+        let there = cgroups.id(&saved.cgroup).is_ok_and(|found| found == saved.cgroup_id);
+        let claimed = {
+            let mut registry = self.registry();
+            // Both are taken, also where one is not free.
+            let (slot, image) = (registry.slots.claim(saved.slot), registry.images.claim(saved.image_index));
+            slot && image
+        };
+        if !claimed {
+            return Err(EngineError::State {
+                session: id,
+                state: "in conflict with another agent",
+                advice: "its slot or image is taken; it stays governed, end its tasks",
+            });
+        }
+        let policy = check(&saved.manifest.0, &saved.manifest_path).map_err(EngineError::Manifest)?;
+        let (compiled, _) =
+            self.compile(policy.clone(), &saved.runtime_rules, saved.image_index, saved.generation)?;
+        let events = if there { cgroups.events(&saved.cgroup)? } else { Events::default() };
+        let mut session = Session {
+            view: create::view(&saved, &compiled),
+            state: if events.populated { State::Running } else { State::Created },
+            mode: policy.mode,
+            limits: policy.limits,
+            kill: policy.kill,
+            policy: policy.name.clone(),
+            populated: events.populated,
+            empty_since: None,
+            pressure: if there { cgroups.pressure(&saved.cgroup) } else { Pressure::default() },
+            saved,
+        };
+        self.parts.directory.set(session.saved.slot, session.view.clone());
+        let mut text = String::new();
+        if there {
+            text = self.hold(&mut session, &compiled, crate::words::hex(&compiled.hash))?;
+        }
+        let event = session.event();
+        let mut registry = self.registry();
+        registry.had_agent = true;
+        registry.sessions.insert(id.clone(), session);
+        drop(registry);
+        if !there {
+            self.end(&id, finish::Exit::default(), "it ended while no engine ran")?;
+            return Ok(());
+        }
+        let agent = event::Agent { state: "adopted".into(), text, ..event::Agent::default() };
+        self.audit().record(Kind::Agent, Event { detail: Some(Detail::AgentState(agent)), ..event })?;
+        Ok(())
+    }
+
+    /// Makes sure that the kernel holds the agent to its policy; answers what there is to say of it.
+    fn hold(
+        &self,
+        session: &mut Session,
+        compiled: &aegis_policy::CompiledImage,
+        hash: String,
+    ) -> Result<String, EngineError> {
+        let (slot, cgroup) = (session.saved.slot, session.saved.cgroup_id);
+        let held = self.with_kernel(|k| {
+            let bound = k.adopted() && k.cgroups().is_ok_and(|all| all.contains(&(cgroup, slot)));
+            bound.then(|| k.agent(slot).ok()).flatten()
+        });
+        let Some(held) = held else { return Ok("nothing is enforced".into()) };
+        let in_force = held.filter(|s| s.flags & agent_flag::ACTIVE != 0 && s.image == session.saved.image_index);
+        let Some(state) = in_force else {
+            self.govern_now(session, compiled)?;
+            session.saved.image = hash;
+            return Ok("its policy was not in force any more: it was brought into force again, what happened in between is not known".into());
+        };
+        if state.flags & agent_flag::KILLED != 0 {
+            session.state = State::Killed;
+        }
+        if session.saved.image == hash {
+            return Ok("its policy stayed in force".into());
+        }
+        // The rules are the same, what they stand for on this host is not (a mount, a new hard link).
+        Ok(format!("its policy stayed in force as it was loaded; loaded now it would be {hash}"))
+    }
+
+    /// Cgroups that the kernel governs and no agent claims stay governed.
+    fn tell_strangers(&self) {
+        let Ok(cgroups) = self.cgroups() else { return };
+        let governed = self.with_kernel(|k| k.cgroups().unwrap_or_default()).unwrap_or_default();
+        let slots: BTreeSet<u32> = self.sessions().iter().map(|s| s.saved.slot).collect();
+        let mut strange: BTreeSet<u32> = BTreeSet::new();
+        for (_, slot) in governed {
+            if !slots.contains(&slot) && strange.insert(slot) {
+                self.registry().slots.claim(slot);
+            }
+        }
+        if !strange.is_empty() {
+            let text = format!("{} slots govern cgroups of which no engine knows: they stay governed", strange.len());
+            self.tell("strange_cgroups", text);
+        }
+        let known: BTreeSet<_> = self.sessions().into_iter().map(|s| s.saved.cgroup).collect();
+        for folder in cgroups.list() {
+            if known.contains(&folder) || cgroups.events(&folder).is_ok_and(|e| e.populated) {
+                continue;
+            }
+            report("removing an empty cgroup", cgroups.remove(&folder));
+        }
+    }
+
+    fn tell(&self, state: &str, text: String) {
+        tracing::error!(state, text);
+        let daemon = event::Daemon { state: state.to_owned(), text, ..event::Daemon::default() };
+        let event = Event { detail: Some(Detail::Daemon(daemon)), ..Event::default() };
+        report("telling it in the log", self.audit().record(Kind::Daemon, event));
+    }
+}

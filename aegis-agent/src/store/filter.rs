@@ -1,0 +1,212 @@
+//! Which entries a reader wants.
+//!
+//! Knows the words that readers use, and rows. The same filter serves the index and a log that is
+//! followed.
+
+use rusqlite::types::Value;
+
+use crate::{
+    proto::{
+        control::EventsRequest,
+        event::{Kind, Verdict},
+    },
+    record::Row,
+};
+
+/// Why a filter cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// Not a kind.
+    #[error("there is no kind {0:?}; kinds are exec, exit, file, network, dns, guard, agent, policy, decision, operator, daemon, loss")]
+    Kind(String),
+    /// Not a verdict.
+    #[error("there is no verdict {0:?}; verdicts are allow, audit, deny, ask, throttle, kill")]
+    Verdict(String),
+}
+
+/// A filter: each part that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// First sequence number.
+    pub from_seq: u64,
+    /// Earliest time, nanoseconds since the Unix epoch; 0 for none.
+    pub since: u64,
+    /// Latest time, 0 for none.
+    pub until: u64,
+    kinds: Vec<u32>,
+    verdicts: Vec<i32>,
+    agent: String,
+    rule: String,
+    pids: Vec<u32>,
+    path: Option<Vec<u8>>,
+    /// Newest first.
+    pub reverse: bool,
+}
+
+impl Filter {
+    /// From a request.
+    ///
+    /// # Errors
+    /// A word that is none.
+    pub fn new(request: &EventsRequest) -> Result<Self, FilterError> {
+        let kinds = request.kinds.iter().map(|w| kind(w).ok_or_else(|| FilterError::Kind(w.clone())));
+        let verdicts = request.verdicts.iter().map(|w| verdict(w).ok_or_else(|| FilterError::Verdict(w.clone())));
+        Ok(Self {
+            from_seq: request.after_seq.map_or(0, |s| s.saturating_add(1)),
+            since: request.since_unix_ns,
+            until: request.until_unix_ns,
+            kinds: kinds.collect::<Result<_, _>>()?,
+            verdicts: verdicts.collect::<Result<_, _>>()?,
+            agent: request.agent.clone(),
+            rule: request.rule.clone(),
+            pids: request.pids.clone(),
+            path: (!request.path_glob.is_empty()).then(|| request.path_glob.clone().into_bytes()),
+            reverse: request.reverse,
+        })
+    }
+
+    /// Whether a row passes; the same question that [`Filter::sql`] and [`Filter::takes_path`] answer.
+    #[must_use]
+    pub fn takes(&self, row: &Row) -> bool {
+        row.seq >= self.from_seq
+            && (self.since == 0 || row.time >= self.since)
+            && (self.until == 0 || row.time <= self.until)
+            && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
+            && (self.verdicts.is_empty() || self.verdicts.contains(&row.verdict))
+            && (self.agent.is_empty() || row.agent == self.agent || row.session == self.agent)
+            && (self.rule.is_empty() || row.rule == self.rule)
+            && (self.pids.is_empty() || self.pids.contains(&row.pid))
+            && self.takes_path(&row.path)
+    }
+
+    /// The part that SQL does not answer.
+    pub(super) fn takes_path(&self, path: &[u8]) -> bool {
+        self.path.as_ref().is_none_or(|pattern| glob(pattern, path))
+    }
+
+    /// The question for the index: `seq, path` of entries before `below`.
+    pub(super) fn sql(&self, below: u64) -> (String, Vec<Value>) {
+        let mut sql = String::from("SELECT seq, path FROM entries WHERE seq >= ? AND seq < ?");
+        let mut values = vec![integer(self.from_seq), integer(below)];
+        if self.since > 0 {
+            sql.push_str(" AND time >= ?");
+            values.push(integer(self.since));
+        }
+        if self.until > 0 {
+            sql.push_str(" AND time <= ?");
+            values.push(integer(self.until));
+        }
+        one_of(&mut sql, &mut values, "kind", self.kinds.iter().map(|k| i64::from(*k)));
+        if !self.verdicts.is_empty() && self.verdicts.iter().all(|v| *v >= Verdict::Deny as i32) {
+            // The words of the partial index.
+            sql.push_str(" AND verdict >= 3");
+        }
+        one_of(&mut sql, &mut values, "verdict", self.verdicts.iter().map(|v| i64::from(*v)));
+        one_of(&mut sql, &mut values, "pid", self.pids.iter().map(|p| i64::from(*p)));
+        if !self.agent.is_empty() {
+            sql.push_str(" AND (agent = (SELECT id FROM names WHERE name = ?) OR session = (SELECT id FROM names WHERE name = ?))");
+            values.extend([Value::Text(self.agent.clone()), Value::Text(self.agent.clone())]);
+        }
+        if !self.rule.is_empty() {
+            sql.push_str(" AND rule = (SELECT id FROM names WHERE name = ?)");
+            values.push(Value::Text(self.rule.clone()));
+        }
+        sql.push_str(if self.reverse { " ORDER BY seq DESC" } else { " ORDER BY seq" });
+        (sql, values)
+    }
+}
+
+fn one_of(sql: &mut String, values: &mut Vec<Value>, column: &str, wanted: impl Iterator<Item = i64>) {
+    let before = values.len();
+    values.extend(wanted.map(Value::Integer));
+    let count = values.len() - before;
+    if count > 0 {
+        sql.push_str(&format!(" AND {column} IN ({})", vec!["?"; count].join(",")));
+    }
+}
+
+fn integer(value: u64) -> Value {
+    Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// Number of a kind from its word.
+#[must_use]
+pub fn kind(word: &str) -> Option<u32> {
+    let name = format!("KIND_{}", word.to_ascii_uppercase());
+    Kind::from_str_name(&name).filter(|k| *k != Kind::Unspecified).map(|k| k as u32)
+}
+
+/// Number of a verdict from its word.
+#[must_use]
+pub fn verdict(word: &str) -> Option<i32> {
+    let name = format!("VERDICT_{}", word.to_ascii_uppercase());
+    Verdict::from_str_name(&name).filter(|v| *v != Verdict::Unspecified).map(|v| v as i32)
+}
+
+/// `*` stands for any bytes within a component, `**` for any bytes, `?` for one byte that is no slash.
+/// In time proportional to pattern times text, whatever the pattern.
+#[must_use]
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    // reach[i]: the pattern so far matches the first i bytes of the text.
+    let mut reach = vec![false; text.len() + 1];
+    reach[0] = true;
+    let mut rest = pattern;
+    while let Some((&token, tail)) = rest.split_first() {
+        rest = tail;
+        match token {
+            b'*' => {
+                let across = rest.first() == Some(&b'*');
+                if across {
+                    rest = &rest[1..];
+                }
+                for i in 0..text.len() {
+                    if reach[i] && (across || text[i] != b'/') {
+                        reach[i + 1] = true;
+                    }
+                }
+            }
+            _ => {
+                for i in (0..text.len()).rev() {
+                    let fits = if token == b'?' { text[i] != b'/' } else { text[i] == token };
+                    reach[i + 1] = reach[i] && fits;
+                }
+                reach[0] = false;
+            }
+        }
+    }
+    reach[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_stay_within_a_component_unless_doubled() {
+        assert!(glob(b"/etc/*", b"/etc/shadow"));
+        assert!(!glob(b"/etc/*", b"/etc/ssl/key"));
+        assert!(glob(b"/etc/**", b"/etc/ssl/key"));
+        assert!(glob(b"**/key", b"/etc/ssl/key"));
+        assert!(glob(b"/etc/shado?", b"/etc/shadow") && !glob(b"/etc?shadow", b"/etc/shadow"));
+        assert!(glob(b"/etc/shadow", b"/etc/shadow") && !glob(b"/etc/shadow", b"/etc/shadow-"));
+        assert!(glob(b"", b"") && !glob(b"", b"x") && !glob(b"x", b""));
+    }
+
+    #[test]
+    fn a_hostile_pattern_is_answered_at_once() {
+        let pattern = b"*a".repeat(500);
+        let text = b"a".repeat(4000);
+        let begin = std::time::Instant::now();
+        assert!(!glob(&[&pattern[..], b"b"].concat(), &text));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_the_known_ones() {
+        let request = EventsRequest { kinds: vec!["files".into()], ..EventsRequest::default() };
+        assert!(Filter::new(&request).expect_err("refused").to_string().contains("file, network"));
+        assert_eq!(kind("file"), Some(20));
+        assert_eq!(verdict("deny"), Some(3));
+        assert_eq!(verdict("unspecified"), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! The thread that keeps the index current.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use aegis_log::Reader;
+
+use super::{Index, IndexError};
+use crate::record::Row;
+
+/// Commits whose rows may wait. Rows that find no room are read from the log later.
+const QUEUE: usize = 64;
+/// Rows of one transaction.
+const ROWS: usize = 5_000;
+/// How long an index that is behind may stay so while nothing comes.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Rows to the index, and how far it is.
+#[derive(Clone)]
+pub struct IndexWriter {
+    reached: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl IndexWriter {
+    /// Starts the thread. `log` is the folder of the segments.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start(index: Index, log: PathBuf) -> io::Result<(Self, SyncSender<Vec<Row>>, JoinHandle<()>)> {
+        let (rows, queue) = sync_channel(QUEUE);
+        let reached = Arc::new((Mutex::new(index.next_seq()), Condvar::new()));
+        let writer = Self { reached: reached.clone() };
+        let thread = thread::Builder::new()
+            .name("index".into())
+            .spawn(move || Keeper { index, log, reader: None, reached }.run(&queue))?;
+        Ok((writer, rows, thread))
+    }
+
+    /// Waits until the index has all entries before `size`; answers whether it has.
+    #[must_use]
+    pub fn wait_for(&self, size: u64, timeout: Duration) -> bool {
+        let (reached, changed) = &*self.reached;
+        let guard = reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(guard, timeout, |at| *at < size);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 >= size
+    }
+
+    /// Sequence number of the first entry that is not in the index.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        *self.reached.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Keeper {
+    index: Index,
+    log: PathBuf,
+    reader: Option<Reader>,
+    reached: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl Keeper {
+    fn run(mut self, queue: &Receiver<Vec<Row>>) {
+        loop {
+            let mut ended = false;
+            match queue.recv_timeout(IDLE) {
+                Ok(mut rows) => {
+                    while rows.len() < ROWS
+                        && let Ok(more) = queue.try_recv()
+                    {
+                        rows.extend(more);
+                    }
+                    self.keep(|keeper| {
+                        if keeper.index.add(&rows)? {
+                            keeper.catch_up()?;
+                        }
+                        Ok(())
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) => self.keep(Self::catch_up),
+                Err(RecvTimeoutError::Disconnected) => ended = true,
+            }
+            if ended {
+                self.keep(Self::catch_up);
+                return;
+            }
+        }
+    }
+
+    /// The index serves readers; when it fails the log goes on, and readers are told.
+    fn keep(&mut self, work: impl FnOnce(&mut Self) -> Result<(), IndexError>) {
+        if let Err(error) = work(self) {
+            tracing::error!(%error, "the index is behind the log");
+            self.reader = None;
+            thread::sleep(IDLE);
+        }
+        let (reached, changed) = &*self.reached;
+        *reached.lock().unwrap_or_else(PoisonError::into_inner) = self.index.next_seq();
+        changed.notify_all();
+    }
+
+    fn catch_up(&mut self) -> Result<(), IndexError> {
+        if self.reader.is_none() {
+            self.reader = Some(Reader::open(&self.log).map_err(|e| IndexError::Log(e.to_string()))?);
+        }
+        match &mut self.reader {
+            Some(reader) => self.index.catch_up(reader),
+            None => Ok(()),
+        }
+    }
+}

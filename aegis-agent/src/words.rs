@@ -1,0 +1,176 @@
+//! The ABI's numbers as the words that the log and its readers use. Words are never renamed.
+
+use aegis_common::event::{op, reason};
+
+/// Word of a `reason::*`.
+#[must_use]
+pub const fn reason(number: u8) -> &'static str {
+    match number {
+        0 => "",
+        reason::RULE => "rule",
+        reason::DEFAULT => "default",
+        reason::KILLED => "killed",
+        reason::UNCONFIGURED => "unconfigured",
+        reason::TOO_DEEP => "too_deep",
+        reason::PATH_CHANGED => "path_changed",
+        reason::DISCONNECTED => "disconnected",
+        reason::NO_ROOM => "no_room",
+        reason::SAME_FILE => "same_file",
+        reason::WOULD_GRANT_MORE => "would_grant_more",
+        reason::HOLDS_RULE => "holds_rule",
+        reason::ANONYMOUS => "anonymous",
+        reason::SAME_CONTENT => "same_content",
+        reason::UNREADABLE => "unreadable",
+        reason::GUARD => "guard",
+        reason::READ_FAILED => "read_failed",
+        reason::OUTSIDE => "outside",
+        _ => "unknown",
+    }
+}
+
+/// Word of an `op::*`.
+#[must_use]
+pub const fn op(number: u8) -> &'static str {
+    match number {
+        0 => "",
+        op::OPEN_READ => "read",
+        op::OPEN_WRITE => "write",
+        op::OPEN_READ_WRITE => "read_write",
+        op::OPEN_NONE => "open",
+        op::EXEC => "exec",
+        op::MAP_EXEC => "map_exec",
+        op::CREATE => "create",
+        op::MKDIR => "mkdir",
+        op::MKNOD => "mknod",
+        op::SYMLINK => "symlink",
+        op::LINK => "link",
+        op::RENAME => "rename",
+        op::UNLINK => "unlink",
+        op::RMDIR => "rmdir",
+        op::TRUNCATE => "truncate",
+        op::SETATTR => "setattr",
+        op::SETXATTR => "setxattr",
+        op::RECEIVE => "receive",
+        op::CHROOT => "chroot",
+        op::CONNECT => "connect",
+        op::SEND => "send",
+        op::LISTEN => "listen",
+        op::SOCKET => "socket",
+        op::CGROUP_WRITE => "cgroup_write",
+        op::IO_URING => "io_uring",
+        op::TERMINAL_INPUT => "terminal_input",
+        op::PTRACE => "ptrace",
+        op::SIGNAL => "signal",
+        op::MOUNT => "mount",
+        op::BPF => "bpf",
+        op::CAPABILITY => "capability",
+        op::DEVICE_NODE => "device_node",
+        op::KERNEL_LOAD => "kernel_load",
+        _ => "unknown",
+    }
+}
+
+/// What a guard's `subject` and `detail` say, in words.
+#[must_use]
+pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
+    match number {
+        op::PTRACE => format!("process {subject}, mode {detail:#x}"),
+        op::SIGNAL => format!("process {subject}, signal {detail}"),
+        op::CAPABILITY => capability(subject).map_or_else(|| format!("capability {subject}"), str::to_owned),
+        op::SOCKET => format!("family {}, protocol {}", subject >> 32, subject & 0xffff_ffff),
+        op::TERMINAL_INPUT => format!("ioctl {subject:#x}"),
+        op::BPF => format!("bpf command {subject}"),
+        _ if subject == 0 && detail == 0 => String::new(),
+        _ if detail == 0 => format!("{subject}"),
+        _ => format!("{subject}, {detail}"),
+    }
+}
+
+fn capability(number: u64) -> Option<&'static str> {
+    const NAMES: [&str; 41] = [
+        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+        "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
+        "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
+        "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
+        "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
+        "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
+        "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    ];
+    NAMES.get(usize::try_from(number).ok()?).copied()
+}
+
+/// Word of an IP protocol number.
+#[must_use]
+pub fn protocol(number: u16) -> String {
+    match number {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        132 => "sctp".into(),
+        136 => "udplite".into(),
+        262 => "mptcp".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Bytes as text without loss: what is not UTF-8, and backslashes, are escaped as `\xNN`.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '\\' {
+                out.push_str("\\x5c");
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing into a String cannot fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_abi_has_a_word_of_its_own() {
+        let reasons: Vec<_> = (1..=reason::OUTSIDE).map(reason).collect();
+        let ops: Vec<_> = [1..=6, 10..=22, 40..=43, 60..=69].into_iter().flatten().map(op).collect();
+        for words in [reasons, ops] {
+            let mut unique = words.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            assert_eq!(unique.len(), words.len());
+            assert!(!words.contains(&"unknown") && !words.contains(&""));
+        }
+    }
+
+    #[test]
+    fn bytes_become_text_without_loss() {
+        assert_eq!(text(b"a\xffb\\"), "a\\xffb\\x5c");
+    }
+
+    #[test]
+    fn guards_tell_their_subject() {
+        assert_eq!(guard_subject(op::CAPABILITY, 21, 0), "CAP_SYS_ADMIN");
+        assert_eq!(guard_subject(op::SIGNAL, 7, 9), "process 7, signal 9");
+    }
+}
