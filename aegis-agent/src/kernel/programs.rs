@@ -74,6 +74,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("inode_permission"),
     lsm("inode_init_security_anon"),
     lsm("file_ioctl"),
+    lsm("file_fcntl"),
     Spec { name: "file_ioctl_compat", attach: Attach::Lsm("file_ioctl_compat"), since: Some("6.8") },
     lsm("capable"),
     lsm("bpf"),

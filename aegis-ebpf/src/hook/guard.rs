@@ -7,7 +7,10 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     conclude::Refusal,
     guarded::{self, Guarded},
-    read::kernel::{Inode, qstr_head},
+    read::{
+        kernel::{Inode, qstr_head},
+        table,
+    },
     subject::Subject,
 };
 
@@ -55,13 +58,17 @@ pub fn inode_init_security_anon(context: LsmContext) -> i32 {
     }
 }
 
-/// Input pushed into a terminal is typed by whoever owns it.
+/// Input pushed into a terminal is typed by whoever owns it; a descriptor given to another process
+/// as its owner signals that process (SIGIO ends who does not expect it).
 #[inline(always)]
-fn terminal_input(command: u32) -> i32 {
+fn ioctl(command: u32) -> i32 {
     const TIOCSTI: u32 = 0x5412;
     const TIOCLINUX: u32 = 0x541c;
+    const FIOSETOWN: u32 = 0x8901;
+    const SIOCSPGRP: u32 = 0x8902;
     match command {
         TIOCSTI | TIOCLINUX => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
+        FIOSETOWN | SIOCSPGRP => refuse(op::SIGNAL, 0, u64::from(command)),
         _ => 0,
     }
 }
@@ -69,14 +76,31 @@ fn terminal_input(command: u32) -> i32 {
 /// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`
 #[lsm(hook = "file_ioctl")]
 pub fn file_ioctl(context: LsmContext) -> i32 {
-    terminal_input(context.arg(1))
+    ioctl(context.arg(1))
 }
 
 /// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: the same from
 /// 32-bit programs, which have a hook of their own since Linux 6.8.
 #[lsm(hook = "file_ioctl_compat")]
 pub fn file_ioctl_compat(context: LsmContext) -> i32 {
-    terminal_input(context.arg(1))
+    ioctl(context.arg(1))
+}
+
+/// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the other way to make
+/// somebody else the owner of a descriptor. Owning it oneself is fine.
+#[lsm(hook = "file_fcntl")]
+pub fn file_fcntl(context: LsmContext) -> i32 {
+    const F_SETOWN: u32 = 8;
+    const F_SETOWN_EX: u32 = 15;
+    let command: u32 = context.arg(1);
+    if command != F_SETOWN && command != F_SETOWN_EX {
+        return 0;
+    }
+    let owner: u64 = context.arg(2);
+    if command == F_SETOWN && owner as u32 == (table::current_ids() >> 32) as u32 {
+        return 0;
+    }
+    refuse(op::SIGNAL, owner, u64::from(command))
 }
 
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`:
@@ -85,12 +109,14 @@ pub fn file_ioctl_compat(context: LsmContext) -> i32 {
 #[lsm(hook = "capable")]
 pub fn capable(context: LsmContext) -> i32 {
     const CAP_OPT_NOAUDIT: u32 = 2;
-    /// SYS_MODULE, SYS_RAWIO, SYS_ADMIN, SYS_BOOT, AUDIT_CONTROL, MAC_OVERRIDE, MAC_ADMIN, SYSLOG,
-    /// PERFMON, BPF, CHECKPOINT_RESTORE.
-    const DENIED: u64 = 1 << 16
+    /// NET_ADMIN, SYS_MODULE, SYS_RAWIO, SYS_ADMIN, SYS_BOOT, SYS_TIME, AUDIT_CONTROL, MAC_OVERRIDE,
+    /// MAC_ADMIN, SYSLOG, PERFMON, BPF, CHECKPOINT_RESTORE.
+    const DENIED: u64 = 1 << 12
+        | 1 << 16
         | 1 << 17
         | 1 << 21
         | 1 << 22
+        | 1 << 25
         | 1 << 30
         | 1 << 32
         | 1 << 33
