@@ -23,8 +23,10 @@ pub mod parse;
 pub mod path;
 pub mod plan;
 pub mod policy;
+pub mod reference;
 pub mod resolve;
 pub mod rules;
+pub mod simulate;
 pub mod validate;
 
 pub use compile::{CompileError, CompiledImage, compile};

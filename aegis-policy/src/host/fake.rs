@@ -61,6 +61,14 @@ impl FakeHost {
     /// Mounts directory `root` of device `dev` at `at`, over what is there.
     pub fn mount(&mut self, dev: u32, root: &str, at: &str, fs_type: &str) {
         let (root, at) = (path(root), path(at));
+        self.make_room(dev, &root);
+        if self
+            .nodes
+            .get(&(dev, root.clone()))
+            .is_some_and(|n| matches!(n.entry, Entry::Symlink(_)))
+        {
+            self.nodes.remove(&(dev, root.clone()));
+        }
         let parent = MountTable::new(self.mounts.clone()).and_then(|t| t.holder(&at).map(|m| m.id));
         let id = u32::try_from(self.mounts.len())
             .unwrap_or(u32::MAX)
@@ -76,11 +84,31 @@ impl FakeHost {
         });
     }
 
-    /// Puts in a node by host path.
+    /// Puts in a node by host path. What stood in the place of a directory above it is gone.
     pub fn put(&mut self, at: &str, node: FakeNode) {
-        if let Some(key) = self.key(&path(at)) {
-            self.nodes.insert(key, node);
+        if let Some((dev, inner)) = self.key(&path(at)) {
+            self.make_room(dev, &inner);
+            self.nodes.insert((dev, inner), node);
         }
+    }
+
+    /// Everything above a place is a directory.
+    fn make_room(&mut self, dev: u32, inner: &AbsPath) {
+        self.nodes.retain(|(d, at), node| {
+            *d != dev || at == inner || !at.covers(inner) || node.entry == Entry::Directory
+        });
+    }
+
+    /// A place that was not put in but must be a directory: something lies below it, or it is
+    /// mounted somewhere.
+    fn is_implied(&self, dev: u32, inner: &AbsPath) -> bool {
+        self.nodes
+            .keys()
+            .any(|(d, at)| *d == dev && inner.covers(at))
+            || self
+                .mounts
+                .iter()
+                .any(|m| m.dev == dev && inner.covers(&m.root))
     }
 
     /// Puts in a directory.
@@ -175,10 +203,12 @@ impl HostView for FakeHost {
     }
 
     fn entry(&self, path: &AbsPath) -> Result<Option<Entry>, HostError> {
-        Ok(self
-            .key(path)
-            .and_then(|key| self.nodes.get(&key))
-            .map(|n| n.entry.clone()))
+        let Some((dev, inner)) = self.key(path) else {
+            return Ok(None);
+        };
+        let implied = self.is_implied(dev, &inner).then_some(Entry::Directory);
+        let node = self.nodes.get(&(dev, inner));
+        Ok(node.map(|n| n.entry.clone()).or(implied))
     }
 
     fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {

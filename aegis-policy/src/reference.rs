@@ -1,0 +1,262 @@
+//! The policy's meaning, worked out the slow and obvious way.
+//!
+//! Answers the same questions as the kernel, from the typed policy, host paths as plain strings and
+//! the mount list. Knows: docs/policy-model.md. Must not know: hashes, map layouts, levels, and any
+//! code of `resolve`, `compile` or `simulate` that matches something; tests compare the two, and a
+//! shared mistake would be agreed upon.
+
+mod names;
+mod network;
+
+use aegis_common::path::perm;
+
+use crate::host::{HostError, HostView};
+use crate::policy::{Default, Effect, Policy, Rule};
+use names::{Names, Spot};
+
+/// What a policy says to an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// Why.
+    pub why: Why,
+    /// Id of the rule that decided.
+    pub rule: Option<String>,
+}
+
+/// Why an operation is allowed or denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A rule says so.
+    Rule,
+    /// Another name of the same file is denied.
+    SameFile,
+    /// The program's content is banned.
+    SameContent,
+    /// No rule speaks.
+    Default,
+    /// The new name would grant more than the old one.
+    WouldGrantMore,
+    /// A directory with a rule at or below it does not move.
+    HoldsRule,
+    /// The path has too many components.
+    TooDeep,
+}
+
+impl Answer {
+    fn new(allowed: bool, why: Why, rule: Option<&Rule>) -> Self {
+        Self {
+            allowed,
+            why,
+            rule: rule.map(|r| r.id.clone()),
+        }
+    }
+}
+
+/// Components that the kernel follows.
+const DEEPEST: usize = 64;
+
+/// Where one rule holds.
+struct Held<'p> {
+    rule: &'p Rule,
+    allow: u8,
+    deny: u8,
+    allow_spots: Vec<Spot>,
+    deny_spots: Vec<Spot>,
+    /// Files with several links that the deny covers.
+    files: Vec<(u32, u64)>,
+    /// Contents that the deny bans.
+    contents: Vec<[u8; 32]>,
+}
+
+/// A policy read with one host in mind.
+pub struct Reference<'p> {
+    policy: &'p Policy,
+    names: Names,
+    held: Vec<Held<'p>>,
+}
+
+impl<'p> Reference<'p> {
+    /// Works out where every rule holds.
+    ///
+    /// # Errors
+    /// The host does not answer.
+    pub fn new(policy: &'p Policy, host: &dyn HostView) -> Result<Self, HostError> {
+        let mut names = Names::new(host.mounts()?);
+        for rule in &policy.rules {
+            if let Effect::Path(effect) = &rule.effect
+                && effect.allow & perm::WRITE != 0
+            {
+                names.agent_writes(host, &effect.path.to_bytes())?;
+            }
+        }
+        let mut held = Vec::new();
+        for rule in &policy.rules {
+            let Effect::Path(effect) = &rule.effect else {
+                continue;
+            };
+            let path = effect.path.to_bytes();
+            let mut one = Held {
+                rule,
+                allow: effect.allow,
+                deny: effect.deny,
+                allow_spots: names.allowed_at(host, &path)?,
+                deny_spots: names.denied_at(host, &path)?,
+                files: Vec::new(),
+                contents: Vec::new(),
+            };
+            if effect.deny != 0 {
+                one.files = names.linked_files(host, &path)?;
+            }
+            if effect.ban_content {
+                one.contents = names.programs(host, &path)?;
+            }
+            held.push(one);
+        }
+        Ok(Self {
+            policy,
+            names,
+            held,
+        })
+    }
+
+    /// Whether one name may be used for `wanted` (`perm::*`). `path` is a host path without links;
+    /// `linked` the inode number if the file has more than one link.
+    #[must_use]
+    pub fn file(&self, path: &str, linked: Option<u64>, wanted: u8) -> Answer {
+        let spot = self.names.spot(path.as_bytes());
+        if spot.depth() > DEEPEST {
+            return Answer::new(false, Why::TooDeep, None);
+        }
+        if let Some(rule) = self.name_denied(&spot, wanted) {
+            return Answer::new(false, Why::Rule, Some(rule));
+        }
+        if let Some(rule) = self.file_denied(&spot, linked, wanted) {
+            return Answer::new(false, Why::SameFile, Some(rule));
+        }
+        let mut told: Option<(usize, &Rule)> = None;
+        let mut given = if self.policy.default == Default::Allow {
+            perm::ALL
+        } else {
+            0
+        };
+        for held in &self.held {
+            for at in held
+                .allow_spots
+                .iter()
+                .filter(|at| at.is_at_or_above(&spot))
+            {
+                given |= held.allow;
+                let deeper = told.is_none_or(|(depth, _)| at.depth() > depth);
+                if held.allow & wanted != 0 && deeper {
+                    told = Some((at.depth(), held.rule));
+                }
+            }
+        }
+        match told {
+            _ if given & wanted != wanted => Answer::new(false, Why::Default, None),
+            Some((_, rule)) => Answer::new(true, Why::Rule, Some(rule)),
+            None => Answer::new(true, Why::Default, None),
+        }
+    }
+
+    /// The rule that denies a name: of several the one nearest to the root.
+    fn name_denied(&self, spot: &Spot, wanted: u8) -> Option<&Rule> {
+        let mut told: Option<(usize, &Rule)> = None;
+        for held in self.held.iter().filter(|h| h.deny & wanted != 0) {
+            for at in held.deny_spots.iter().filter(|at| at.is_at_or_above(spot)) {
+                if told.is_none_or(|(depth, _)| at.depth() < depth) {
+                    told = Some((at.depth(), held.rule));
+                }
+            }
+        }
+        told.map(|(_, rule)| rule)
+    }
+
+    /// The rule that denies a file under another of its names.
+    fn file_denied(&self, spot: &Spot, linked: Option<u64>, wanted: u8) -> Option<&Rule> {
+        let file = (spot.dev, linked?);
+        let found = self
+            .held
+            .iter()
+            .find(|h| h.deny & wanted != 0 && h.files.contains(&file));
+        found.map(|h| h.rule)
+    }
+
+    /// Whether a program of this name and content may run.
+    #[must_use]
+    pub fn exec(&self, path: &str, linked: Option<u64>, sha256: [u8; 32]) -> Answer {
+        let by_name = self.file(path, linked, perm::EXEC);
+        let banned = self.held.iter().find(|h| h.contents.contains(&sha256));
+        match banned {
+            Some(held) if by_name.allowed => Answer::new(false, Why::SameContent, Some(held.rule)),
+            _ => by_name,
+        }
+    }
+
+    /// Whether `from` may get the further name `to`.
+    #[must_use]
+    pub fn link(&self, from: (&str, Option<u64>), to: (&str, Option<u64>)) -> Answer {
+        for (path, linked) in [from, to] {
+            if self.names.spot(path.as_bytes()).depth() > DEEPEST {
+                return self.file(path, linked, perm::WRITE);
+            }
+        }
+        let spot = self.names.spot(from.0.as_bytes());
+        let refused = perm::READ | perm::WRITE;
+        if let Some(rule) = self.name_denied(&spot, refused) {
+            return Answer::new(false, Why::Rule, Some(rule));
+        }
+        if let Some(rule) = self.file_denied(&spot, from.1, refused) {
+            return Answer::new(false, Why::SameFile, Some(rule));
+        }
+        self.new_name(from, to)
+    }
+
+    /// Whether `from` may be renamed to `to`.
+    #[must_use]
+    pub fn rename(
+        &self,
+        from: (&str, Option<u64>),
+        to: (&str, Option<u64>),
+        directory: bool,
+    ) -> Answer {
+        if directory && (self.holds_rule(from.0) || self.holds_rule(to.0)) {
+            return Answer::new(false, Why::HoldsRule, None);
+        }
+        let source = self.file(from.0, from.1, perm::WRITE);
+        if source.why == Why::TooDeep {
+            return source;
+        }
+        let target = self.file(to.0, to.1, perm::WRITE);
+        if target.why == Why::TooDeep || source.allowed {
+            self.new_name(from, to)
+        } else {
+            source
+        }
+    }
+
+    fn new_name(&self, from: (&str, Option<u64>), to: (&str, Option<u64>)) -> Answer {
+        let target = self.file(to.0, to.1, perm::WRITE);
+        if !target.allowed {
+            return target;
+        }
+        for bit in [perm::READ, perm::WRITE, perm::EXEC] {
+            if self.file(to.0, to.1, bit).allowed && !self.file(from.0, from.1, bit).allowed {
+                return Answer::new(false, Why::WouldGrantMore, None);
+            }
+        }
+        target
+    }
+
+    /// Whether some rule lies at a name or below it.
+    fn holds_rule(&self, path: &str) -> bool {
+        let spot = self.names.spot(path.as_bytes());
+        let below = |at: &Spot| spot.is_at_or_above(at);
+        self.held.iter().any(|h| {
+            h.allow != 0 && h.allow_spots.iter().any(below)
+                || h.deny != 0 && h.deny_spots.iter().any(below)
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! What the kernel programs do with an image, done in user space.
+//!
+//! Knows: the maps' contents, the walk, the order of look-ups. Must not know: the policy that the
+//! image was compiled from.
+//!
+//! The kernel programs are written against the same description (docs/policy-model.md); tests hold
+//! this module and [`crate::reference`] together on the host, and a VM test holds the kernel to
+//! them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use aegis_common::event::reason;
+use aegis_common::hash::PathHasher;
+use aegis_common::limits::MAX_DEPTH;
+use aegis_common::net::{IMAGE_BITS, PortRules};
+use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
+use aegis_common::policy::{RULE_DEFAULT, image_flag};
+
+use crate::compile::CompiledImage;
+use crate::resolve::Place;
+
+/// A name as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where its dentry chain leads.
+    pub place: Place,
+    /// Inode number, when the file exists and has more than one link.
+    pub linked: Option<u64>,
+}
+
+/// What was decided. In `mode: audit` the kernel records it and lets the call go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the policy allows.
+    pub allowed: bool,
+    /// `reason::*`.
+    pub reason: u8,
+    /// Number of the rule.
+    pub rule: u32,
+    /// Whether an event is written.
+    pub recorded: bool,
+}
+
+impl Decision {
+    fn deny(reason: u8, rule: u32) -> Self {
+        Self {
+            allowed: false,
+            reason,
+            rule,
+            recorded: true,
+        }
+    }
+}
+
+/// What one walk found.
+#[derive(Clone, Debug, Default)]
+struct Access {
+    /// Rules at the levels of the name, the root's first.
+    hits: Vec<PathRule>,
+    inode: Option<InodeRule>,
+    granted: u8,
+    denied: u8,
+}
+
+/// The maps of one image, as the kernel programs use them.
+#[derive(Debug)]
+pub struct Kernel<'i> {
+    image: &'i CompiledImage,
+    hash_key: [u64; 2],
+    paths: HashMap<PathKey, PathRule>,
+    anchors: HashMap<PathKey, u32>,
+    inodes: HashMap<InodeKey, InodeRule>,
+    contents: HashMap<ContentKey, u32>,
+}
+
+impl<'i> Kernel<'i> {
+    /// Loads an image.
+    #[must_use]
+    pub fn new(image: &'i CompiledImage, hash_key: [u64; 2]) -> Self {
+        Self {
+            image,
+            hash_key,
+            paths: image.path_rules.iter().copied().collect(),
+            anchors: image.anchors.iter().copied().collect(),
+            inodes: image.inode_rules.iter().copied().collect(),
+            contents: image.content_rules.iter().copied().collect(),
+        }
+    }
+
+    fn flag(&self, flag: u32) -> bool {
+        self.image.image.flags & flag != 0
+    }
+
+    /// The hash of every prefix of a name, level 0 first.
+    fn hashes(&self, place: &Place) -> Vec<PathKey> {
+        let mut hasher = PathHasher::new(self.hash_key);
+        let mut out = Vec::new();
+        let key = |h: PathHasher| PathKey {
+            image: self.image.index,
+            dev: place.dev,
+            hash: h.finish(),
+        };
+        out.push(key(hasher));
+        for component in &place.components {
+            hasher.component(component);
+            out.push(key(hasher));
+        }
+        out
+    }
+
+    /// The walk: every level that has rules, from the root down. The reason why a name cannot be
+    /// looked at is an error.
+    fn walk(&self, file: &File) -> Result<Access, Decision> {
+        if !self.flag(image_flag::READY) {
+            return Err(Decision::deny(reason::UNCONFIGURED, RULE_DEFAULT));
+        }
+        if file.place.components.len() > usize::try_from(MAX_DEPTH).unwrap_or(0) {
+            return Err(Decision::deny(reason::TOO_DEEP, RULE_DEFAULT));
+        }
+        let mut access = Access {
+            granted: low(self.image.image.default_perms),
+            ..Access::default()
+        };
+        for (level, key) in (0u32..).zip(self.hashes(&file.place)) {
+            let looked_up = self
+                .image
+                .image
+                .levels
+                .checked_shr(level)
+                .is_some_and(|l| l & 1 == 1);
+            access
+                .hits
+                .extend(self.paths.get(&key).filter(|_| looked_up));
+        }
+        if let Some(ino) = file.linked.filter(|_| self.flag(image_flag::INODE_RULES)) {
+            let key = InodeKey {
+                image: self.image.index,
+                dev: file.place.dev,
+                ino,
+            };
+            access.inode = self.inodes.get(&key).copied();
+        }
+        for hit in &access.hits {
+            access.granted |= hit.allow;
+            access.denied |= hit.deny;
+        }
+        access.denied |= access.inode.map_or(0, |rule| low(rule.deny));
+        access.granted &= !access.denied;
+        Ok(access)
+    }
+
+    /// Decides an operation that wants `wanted` of one name.
+    #[must_use]
+    pub fn file(&self, file: &File, wanted: u8) -> Decision {
+        match self.walk(file) {
+            Ok(access) => self.verdict(&access, wanted),
+            Err(decision) => decision,
+        }
+    }
+
+    fn verdict(&self, access: &Access, wanted: u8) -> Decision {
+        if access.denied & wanted != 0 {
+            return access.first_deny(wanted);
+        }
+        if wanted & !access.granted != 0 {
+            return Decision::deny(reason::DEFAULT, RULE_DEFAULT);
+        }
+        match access.last_allow(wanted) {
+            Some((rule, recorded)) => Decision {
+                allowed: true,
+                reason: reason::RULE,
+                rule,
+                recorded,
+            },
+            None => Decision {
+                allowed: true,
+                reason: reason::DEFAULT,
+                rule: RULE_DEFAULT,
+                recorded: self.flag(image_flag::RECORD_DEFAULT),
+            },
+        }
+    }
+
+    /// Decides running a program: its name, then its content.
+    #[must_use]
+    pub fn exec(&self, file: &File, sha256: [u8; 32]) -> Decision {
+        let by_name = self.file(file, perm::EXEC);
+        if !by_name.allowed || !self.flag(image_flag::CONTENT_RULES) {
+            return by_name;
+        }
+        let key = ContentKey {
+            image: self.image.index,
+            reserved: 0,
+            sha256,
+        };
+        match self.contents.get(&key) {
+            Some(rule) => Decision::deny(reason::SAME_CONTENT, *rule),
+            None => by_name,
+        }
+    }
+
+    /// Decides running a program without a name.
+    #[must_use]
+    pub fn exec_anonymous(&self) -> Decision {
+        let allowed = self.flag(image_flag::READY) && self.flag(image_flag::ANONYMOUS_EXEC);
+        Decision {
+            allowed,
+            reason: reason::ANONYMOUS,
+            rule: RULE_DEFAULT,
+            recorded: true,
+        }
+    }
+
+    /// Decides a hard link.
+    #[must_use]
+    pub fn link(&self, from: &File, to: &File) -> Decision {
+        let (from, to) = match (self.walk(from), self.walk(to)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (Err(decision), _) | (_, Err(decision)) => return decision,
+        };
+        let refused = perm::READ | perm::WRITE;
+        if from.denied & refused != 0 {
+            return from.first_deny(refused);
+        }
+        self.moved(&from, &to)
+    }
+
+    /// Decides a rename. An exchange is two of them.
+    #[must_use]
+    pub fn rename(&self, from: &File, to: &File, directory: bool) -> Decision {
+        if directory {
+            let last = |file: &File| self.hashes(&file.place).pop();
+            let held = [from, to]
+                .into_iter()
+                .find_map(|f| last(f).and_then(|key| self.anchors.get(&key)));
+            if let Some(rule) = held {
+                return Decision::deny(reason::HOLDS_RULE, *rule);
+            }
+        }
+        let (from, to) = match (self.walk(from), self.walk(to)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (Err(decision), _) | (_, Err(decision)) => return decision,
+        };
+        let source = self.verdict(&from, perm::WRITE);
+        if source.allowed {
+            self.moved(&from, &to)
+        } else {
+            source
+        }
+    }
+
+    /// A file of one name gets another: that name must be writable and grant nothing new.
+    fn moved(&self, from: &Access, to: &Access) -> Decision {
+        let target = self.verdict(to, perm::WRITE);
+        if target.allowed && to.granted & !from.granted != 0 {
+            return Decision::deny(reason::WOULD_GRANT_MORE, target.rule);
+        }
+        target
+    }
+
+    /// Decides connecting or sending to an address. `protocol` is the IP protocol number.
+    #[must_use]
+    pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Decision {
+        let bits = match address {
+            IpAddr::V4(a) => a.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(a) => a.to_bits(),
+        };
+        let longest = self
+            .image
+            .net
+            .iter()
+            .filter(|(length, key, _)| {
+                let mask = u128::MAX
+                    .checked_shl(128 - (length - IMAGE_BITS))
+                    .unwrap_or(0);
+                key.image == self.image.index.to_be_bytes()
+                    && u128::from_be_bytes(key.address) == bits & mask
+            })
+            .max_by_key(|(length, ..)| *length);
+        let hit = longest.and_then(|(.., rules)| port_rule(rules, port, protocol));
+        match hit {
+            Some((true, rule, record)) => Decision {
+                allowed: true,
+                reason: reason::RULE,
+                rule,
+                recorded: record,
+            },
+            Some((false, rule, _)) => Decision::deny(reason::RULE, rule),
+            None if self.image.image.default_network == 1 => {
+                let recorded = self.flag(image_flag::RECORD_DEFAULT);
+                Decision {
+                    allowed: true,
+                    reason: reason::DEFAULT,
+                    rule: RULE_DEFAULT,
+                    recorded,
+                }
+            }
+            None => Decision::deny(reason::DEFAULT, RULE_DEFAULT),
+        }
+    }
+}
+
+/// The first rule that speaks of a port: whether it allows, its number, whether it is recorded.
+fn port_rule(rules: &PortRules, port: u16, protocol: u8) -> Option<(bool, u32, bool)> {
+    let count = usize::try_from(rules.count).ok()?;
+    let hit = rules.rules.iter().take(count).find(|r| {
+        (r.first..=r.last).contains(&port) && (r.protocol == 0 || r.protocol == protocol)
+    })?;
+    Some((hit.allow == 1, hit.rule, hit.record == 1))
+}
+
+/// Permission bits out of a wider field; what does not fit is every bit.
+fn low(bits: u32) -> u8 {
+    u8::try_from(bits).unwrap_or(perm::ALL)
+}
+
+impl Access {
+    /// The deny that is told: the shallowest name that denies something wanted, else the inode's.
+    fn first_deny(&self, wanted: u8) -> Decision {
+        let by_name = self.hits.iter().find(|hit| hit.deny & wanted != 0);
+        match (by_name, self.inode) {
+            (Some(hit), _) => Decision::deny(reason::RULE, hit.deny_rule),
+            (None, Some(inode)) => Decision::deny(reason::SAME_FILE, inode.rule),
+            (None, None) => Decision::deny(reason::DEFAULT, RULE_DEFAULT),
+        }
+    }
+
+    /// The allow that is told: the deepest name that grants something wanted, and whether it is
+    /// recorded.
+    fn last_allow(&self, wanted: u8) -> Option<(u32, bool)> {
+        let hit = self.hits.iter().rev().find(|hit| hit.allow & wanted != 0)?;
+        Some((hit.allow_rule, hit.flags & path_flag::RECORD != 0))
+    }
+}

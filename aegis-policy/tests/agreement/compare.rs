@@ -1,0 +1,140 @@
+//! Putting one question to both sides.
+
+use aegis_common::event::reason;
+use aegis_common::path::perm;
+use aegis_policy::host::FakeHost;
+use aegis_policy::path::AbsPath;
+use aegis_policy::reference::{Answer, Reference, Why};
+use aegis_policy::resolve::MountTable;
+use aegis_policy::simulate::{Decision, File, Kernel};
+use aegis_policy::{CompiledImage, HostView, Policy, compile, resolve};
+
+use crate::generate::Question;
+
+pub const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
+
+/// Both sides of one policy on one host.
+pub struct Pair<'p> {
+    host: &'p FakeHost,
+    table: MountTable,
+    reference: Reference<'p>,
+}
+
+/// Compiles a policy for a host.
+pub fn image(policy: &Policy, host: &FakeHost) -> CompiledImage {
+    let resolved = resolve(policy, host).unwrap();
+    compile(policy, &resolved, 7, KEY, 3).unwrap()
+}
+
+impl<'p> Pair<'p> {
+    pub fn new(policy: &'p Policy, host: &'p FakeHost) -> Self {
+        let table = MountTable::new(host.mounts().unwrap()).unwrap();
+        Self {
+            host,
+            table,
+            reference: Reference::new(policy, host).unwrap(),
+        }
+    }
+
+    fn file(&self, path: &str) -> File {
+        let path = AbsPath::parse(path.as_bytes()).unwrap();
+        File {
+            place: self.table.place(&path).unwrap(),
+            linked: self.host.linked(&path),
+        }
+    }
+
+    fn named<'q>(&self, path: &'q str) -> (&'q str, Option<u64>) {
+        (path, self.file(path).linked)
+    }
+
+    /// Whether it is allowed, or how the two sides differ.
+    pub fn ask(&self, image: &CompiledImage, question: &Question) -> Result<bool, String> {
+        let kernel = Kernel::new(image, KEY);
+        let (decision, answer, wanted) = match question {
+            Question::File { path, wanted } => {
+                let linked = self.file(path).linked;
+                (
+                    kernel.file(&self.file(path), *wanted),
+                    self.reference.file(path, linked, *wanted),
+                    *wanted,
+                )
+            }
+            Question::Exec { path, content } => {
+                let (file, sha) = (self.file(path), [*content; 32]);
+                (
+                    kernel.exec(&file, sha),
+                    self.reference.exec(path, file.linked, sha),
+                    perm::EXEC,
+                )
+            }
+            Question::Link { from, to } => {
+                let answer = self.reference.link(self.named(from), self.named(to));
+                // A source is refused for reading or writing, all else is about writing.
+                let wanted = if answer.allowed {
+                    perm::WRITE
+                } else {
+                    perm::READ | perm::WRITE
+                };
+                (
+                    kernel.link(&self.file(from), &self.file(to)),
+                    answer,
+                    wanted,
+                )
+            }
+            Question::Rename {
+                from,
+                to,
+                directory,
+            } => {
+                let answer = self
+                    .reference
+                    .rename(self.named(from), self.named(to), *directory);
+                (
+                    kernel.rename(&self.file(from), &self.file(to), *directory),
+                    answer,
+                    perm::WRITE,
+                )
+            }
+            Question::Network {
+                address,
+                port,
+                protocol,
+            } => (
+                kernel.network(*address, *port, *protocol),
+                self.reference.network(*address, *port, *protocol),
+                0,
+            ),
+        };
+        difference(image, &decision, &answer, wanted)
+            .map_or(Ok(answer.allowed), |d| Err(format!("{question:?}: {d}")))
+    }
+}
+
+fn difference(
+    image: &CompiledImage,
+    kernel: &Decision,
+    reference: &Answer,
+    wanted: u8,
+) -> Option<String> {
+    let why = match kernel.reason {
+        reason::RULE => Why::Rule,
+        reason::SAME_FILE => Why::SameFile,
+        reason::SAME_CONTENT => Why::SameContent,
+        reason::DEFAULT => Why::Default,
+        reason::WOULD_GRANT_MORE => Why::WouldGrantMore,
+        reason::HOLDS_RULE => Why::HoldsRule,
+        reason::TOO_DEEP => Why::TooDeep,
+        other => return Some(format!("the kernel gives reason {other}")),
+    };
+    let rule = image
+        .rules
+        .decided(kernel.rule, wanted, !kernel.allowed)
+        .map(|r| r.id.clone());
+    // These reasons come from the state of two names; which rule is told is not part of the answer.
+    let rule_counts = !matches!(why, Why::WouldGrantMore | Why::HoldsRule);
+    let same = kernel.allowed == reference.allowed
+        && why == reference.why
+        && (!rule_counts || rule == reference.rule);
+    (!same).then(|| format!("kernel {kernel:?} ({rule:?}), reference {reference:?}"))
+}

@@ -1,0 +1,231 @@
+//! Random hosts, manifests and questions.
+//!
+//! Names come from a small alphabet, so that rules, mounts, links and questions meet often.
+
+use aegis_policy::host::FakeHost;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A question.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// One name.
+    File { path: String, wanted: u8 },
+    /// A program with a content.
+    Exec { path: String, content: u8 },
+    /// A hard link.
+    Link { from: String, to: String },
+    /// A rename.
+    Rename {
+        from: String,
+        to: String,
+        directory: bool,
+    },
+    /// An address.
+    Network {
+        address: IpAddr,
+        port: u16,
+        protocol: u8,
+    },
+}
+
+/// A path of up to four small names, sometimes one that the baseline speaks of.
+pub fn path() -> impl Strategy<Value = String> {
+    let small = vec(prop_oneof!["[a-c]", "[a-c]", "[a-c]", "d"], 1..5)
+        .prop_map(|p| format!("/{}", p.join("/")));
+    let known = prop_oneof![
+        Just("/etc/shadow"),
+        Just("/etc/passwd"),
+        Just("/etc/ssl"),
+        Just("/usr/bin/a"),
+        Just("/bin/b"),
+        Just("/bin"),
+        Just("/proc/1/a"),
+        Just("/sys/fs/bpf/a"),
+        Just("/sys/fs/cgroup/a"),
+        Just("/dev/null"),
+        Just("/"),
+    ]
+    .prop_map(str::to_owned);
+    prop_oneof![6 => small, 1 => known]
+}
+
+/// One step of making a host.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A filesystem (or a part of one that is mounted elsewhere too).
+    Mount { dev: u32, root: String, at: String },
+    /// A symbolic link.
+    Link { at: String, target: String },
+    /// A file, possibly one with other names.
+    File { at: String, ino: u64 },
+    /// A program.
+    Program { at: String, ino: u64, content: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let root = prop_oneof![Just("/".to_owned()), path()];
+    let target = prop_oneof![
+        3 => path(),
+        1 => path().prop_map(|p| p.trim_start_matches('/').to_owned()),
+        1 => path().prop_map(|p| format!("..{p}")),
+        1 => path().prop_map(|p| format!(".{p}/../a/")),
+    ];
+    prop_oneof![
+        3 => (prop_oneof![Just(1u32), 10..14u32], root, path()).prop_map(|(dev, root, at)| Step::Mount { dev, root, at }),
+        2 => (path(), target).prop_map(|(at, target)| Step::Link { at, target }),
+        2 => (path(), 1..4u64).prop_map(|(at, ino)| Step::File { at, ino }),
+        2 => (path(), 4..7u64, 0..3u8).prop_map(|(at, ino, content)| Step::Program { at, ino, content }),
+    ]
+}
+
+/// Steps of making a host.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 0..9)
+}
+
+/// Makes the host. Parents of what is put in exist as directories.
+pub fn host(steps: &[Step]) -> FakeHost {
+    let mut host = FakeHost::linux();
+    for step in steps {
+        match step {
+            Step::Mount { dev, root, at } if at != "/" => host.mount(*dev, root, at, "ext4"),
+            Step::Mount { .. } => {}
+            Step::Link { at, target } => {
+                parents(&mut host, at);
+                host.link(at, target);
+            }
+            Step::File { at, ino } => {
+                parents(&mut host, at);
+                host.file(at, *ino);
+            }
+            Step::Program { at, ino, content } => {
+                parents(&mut host, at);
+                host.program(at, *ino, [*content; 32]);
+            }
+        }
+    }
+    host
+}
+
+/// Makes the parents directories; a link, file or program that stood there is gone.
+fn parents(host: &mut FakeHost, at: &str) {
+    for (end, _) in at.match_indices('/').skip(1) {
+        host.directory(&at[..end]);
+    }
+}
+
+fn list(paths: &[String]) -> String {
+    let mut seen = Vec::new();
+    for path in paths {
+        if !seen.contains(path) {
+            seen.push(path.clone());
+        }
+    }
+    format!("{seen:?}")
+}
+
+fn net_entry() -> impl Strategy<Value = String> {
+    let v4 = (
+        0..3u8,
+        0..3u8,
+        prop_oneof![Just(0u8), Just(8), Just(16), Just(24), Just(31), Just(32)],
+    )
+        .prop_map(|(b, d, length)| {
+            let bits = Ipv4Addr::new(10, b, 0, d).to_bits();
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            format!("{}/{length}", Ipv4Addr::from_bits(bits & mask))
+        });
+    let v6 = (
+        0..3u16,
+        prop_oneof![Just(0u8), Just(16), Just(32), Just(64), Just(128)],
+    )
+        .prop_map(|(d, length)| {
+            let bits = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, d).to_bits();
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            format!("{}/{length}", Ipv6Addr::from_bits(bits & mask))
+        });
+    let other = prop_oneof![
+        Just("127.0.0.0/8"),
+        Just("127.0.0.1"),
+        Just("::1"),
+        Just("::/0"),
+        Just("0.0.0.0/0")
+    ];
+    let cidr = prop_oneof![4 => v4, 2 => v6, 2 => other.prop_map(str::to_owned)];
+    let ports = option::of(prop_oneof![
+        Just("[1]"),
+        Just("[2, \"5-9\"]"),
+        Just("[\"1-6\"]")
+    ]);
+    let protocol = option::of(prop_oneof![Just("tcp"), Just("udp")]);
+    (cidr, ports, protocol).prop_map(|(cidr, ports, protocol)| {
+        let mut out = format!("cidr: \"{cidr}\"");
+        for (key, value) in [("ports", ports), ("protocol", protocol)] {
+            out.extend(value.map(|v| format!(", {key}: {v}")));
+        }
+        format!("{{{out}}}")
+    })
+}
+
+/// A manifest.
+pub fn manifest() -> impl Strategy<Value = String> {
+    let paths = |n| vec(path(), 0..n);
+    let unix = option::weighted(0.2, path());
+    let nets = (vec(net_entry(), 0..4), vec(net_entry(), 0..3), unix);
+    let files = (paths(4), paths(5), paths(3), paths(4), paths(2));
+    let words = (
+        prop_oneof![2 => Just("deny"), 1 => Just("allow")],
+        prop_oneof![3 => Just("none"), 1 => Just("linux")],
+        any::<bool>(),
+    );
+    (nets, files, words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (default, baseline, anonymous))| {
+        let mut allow = dedup(allow);
+        allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
+        format!(
+            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    anonymous: {}\n",
+            allow.join(", "),
+            dedup(deny).join(", "),
+            list(&read),
+            list(&write),
+            list(&no),
+            list(&run),
+            list(&ban),
+            if anonymous { "allow" } else { "deny" },
+        )
+    })
+}
+
+fn dedup(mut entries: Vec<String>) -> Vec<String> {
+    entries.sort();
+    entries.dedup();
+    entries
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        6 => (0..3u8, 0..3u8).prop_map(|(b, d)| IpAddr::V4(Ipv4Addr::new(10, b, 0, d))),
+        2 => (0..3u8, 0..3u8).prop_map(|(b, d)| IpAddr::V6(Ipv4Addr::new(10, b, 0, d).to_ipv6_mapped())),
+        2 => (0..3u16, 0..2u16).prop_map(|(c, d)| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, c, d))),
+        1 => prop_oneof![Just("127.0.0.1"), Just("127.9.9.9"), Just("::1"), Just("0.0.0.0"), Just("::"), Just("192.0.2.1"), Just("::ffff:0.0.0.0")]
+            .prop_map(|a| a.parse().unwrap()),
+    ]
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    prop_oneof![
+        6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 1 => 1..8u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
+        1 => (path(), 0..3u8).prop_map(|(path, content)| Question::Exec { path, content }),
+        1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
+        2 => (path(), path(), any::<bool>()).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
+        4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])
+            .prop_map(|(address, port, protocol)| Question::Network { address, port, protocol }),
+    ]
+}
+
+/// Questions.
+pub fn questions() -> impl Strategy<Value = Vec<Question>> {
+    vec(question(), 40)
+}
