@@ -173,7 +173,9 @@ impl Catalog {
     }
 
     fn add(&mut self, name: String, is_file: bool) {
-        if let Some((first_seq, day, notes)) = parse_name(&name) {
+        if name.starts_with(TEMPORARY_PREFIX) {
+            self.temporary.push(name);
+        } else if let Some((first_seq, day, notes)) = parse_name(&name) {
             if !is_file {
                 self.impossible.push(name);
                 return;
@@ -193,8 +195,6 @@ impl Catalog {
             self.tree_levels.push(level);
         } else if name.ends_with(".seg") || name.ends_with(".notes") || name.ends_with(".hashes") {
             self.impossible.push(name);
-        } else if name.starts_with(TEMPORARY_PREFIX) {
-            self.temporary.push(name);
         } else if name.ends_with(CUT_SUFFIX) {
             self.cut.push(name);
         } else if name != VKEY_FILE && name != LOCK_FILE {
@@ -276,7 +276,7 @@ mod tests {
             "log.vkey",
             "log.lock",
             "x.cut",
-            ".new-a",
+            ".new-a.seg",
             "tree-0.hashes",
             "notes.txt",
             "1.seg",
@@ -287,7 +287,11 @@ mod tests {
         assert_eq!(catalog.segments, [files]);
         assert_eq!(
             (catalog.cut, catalog.temporary, catalog.tree_levels),
-            (vec!["x.cut".to_owned()], vec![".new-a".to_owned()], vec![0])
+            (
+                vec!["x.cut".to_owned()],
+                vec![".new-a.seg".to_owned()],
+                vec![0]
+            )
         );
         assert_eq!(
             (catalog.foreign, catalog.impossible),

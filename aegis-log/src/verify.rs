@@ -8,12 +8,12 @@ use std::path::Path;
 
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
-use crate::durable::IoError;
+use crate::durable::{IoError, TEMPORARY_PREFIX};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
 use crate::report::{Code, EntryInfo, Finding, Report, Unsigned};
-use crate::segment::{Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
+use crate::segment::{CUT_SUFFIX, Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
 use crate::tree::{LevelScan, TreeReader, level_len};
 use crate::walk::{SignedEnd, Stop, Visitor, Walk};
 
@@ -98,24 +98,23 @@ pub fn verify_with(
 }
 
 fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Report {
-    let remark = |names: &[String], what: &str| {
-        names
-            .iter()
-            .map(|name| format!("{}: {what}", name.escape_debug()))
-            .collect::<Vec<_>>()
+    let foreign = |name: &String| {
+        format!(
+            "{}: not a file of the log; it is not looked at",
+            name.escape_debug()
+        )
     };
-    let mut remarks = remark(
-        &catalog.foreign,
-        "not a file of the log; it is not looked at",
-    );
-    remarks.extend(remark(
-        &catalog.cut,
-        "an unsigned end that recovery set aside; an entry of the log has its hash",
-    ));
-    remarks.extend(remark(
-        &catalog.temporary,
-        "left by a write that never finished; the next start removes it",
-    ));
+    let mut remarks: Vec<_> = catalog.foreign.iter().map(foreign).collect();
+    if !catalog.cut.is_empty() {
+        let count = catalog.cut.len();
+        remarks.push(format!("{count} unsigned ends set aside by recovery (*{CUT_SUFFIX}); entries of the log have their hashes"));
+    }
+    if !catalog.temporary.is_empty() {
+        remarks.push(format!(
+            "a write that never finished left {} ({TEMPORARY_PREFIX}*); the next start removes it",
+            catalog.temporary.len()
+        ));
+    }
     Report {
         origin: None,
         key_trusted: options.key.is_some(),
@@ -215,7 +214,7 @@ fn walk_all(
 ) -> Result<(), Stop> {
     for (index, files) in segments.iter().enumerate() {
         let is_last = index + 1 == segments.len();
-        arrangement(walk, files, is_last)?;
+        arrangement(walk.link.next_seq, files, is_last)?;
         let SignedEnd { tail, .. } = walk.segment(files, check)?;
         report.segments += 1;
         if is_last {
@@ -230,13 +229,12 @@ fn walk_all(
     Ok(())
 }
 
-/// Whether the files of the next segment are there.
+/// Whether the files of the segment that begins with entry `expected` are there.
 pub(crate) fn arrangement(
-    walk: &Walk<'_>,
+    expected: u64,
     files: &SegmentFiles,
     is_last: bool,
 ) -> Result<(), Finding> {
-    let expected = walk.link.next_seq;
     let missing = |what: String, file: String| {
         Err(Finding::new(Code::SegmentMissing, what)
             .at(expected)

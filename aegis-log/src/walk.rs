@@ -193,9 +193,10 @@ impl<'a> Walk<'a> {
             NextNote::Note { checkpoint, .. } => checkpoint,
             // The file is put in place with this note in it, so that no crash leaves it cut.
             NextNote::End | NextNote::Torn { .. } => {
-                return Err(
-                    found("the segment does not begin with a checkpoint: the file was cut").into(),
-                );
+                return Err(found(
+                    "the segment does not begin with a checkpoint: the file was cut",
+                )
+                .into());
             }
             NextNote::Altered { offset, what } => return Err(altered_note(files, offset, what)),
         };

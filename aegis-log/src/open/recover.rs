@@ -106,7 +106,7 @@ pub(super) fn recover(
             repaired: None,
         });
     };
-    let from = first_to_walk(dir, verifier, catalog, last)?;
+    let from = first_to_walk(dir, verifier, catalog)?;
     let walked = match walk_end(dir, verifier, chain_id, catalog, from) {
         // Either the stored tree is damaged or the log is: the entries decide.
         Err(Stop::Found(_)) if from > 0 => walk_end(dir, verifier, chain_id, catalog, 0)?,
@@ -144,32 +144,21 @@ pub(super) fn recover(
     })
 }
 
-/// The last segment that has signed entries, so that the end of the chain is among what is read.
-fn first_to_walk(
-    dir: &Path,
-    key: &VerifierKey,
-    catalog: &Catalog,
-    last: &SegmentFiles,
-) -> Result<usize, OpenError> {
-    let index = catalog.segments.len() - 1;
-    let missing = || {
-        Finding::new(
-            Code::SegmentMissing,
-            "the checkpoints of this segment are missing",
-        )
-        .at(last.first_seq)
-        .in_file(last.notes_name(), 0)
-    };
-    if !last.has_notes {
-        return Err(missing().into());
+/// Checks that every segment begins where the one before it ended, and returns the last one that has
+/// signed entries, so that the end of the chain is among what is read.
+fn first_to_walk(dir: &Path, key: &VerifierKey, catalog: &Catalog) -> Result<usize, OpenError> {
+    let mut expected = 0;
+    let mut signed = 0;
+    for (index, files) in catalog.segments.iter().enumerate() {
+        let is_last = index + 1 == catalog.segments.len();
+        arrangement(expected, files, is_last)?;
+        let end = last_note(&files.notes_path(dir), key)?.map_or(0, |(note, _)| note.size());
+        if end > files.first_seq {
+            signed = index;
+        }
+        expected = end;
     }
-    let signed = last_note(&last.notes_path(dir), key)?
-        .is_some_and(|(note, _)| note.size() > last.first_seq);
-    Ok(if signed {
-        index
-    } else {
-        index.saturating_sub(1)
-    })
+    Ok(signed)
 }
 
 /// The end of the log as the walk found it.
@@ -211,7 +200,7 @@ fn walk_end(
     };
     for (index, files) in segments.iter().enumerate() {
         let is_last = index + 1 == segments.len();
-        arrangement(&walk, files, is_last)?;
+        arrangement(walk.link.next_seq, files, is_last)?;
         end = walk.segment(files, &mut collected)?;
         if !is_last {
             inner_tail(files, &walk, end.tail.is_empty())?;
