@@ -112,14 +112,17 @@ fn push_char(out: &mut String, c: char) {
         '\t' => out.push_str("\\t"),
         c => match u8::try_from(c) {
             Ok(byte) if byte.is_ascii() => hex(out, byte),
-            // Writing to a String cannot fail.
-            _ => drop(write!(out, "\\u{{{:x}}}", u32::from(c))),
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
         },
     }
 }
 
 fn hex(out: &mut String, byte: u8) {
-    drop(write!(out, "\\x{byte:02x}"));
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\\x{byte:02x}");
 }
 
 #[cfg(test)]

@@ -30,17 +30,15 @@ pub fn open(dir: &Path) -> Result<Reader, Failure> {
     Ok(reader)
 }
 
-/// The log's chain, for cursors; empty as long as there is no entry.
+/// The log's chain, for cursors.
 ///
 /// # Errors
-/// When the first entry cannot be read.
-pub fn chain(reader: &mut Reader) -> Result<String, Failure> {
-    let first = reader.get(0).map_err(unreadable)?;
-    Ok(first.map(|entry| hex(&entry.header.chain_id)).unwrap_or_default())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// When the log's key does not name it.
+pub fn chain(reader: &Reader) -> Result<String, Failure> {
+    let id = reader.vkey().chain_id().ok_or_else(|| {
+        Failure::Broken(format!("{} has a key that names no log of aegis: cursors need one", reader.dir().display()))
+    })?;
+    Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Failure {
@@ -56,11 +54,11 @@ fn decode(entry: &aegis_log::Entry) -> Entry {
 ///
 /// # Errors
 /// When an entry cannot be read, or the output fails.
-pub fn show(mut reader: Reader, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+pub fn show(reader: Reader, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let end = reader.size();
-    let first = first(&mut reader, query)?;
+    let first = first(&reader, query)?;
     if query.reverse || query.last.is_some() {
-        show_last(&mut reader, first, end, query, sink)?;
+        show_last(&reader, first, end, query, sink)?;
     } else {
         for entry in reader.entries(first) {
             let entry = decode(&entry.map_err(unreadable)?);
@@ -73,11 +71,11 @@ pub fn show(mut reader: Reader, query: &Query, sink: &mut Sink<'_>) -> Result<()
         }
     }
     sink.flush()?;
-    if query.follow { follow(&mut reader, end, query, sink) } else { Ok(()) }
+    if query.follow { follow(reader, end, query, sink) } else { Ok(()) }
 }
 
 /// The first sequence that can be wanted.
-fn first(reader: &mut Reader, query: &Query) -> Result<u64, Failure> {
+fn first(reader: &Reader, query: &Query) -> Result<u64, Failure> {
     let by_time = match query.filter.since {
         Some(time) => reader.seek_time(time).map_err(unreadable)?,
         None => 0,
@@ -86,7 +84,7 @@ fn first(reader: &mut Reader, query: &Query) -> Result<u64, Failure> {
 }
 
 /// From the end backward, so that the last few of a long log cost little.
-fn show_last(reader: &mut Reader, first: u64, end: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+fn show_last(reader: &Reader, first: u64, end: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let mut room = query.last.unwrap_or(u64::MAX);
     let mut kept = Vec::new();
     for entry in reader.entries_rev(end) {
@@ -107,7 +105,7 @@ fn show_last(reader: &mut Reader, first: u64, end: u64, query: &Query, sink: &mu
     kept.iter().rev().try_for_each(|entry| sink.put(entry))
 }
 
-fn follow(reader: &mut Reader, from: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+fn follow(reader: Reader, from: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let mut follow = reader.follow(from);
     loop {
         let batch = follow.next_batch(BATCH).map_err(unreadable)?;

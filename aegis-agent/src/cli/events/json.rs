@@ -106,17 +106,13 @@ impl<F: Formatter> Formatter for Safe<F> {
     }
 }
 
-/// Fields of one object. `need` writes always, `some` only what is there.
+/// Fields of one object. `need` writes always (promised fields are empty, not absent, where there is
+/// nothing to say), `some` only what is there.
 struct Fields<M>(M);
 
 impl<M: serde::ser::SerializeMap> Fields<M> {
     fn need(&mut self, key: &str, value: impl Serialize) -> Result<(), M::Error> {
         self.0.serialize_entry(key, &value)
-    }
-
-    /// `null` when empty: the field is promised.
-    fn text(&mut self, key: &str, value: &str) -> Result<(), M::Error> {
-        self.need(key, Some(value).filter(|text| !text.is_empty()))
     }
 
     fn some_text(&mut self, key: &str, value: &str) -> Result<(), M::Error> {
@@ -182,12 +178,12 @@ impl Serialize for Entry {
         map.need("seq", self.seq)?;
         map.need("time", time::rfc3339(self.time))?;
         map.need("kind", self.kind_name())?;
-        map.need("verdict", self.verdict_name())?;
-        map.text("agent", &event.agent)?;
-        map.text("session", &event.session)?;
-        map.text("rule", &event.rule)?;
+        map.need("verdict", self.verdict_name().unwrap_or_default())?;
+        map.need("agent", &event.agent)?;
+        map.need("session", &event.session)?;
+        map.need("rule", &event.rule)?;
         map.need("generation", event.generation)?;
-        map.text("reason", &event.reason)?;
+        map.need("reason", &event.reason)?;
         map.some_text("image", &event.image)?;
         map.some_number("kernel_seq", event.kernel_seq)?;
         if let Some(process) = &event.process {
@@ -296,7 +292,7 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.need("address", &network.address)?;
             map.need("port", network.port)?;
             map.need("protocol", &network.protocol)?;
-            map.text("name", &network.name)?;
+            map.need("name", &network.name)?;
             map.need("op", &network.op)?;
             map.some_number("errno", network.errno)
         }

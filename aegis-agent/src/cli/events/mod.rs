@@ -27,7 +27,7 @@ use std::{
 
 use jiff::{Zoned, tz::TimeZone};
 
-use self::{cursor::Cursor, filter::Filter, short::Style, sink::Sink};
+use self::{cursor::Cursor, filter::Filter, piped::Stdin, short::Style, sink::Sink};
 use super::{
     args::Events as Args,
     client::{self, Client, ConnectError},
@@ -56,7 +56,7 @@ pub struct Query {
 }
 
 enum Source {
-    Daemon(Client),
+    Daemon(Box<Client>),
     Files(PathBuf),
     Saved(Box<dyn Read>),
 }
@@ -75,11 +75,11 @@ pub fn run(args: &Args, socket: Option<&Path>) -> Result<(), Failure> {
         Source::Daemon(mut client) => {
             let chain = if cursor.is_some() { daemon::chain(&mut client)? } else { String::new() };
             begin_at(&mut query, &mut sink, cursor, &chain)?;
-            daemon::show(client, &client::socket_path(socket), &query, &mut sink)
+            daemon::show(*client, &client::socket_path(socket), &query, &mut sink)
         }
         Source::Files(dir) => {
-            let mut reader = files::open(&dir)?;
-            let chain = if cursor.is_some() { files::chain(&mut reader)? } else { String::new() };
+            let reader = files::open(&dir)?;
+            let chain = if cursor.is_some() { files::chain(&reader)? } else { String::new() };
             begin_at(&mut query, &mut sink, cursor, &chain)?;
             files::show(reader, &query, &mut sink)
         }
@@ -140,13 +140,17 @@ fn choose(args: &Args, socket: Option<&Path>) -> Result<Source, Failure> {
         let file = File::open(input).map_err(Failure::io("cannot read", input))?;
         return Ok(Source::Saved(Box::new(file)));
     }
-    let plain = !args.follow && args.cursor_file.is_none() && socket.is_none();
-    if plain && piped::is_piped() {
-        return Ok(Source::Saved(Box::new(io::stdin())));
+    // Whoever names a socket, follows or keeps a cursor means the daemon.
+    if !args.follow && args.cursor_file.is_none() && socket.is_none() {
+        match piped::stdin() {
+            Stdin::Saved => return Ok(Source::Saved(Box::new(io::stdin()))),
+            Stdin::Silent => output::say("nothing comes through standard input: showing the log of this host (--input - waits for one)"),
+            Stdin::Other => {}
+        }
     }
     let path = client::socket_path(socket);
     match client::probe(&path) {
-        Ok(()) => Client::connect(&path).map(Source::Daemon),
+        Ok(()) => Client::connect(&path).map(|client| Source::Daemon(Box::new(client))),
         Err(ConnectError::NotRunning(_)) if socket.is_none() && files::is_readable(&Layout::default().log()) => {
             let dir = Layout::default().log();
             output::say(&format!("aegisd is not running: reading {} itself (this read leaves no entry)", dir.display()));

@@ -2,13 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Read},
+    io::{self, BufRead as _, BufReader, Read},
     os::fd::AsFd as _,
-    sync::mpsc,
-    time::Duration,
 };
 
-use nix::sys::stat::{SFlag, fstat};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::stat::{SFlag, fstat},
+    unistd::{Whence, lseek},
+};
 
 use super::{Query, entry::Entry, saved, sink::Sink};
 use crate::cli::{failure::Failure, output};
@@ -18,19 +20,39 @@ const LINE: u64 = 4 << 20;
 /// Bad lines that are told one by one.
 const COMPLAINTS: u64 = 10;
 
-/// Whether standard input is a log that somebody saved: a pipe, or a file that is not read to its
-/// end. A terminal, `/dev/null` or a socket (what ssh and services give) is not.
+/// How long a pipe may stay silent before it counts as one that nobody writes to. Callers that give
+/// every command a pipe and never use it are common; a command that waits for them for ever is not
+/// wanted.
+const SILENCE: u16 = 2000;
+
+/// What comes through standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// Something: a log that somebody saved.
+    Saved,
+    /// A pipe or file, and nothing in it.
+    Silent,
+    /// A terminal, `/dev/null` or a socket (what ssh and services give).
+    Other,
+}
+
+/// Finds out what standard input is, waiting a little for a pipe to speak.
 #[must_use]
-pub fn is_piped() -> bool {
+pub fn stdin() -> Stdin {
     let stdin = io::stdin();
-    if stdin.is_terminal() {
-        return false;
-    }
-    let Ok(stat) = fstat(stdin.as_fd()) else { return false };
+    let Ok(stat) = fstat(stdin.as_fd()) else { return Stdin::Other };
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFIFO => true,
-        SFlag::S_IFREG => nix::unistd::lseek(stdin.as_fd(), 0, nix::unistd::Whence::SeekCur).is_ok_and(|at| at < stat.st_size),
-        _ => false,
+        SFlag::S_IFIFO => {
+            let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+            let spoke = poll(&mut ready, PollTimeout::from(SILENCE)).is_ok();
+            let data = ready[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
+            if spoke && data { Stdin::Saved } else { Stdin::Silent }
+        }
+        SFlag::S_IFREG => match lseek(stdin.as_fd(), 0, Whence::SeekCur) {
+            Ok(at) if at < stat.st_size => Stdin::Saved,
+            _ => Stdin::Silent,
+        },
+        _ => Stdin::Other,
     }
 }
 
@@ -39,7 +61,6 @@ pub fn is_piped() -> bool {
 /// # Errors
 /// When it cannot be read, or lines of it are no entries; those that are have been shown then.
 pub fn show(input: Box<dyn Read>, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let quiet = hint_when_nothing_comes();
     let mut reader = BufReader::with_capacity(1 << 16, input);
     let mut kept = VecDeque::new();
     let (mut lines, mut bad) = (0_u64, 0_u64);
@@ -47,7 +68,6 @@ pub fn show(input: Box<dyn Read>, query: &Query, sink: &mut Sink<'_>) -> Result<
     loop {
         raw.clear();
         let length = reader.by_ref().take(LINE).read_until(b'\n', &mut raw).map_err(reading)?;
-        quiet.stop();
         if length == 0 {
             break;
         }
@@ -76,9 +96,6 @@ pub fn show(input: Box<dyn Read>, query: &Query, sink: &mut Sink<'_>) -> Result<
         sink.put_saved(entry, line)?;
     }
     sink.flush()?;
-    if lines == 0 {
-        output::say("standard input is empty; to see the log of this host: aegis events </dev/null");
-    }
     match bad {
         0 => Ok(()),
         bad => Err(Failure::Broken(format!("{bad} of {lines} lines are no entries of a log"))),
@@ -111,25 +128,4 @@ fn take(
         kept.pop_front();
     }
     Ok(())
-}
-
-/// Says what is being waited for when a pipe stays silent: a caller that left a pipe open by chance
-/// would else look at a command that hangs.
-fn hint_when_nothing_comes() -> Quiet {
-    let (stop, stopped) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        if stopped.recv_timeout(Duration::from_secs(3)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            output::say("waiting for a saved log on standard input; for the log of this host: aegis events </dev/null");
-        }
-    });
-    Quiet(stop)
-}
-
-struct Quiet(mpsc::Sender<()>);
-
-impl Quiet {
-    fn stop(&self) {
-        // Nobody listens any more when the hint was given.
-        let _ = self.0.send(());
-    }
 }

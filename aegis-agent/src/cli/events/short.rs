@@ -207,7 +207,7 @@ fn join(parts: &[&str]) -> String {
     filled.join(" ")
 }
 
-/// Writing to a String cannot fail.
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    drop(out.write_fmt(text));
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(text);
 }

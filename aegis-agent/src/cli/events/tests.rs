@@ -44,10 +44,10 @@ fn a_denied_open_as_json_is_exactly_this() {
 }
 
 #[test]
-fn promised_fields_are_null_where_there_is_nothing() {
+fn promised_fields_are_there_also_when_empty() {
     let expected = concat!(
-        r#"{"schema":1,"seq":0,"time":"2026-11-20T13:36:00.123456789Z","kind":"daemon","verdict":null,"agent":null,"#,
-        r#""session":null,"rule":null,"generation":0,"reason":null,"#,
+        r#"{"schema":1,"seq":0,"time":"2026-11-20T13:36:00.123456789Z","kind":"daemon","verdict":"","agent":"","#,
+        r#""session":"","rule":"","generation":0,"reason":"","#,
         r#""daemon":{"state":"started","version":"0.1.0","abi":1}}"#,
     );
     assert_eq!(line(&sample::daemon_start()), expected);

@@ -1,0 +1,104 @@
+//! `aegis run`: a command as a governed agent, from its first instruction on.
+//!
+//! Order matters. The engine is made sure of; the child is forked while there is one thread, and
+//! waits; the daemon makes a governed cgroup with the policy in force and moves the child into it;
+//! only then the child becomes the command. Whatever fails before that ends the child unused.
+//!
+//! Knows nothing of policies and cgroups: those are the daemon's. When the daemon goes away the
+//! command stays governed (the kernel does that) and this program goes on waiting for it.
+
+mod child;
+mod engine;
+mod fds;
+mod session;
+mod signals;
+mod supervise;
+mod voice;
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+use self::{
+    child::Orders,
+    session::{Session, What},
+    signals::Signals,
+    supervise::{Ended, Watch},
+    voice::Voice,
+};
+use super::{args::Run as Args, failure::Failure, policy};
+use crate::paths::CONFIG_DIR;
+
+/// Exit code when aegis itself failed, as `env`, `timeout` and container runners have it.
+pub const OWN_FAILURE: u8 = 125;
+
+/// Runs a command, and tells its exit code.
+#[must_use]
+pub fn run(args: &Args, socket: Option<&Path>) -> u8 {
+    let voice = Voice::new(args.audit_only);
+    match governed(args, socket, voice) {
+        Ok(ended) => ended.code(),
+        Err(Failure::Signal(number)) => u8::try_from(128 + number).unwrap_or(OWN_FAILURE),
+        Err(failure) => {
+            voice.say(&failure.to_string());
+            OWN_FAILURE
+        }
+    }
+}
+
+fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, Failure> {
+    fds::check_open(&args.pass_fd)?;
+    signals::watch_children()?;
+    let what = what(args)?;
+    let socket = socket.map(Path::to_path_buf);
+    let ensure = || engine::ensure(socket.as_deref(), args.audit_only, voice);
+    let path = ensure()?;
+    let waiting = child::start(&args.command, &args.pass_fd, voice)?;
+    let begun = Signals::take().and_then(|signals| {
+        let session = Session::begin(&path, &what, waiting.pid(), &signals, ensure)?;
+        Ok((signals, session))
+    });
+    let (signals, mut session) = match begun {
+        Ok(begun) => begun,
+        // A signal of the terminal reached the child first: then that is the story.
+        Err(failure) => return Err(waiting.dismiss().map_or(failure, |signal| Failure::Signal(signal as i32))),
+    };
+    session.announce(voice, args.audit_only);
+    let agent = session.agent();
+    let orders = Orders {
+        tmpdir: agent.tmpdir.clone(),
+        // For anyone but root the policy would else end at the first set-uid program.
+        no_new_privs: agent.no_new_privs || !geteuid().is_root(),
+        agent: agent.name.clone(),
+    };
+    let pid = waiting.pid();
+    // A child that has gone already is found by the wait.
+    let _ = waiting.release(&orders);
+    let watch = Watch { pid, cgroup: Path::new(&agent.cgroup), agent: &agent.name, voice };
+    let ended = watch.wait(&signals)?;
+    session.finish(ended, voice);
+    Ok(ended)
+}
+
+fn what(args: &Args) -> Result<What, Failure> {
+    let path = match &args.policy {
+        Some(path) => path.clone(),
+        None => default_policy()?,
+    };
+    Ok(What {
+        manifest: policy::read(&path)?,
+        manifest_path: path,
+        name: args.name.clone().unwrap_or_default(),
+        command: args.command.clone(),
+        audit_only: args.audit_only,
+    })
+}
+
+/// Only the administrator's: a policy found in the current folder could be the agent's own work.
+fn default_policy() -> Result<PathBuf, Failure> {
+    let path = Path::new(CONFIG_DIR).join("policies/default.yaml");
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Failure::Usage(format!("no policy: name one with --policy FILE (there is no {})", path.display())))
+}

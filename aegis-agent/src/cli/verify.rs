@@ -1,0 +1,45 @@
+//! `aegis verify`: the log as it lies on disk, held against its signatures. Needs no daemon.
+
+use std::{fs, path::Path};
+
+use aegis_log::{SignedCheckpoint, VerifierKey, VerifyOptions};
+
+use super::{
+    args::{Format, Verify as Args},
+    escape,
+    failure::Failure,
+    output,
+};
+use crate::paths::Layout;
+
+/// Checks the log and tells the exit code: 0 intact, 1 tampered, 3 intact but not complete.
+///
+/// # Errors
+/// When the log, a checkpoint or the key cannot be read: then nothing is known.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let dir = args.dir.clone().unwrap_or_else(|| Layout::default().log());
+    let mut options = VerifyOptions { key: args.key.as_deref().map(key).transpose()?, ..VerifyOptions::default() };
+    for path in &args.checkpoint {
+        let text = fs::read_to_string(path).map_err(Failure::io("cannot read the checkpoint", path))?;
+        let mut notes = SignedCheckpoint::parse_all(&text)
+            .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+        options.checkpoints.append(&mut notes);
+    }
+    let report = aegis_log::verify(&dir, &options).map_err(|error| Failure::Broken(error.to_string()))?;
+    match args.output {
+        Format::Text => output::print(&escape::message(&report.to_string()))?,
+        Format::Json => output::print_json(&report.to_json())?,
+    }
+    Ok(report.exit_code())
+}
+
+/// The text of a key, or a file that holds it.
+fn key(given: &str) -> Result<VerifierKey, Failure> {
+    let path = Path::new(given);
+    let text = if path.exists() {
+        fs::read_to_string(path).map_err(Failure::io("cannot read the key", path))?
+    } else {
+        given.to_owned()
+    };
+    VerifierKey::parse(text.trim()).map_err(|error| Failure::Usage(format!("--key: {error}")))
+}
