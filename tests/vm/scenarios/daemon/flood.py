@@ -21,7 +21,7 @@ def make():
 
 
 def aegis(*words):
-    return subprocess.run(["aegis", *words], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return subprocess.run(["aegis", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
 def lost(name):

@@ -41,7 +41,7 @@ with open(f"/proc/{pid}/cgroup") as file:
     cgroup = "/sys/fs/cgroup" + [l for l in file if l.startswith("0::")][0][3:].strip()
 
 begun = time.monotonic()
-killed = subprocess.run(["aegis", "kill", AGENT, "--reason", "scenario", "-o", "json"], stdout=subprocess.PIPE)
+killed = subprocess.run(["aegis", "kill", AGENT, "--reason", "scenario", "-o", "json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 took = time.monotonic() - begun
 answer = json.loads(killed.stdout)
 say("kill", killed.returncode)
@@ -54,7 +54,7 @@ before = work()
 time.sleep(0.7)
 say("work-after-kill", "none" if work() == before else "some")
 say("within-a-second", "yes" if took < 5 and max(numbers(answer, "frozen_ns")) < 1_000_000_000 else f"{took} {answer}")
-listed = subprocess.run(["aegis", "agents"], stdout=subprocess.PIPE).stdout.decode()
+listed = subprocess.run(["aegis", "agents"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.decode()
 line = [l for l in listed.splitlines() if AGENT in l]
 say("shown-as-killed", "yes" if line and ("killed" in line[0] or "frozen" in line[0]) else line)
 

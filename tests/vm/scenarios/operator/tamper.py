@@ -8,12 +8,12 @@ LOG = "/var/lib/aegis/log"
 
 def make_entries():
     subprocess.run(["aegis", "run", "--policy", f"{T}/agent.yaml", "--name", os.environ["AGENT"], "--", "cat", "/etc/shadow"],
-                   stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def checkpoint(path):
     with open(path, "wb") as file:
-        subprocess.run(["aegis", "log", "checkpoint"], stdout=file, check=True)
+        subprocess.run(["aegis", "log", "checkpoint"], stdin=subprocess.DEVNULL, stdout=file, check=True)
 
 
 def copy(name):
@@ -28,7 +28,7 @@ def segment(folder):
 
 
 def verify(folder, *more):
-    done = subprocess.run(["aegis", "verify", "--dir", folder, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(["aegis", "verify", "--dir", folder, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = done.stdout.decode(errors="replace")
     if done.returncode == 1:
         return "1 named" if any(word in said for word in ("entry", "entries", "seq", "checkpoint")) else f"1 but: {said!r}"

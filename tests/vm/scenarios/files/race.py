@@ -1,0 +1,22 @@
+import os
+import signal
+from attempt import AT_FDCWD, T, attempt, read, say, syscall
+
+RENAME_EXCHANGE = 2
+one, other = f"{T}/work/a".encode(), f"{T}/work/b".encode()
+flipper = os.fork()
+if flipper == 0:
+    while os.getppid() != 1:
+        syscall("renameat2", AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE)
+    os._exit(0)
+seen, refused = set(), 0
+for _ in range(1500):
+    try:
+        seen.add(read(one).decode().strip())
+    except PermissionError:
+        refused += 1
+os.kill(flipper, signal.SIGKILL)
+os.waitpid(flipper, 0)
+say("content-seen", ",".join(sorted(seen)))
+say("refused", "sometimes" if refused else "never")
+attempt("allowed-direct", read, f"{T}/in/note")
