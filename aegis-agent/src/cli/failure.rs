@@ -15,6 +15,9 @@ pub enum Failure {
     /// Asked for, understood, and refused.
     #[error("{0}")]
     No(String),
+    /// Refused because this host, or the state of things, does not allow it now.
+    #[error("{0}")]
+    Unable(String),
     /// Not understood.
     #[error("{0}")]
     Usage(String),
@@ -46,7 +49,7 @@ impl Failure {
     pub const fn code(&self) -> u8 {
         match self {
             Self::Hangup => 0,
-            Self::No(_) => 1,
+            Self::No(_) | Self::Unable(_) => 1,
             Self::Usage(_) | Self::Io { .. } | Self::Broken(_) => 2,
             Self::NotRunning(_) | Self::Signal(_) => 3,
         }
@@ -68,8 +71,8 @@ impl Failure {
     pub fn refused(status: &tonic::Status) -> Self {
         let text = status.message().to_owned();
         match status.code() {
-            Code::PermissionDenied | Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition
-            | Code::AlreadyExists | Code::ResourceExhausted | Code::Unauthenticated => Self::No(text),
+            Code::FailedPrecondition => Self::Unable(text),
+            Code::PermissionDenied | Code::NotFound | Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::Unauthenticated => Self::No(text),
             Code::Unavailable | Code::Cancelled | Code::Aborted => {
                 Self::NotRunning(format!("the daemon went away before it answered ({text}); see `systemctl status aegisd`"))
             }

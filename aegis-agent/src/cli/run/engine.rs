@@ -24,6 +24,7 @@ use crate::{
     cli::{
         client::{self, ConnectError},
         failure::Failure,
+        status,
     },
     paths::RUN_DIR,
 };
@@ -42,7 +43,7 @@ const PACKAGED: &str = "/usr/sbin/aegisd";
 ///
 /// # Errors
 /// When none does and none can be started, with the end of its log.
-pub fn ensure(socket: Option<&Path>, audit_only: bool, voice: Voice) -> Result<PathBuf, Failure> {
+pub fn ensure(socket: Option<&Path>, voice: Voice) -> Result<PathBuf, Failure> {
     let path = client::socket_path(socket);
     match client::probe(&path) {
         Ok(()) => Ok(path),
@@ -50,12 +51,12 @@ pub fn ensure(socket: Option<&Path>, audit_only: bool, voice: Voice) -> Result<P
         Err(ConnectError::NotRunning(_)) if !geteuid().is_root() => Err(Failure::NotRunning(
             "aegisd is not running, and only root can start an engine: `systemctl start aegisd`, or run this as root".to_owned(),
         )),
-        Err(ConnectError::NotRunning(_)) => start(&path, audit_only, voice).map(|()| path),
+        Err(ConnectError::NotRunning(_)) => start(&path, voice).map(|()| path),
         Err(error) => Err(error.into()),
     }
 }
 
-fn start(socket: &Path, audit_only: bool, voice: Voice) -> Result<(), Failure> {
+fn start(socket: &Path, voice: Voice) -> Result<(), Failure> {
     let run = Path::new(RUN_DIR);
     DirBuilder::new().recursive(true).mode(0o755).create(run).map_err(Failure::io("cannot make", run))?;
     let _turn = take_turn(&run.join("start.lock"))?;
@@ -63,7 +64,7 @@ fn start(socket: &Path, audit_only: bool, voice: Voice) -> Result<(), Failure> {
         return Ok(());
     }
     let log = run.join("transient.log");
-    let mut engine = spawn(&log, audit_only)?;
+    let mut engine = spawn(&log)?;
     let until = Instant::now() + START;
     while Instant::now() < until {
         if client::probe(socket).is_ok() {
@@ -104,7 +105,7 @@ fn wait_for_other(socket: &Path) -> Option<()> {
     None
 }
 
-fn spawn(log: &Path, audit_only: bool) -> Result<Child, Failure> {
+fn spawn(log: &Path) -> Result<Child, Failure> {
     let program = program().ok_or_else(|| {
         Failure::NotRunning(format!("aegisd is not installed: neither {PACKAGED} nor one beside this program"))
     })?;
@@ -119,9 +120,6 @@ fn spawn(log: &Path, audit_only: bool) -> Result<Child, Failure> {
     let err = out.try_clone().map_err(Failure::io("cannot open", log))?;
     let mut command = Command::new(&program);
     command.arg("--transient");
-    if audit_only {
-        command.arg("--audit-only");
-    }
     // The engine outlives its first caller: nothing of that caller's environment belongs to it.
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     if let Some(level) = env::var_os("AEGIS_LOG") {
@@ -150,7 +148,15 @@ fn failed(what: &str, log: &Path, voice: Voice) -> Failure {
         voice.say(&format!("the last lines of {}:", log.display()));
         voice.say(&tail);
     }
-    Failure::NotRunning(format!("{what}; `aegis doctor` tells what this host lacks"))
+    explain(voice);
+    Failure::NotRunning(what.to_owned())
+}
+
+/// Says what `aegis doctor` finds in the way of enforcing on this host.
+pub fn explain(voice: Voice) {
+    for obstacle in status::obstacles() {
+        voice.say(&format!("aegis doctor: {obstacle}"));
+    }
 }
 
 fn tail(log: &Path) -> io::Result<String> {

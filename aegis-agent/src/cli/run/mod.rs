@@ -51,7 +51,7 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     signals::watch_children()?;
     let what = what(args)?;
     let socket = socket.map(Path::to_path_buf);
-    let ensure = || engine::ensure(socket.as_deref(), args.audit_only, voice);
+    let ensure = || engine::ensure(socket.as_deref(), voice);
     let path = ensure()?;
     let waiting = child::start(&args.command, &args.pass_fd, voice)?;
     let begun = Signals::take().and_then(|signals| {
@@ -60,8 +60,13 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     });
     let (signals, mut session) = match begun {
         Ok(begun) => begun,
-        // A signal of the terminal reached the child first: then that is the story.
-        Err(failure) => return Err(waiting.dismiss().map_or(failure, |signal| Failure::Signal(signal as i32))),
+        Err(failure) => {
+            if matches!(failure, Failure::Unable(_)) {
+                engine::explain(voice);
+            }
+            // A signal of the terminal reached the child first: then that is the story.
+            return Err(waiting.dismiss().map_or(failure, |signal| Failure::Signal(signal as i32)));
+        }
     };
     session.announce(voice, args.audit_only);
     let agent = session.agent();
