@@ -1,6 +1,5 @@
 //! `cargo xtask build`: the kernel objects, then the programs that carry them, then what goes into machines.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,6 +28,8 @@ const PROGRAMS: &[&str] = &["aegis-agent", "aegis-log", "aegis-vm-tests"];
 pub struct Built {
     /// Folder of the programs.
     pub programs: PathBuf,
+    /// The program that is PID 1 of test machines.
+    pub guest: PathBuf,
 }
 
 /// The command.
@@ -54,12 +55,24 @@ pub fn build(options: &BuildOptions) -> Result<Built> {
         cargo.arg("--release");
     }
     host::run_visible(with_objects(&mut cargo)).context("build the programs")?;
-    Ok(last(options.release))
+    guest()?;
+    Ok(places(options.release))
 }
 
-/// Where the last build of this profile put its programs.
-pub fn last(release: bool) -> Built {
-    Built { programs: host::target().join(if release { "release" } else { "debug" }) }
+/// What the last build of this profile made, whether or not the sources have changed since.
+pub fn last(release: bool) -> Result<Built> {
+    let built = places(release);
+    if !built.guest.exists() {
+        guest()?;
+    }
+    Ok(built)
+}
+
+fn places(release: bool) -> Built {
+    Built {
+        programs: host::target().join(if release { "release" } else { "debug" }),
+        guest: host::target().join("guest/release/aegis-vm-guest"),
+    }
 }
 
 /// Tells a cargo where the kernel objects are.
@@ -99,18 +112,14 @@ fn kernel_object(object: &Object, linker: &Path, options: &BuildOptions) -> Resu
 }
 
 /// The program that is PID 1 of the test machines: static, so that it runs before there is a root.
-pub fn guest() -> Result<PathBuf> {
-    let target = host::target().join("guest");
+fn guest() -> Result<()> {
     let mut cargo = host::cargo();
     cargo
         .args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "aegis-vm-guest"])
         .args(["--no-default-features", "--target-dir"])
-        .arg(&target)
+        .arg(host::target().join("guest"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    host::run_visible(&mut cargo).context("build the program that runs inside the machines")?;
-    let made = target.join("release/aegis-vm-guest");
-    fs::metadata(&made).with_context(|| format!("look for {}", made.display()))?;
-    Ok(made)
+    host::run_visible(&mut cargo).context("build the program that runs inside the machines")
 }

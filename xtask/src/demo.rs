@@ -37,7 +37,7 @@ pub fn run(options: &DemoOptions) -> Result<ExitCode> {
     ui::step("demo", format_args!("in a virtual machine with Linux {}: {reason}", kernel.release));
     let mut command = vec![INSTALLED.into()];
     command.extend(options.arguments.iter().cloned());
-    let mut request = VmRequest::new(kernel, built.programs, command);
+    let mut request = VmRequest::new(kernel, &built, command);
     request.limit = Duration::from_secs(900);
     match vm::run_vm(&request, inherit(false), inherit(true))? {
         Outcome::Status(status) => Ok(ExitCode::from(status)),

@@ -71,7 +71,7 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
     if let Some(filter) = &options.filter {
         command.extend(["--filter".into(), filter.into()]);
     }
-    let mut request = VmRequest::new(kernel.clone(), built.programs.clone(), command);
+    let mut request = VmRequest::new(kernel.clone(), built, command);
     request.limit = if options.full { FULL_LIMIT } else { LIMIT };
     let lines = Lines::new(&kernel.series, &log)?;
     let outcome = vm::run_vm(&request, Box::new(lines.clone()), Box::new(lines.clone()))?;

@@ -50,10 +50,11 @@ pub fn machine_paths(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Every Rust file begins by saying what it is; files of tests that a header's file includes are part of it.
+/// Every Rust file begins by saying what it is; `tests.rs` belongs to the file that includes it.
 pub fn headers(tree: &Tree) -> Vec<String> {
     let rust = tree.files.iter().filter(|file| file.path.ends_with(".rs") && file.path.contains("/src/"));
-    rust.filter(|file| !file.text.starts_with("//!") && !file.text.trim().is_empty())
+    rust.filter(|file| !file.path.ends_with("/tests.rs"))
+        .filter(|file| !file.text.starts_with("//!") && !file.text.trim().is_empty())
         .map(|file| format!("{}: no header; begin it with `//!` and what the module knows", file.path))
         .collect()
 }
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_header_is_found() {
-        let tree = Tree::planted(&[("a/src/x.rs", "use std::fs;"), ("a/src/y.rs", "//! Y.\n"), ("a/src/z.rs", "")]);
+        let tree = Tree::planted(&[("a/src/x.rs", "use std::fs;"), ("a/src/y.rs", "//! Y.\n"), ("a/src/z.rs", ""), ("a/src/tests.rs", "fn x() {}")]);
         assert_eq!(headers(&tree).len(), 1);
     }
 }

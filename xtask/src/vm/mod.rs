@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::Built;
 use crate::cli::{BuildOptions, VmOptions};
 use crate::setup::{self, Kernel};
 use crate::{build, host, ui};
@@ -55,6 +56,8 @@ pub struct VmRequest {
     pub kernel: Kernel,
     /// Folder of the programs to install.
     pub programs: PathBuf,
+    /// The program that is PID 1.
+    pub guest: PathBuf,
     /// The command.
     pub command: Vec<OsString>,
     /// Whom to run it as.
@@ -83,10 +86,11 @@ pub struct VmRequest {
 
 impl VmRequest {
     /// A request with the defaults of the command line.
-    pub fn new(kernel: Kernel, programs: PathBuf, command: Vec<OsString>) -> Self {
+    pub fn new(kernel: Kernel, built: &Built, command: Vec<OsString>) -> Self {
         Self {
             kernel,
-            programs,
+            programs: built.programs.clone(),
+            guest: built.guest.clone(),
             command,
             user: "root".to_owned(),
             copies: Vec::new(),
@@ -112,13 +116,13 @@ pub fn command(options: &VmOptions) -> Result<ExitCode> {
         bail!("no command given: cargo xtask vm --kernel {} -- COMMAND ARGS…", options.kernel);
     }
     let start = Instant::now();
-    let programs = if options.no_build {
-        build::last(options.release)
+    let built = if options.no_build {
+        build::last(options.release)?
     } else {
         build::build(&BuildOptions { release: options.release, features: Vec::new() })?
     };
     let kernel = kernel(&options.kernel)?;
-    let mut request = VmRequest::new(kernel, programs.programs, options.command.clone());
+    let mut request = VmRequest::new(kernel, &built, options.command.clone());
     request.copies = options.copy.iter().map(|text| Copy::parse(text)).collect::<Result<_>>()?;
     request.user.clone_from(&options.user);
     request.reboot_then.clone_from(&options.reboot_then);
@@ -178,7 +182,7 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
     let image = setup::root_image()?;
     let folder = run::Folder::new()?;
     let initramfs = folder.path().join("initramfs");
-    fs::write(&initramfs, initramfs_bytes(&request.kernel)?).context("write the initramfs")?;
+    fs::write(&initramfs, initramfs_bytes(request)?).context("write the initramfs")?;
     let accelerator = accel::choose(request.counted, &request.kernel, &initramfs)?;
 
     let archive = folder.path().join("job.tar");
@@ -222,11 +226,10 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
 }
 
 /// Early drivers, then the guest program as `/init`.
-fn initramfs_bytes(kernel: &Kernel) -> Result<Vec<u8>> {
-    let early = kernel.boot_archive();
+fn initramfs_bytes(request: &VmRequest) -> Result<Vec<u8>> {
+    let early = request.kernel.boot_archive();
     let mut bytes = fs::read(&early).with_context(|| format!("read {}", early.display()))?;
-    let guest = build::guest()?;
-    let program = fs::read(&guest).with_context(|| format!("read {}", guest.display()))?;
+    let program = fs::read(&request.guest).with_context(|| format!("read {}", request.guest.display()))?;
     let mut archive = Cpio::default();
     archive.folder("dev");
     archive.character_device("dev/console", (5, 1));
