@@ -23,7 +23,10 @@ pub struct FakeNode {
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
     mounts: Vec<Mount>,
+    table: Option<MountTable>,
     nodes: BTreeMap<(u32, AbsPath), FakeNode>,
+    /// Mounted directories and mount points.
+    fixed: Vec<(u32, AbsPath)>,
 }
 
 impl FakeHost {
@@ -61,15 +64,17 @@ impl FakeHost {
     /// Mounts directory `root` of device `dev` at `at`, over what is there.
     pub fn mount(&mut self, dev: u32, root: &str, at: &str, fs_type: &str) {
         let (root, at) = (path(root), path(at));
-        self.make_room(dev, &root);
-        if self
-            .nodes
-            .get(&(dev, root.clone()))
-            .is_some_and(|n| matches!(n.entry, Entry::Symlink(_)))
-        {
-            self.nodes.remove(&(dev, root.clone()));
+        let parent = self
+            .table
+            .as_ref()
+            .and_then(|t| t.holder(&at).map(|m| m.id));
+        let below = self.key(&at);
+        for (dev, inner) in [(dev, root.clone())].into_iter().chain(below) {
+            self.make_room(dev, &inner);
+            self.nodes
+                .retain(|key, node| *key != (dev, inner.clone()) || node.entry == Entry::Directory);
+            self.fixed.push((dev, inner));
         }
-        let parent = MountTable::new(self.mounts.clone()).and_then(|t| t.holder(&at).map(|m| m.id));
         let id = u32::try_from(self.mounts.len())
             .unwrap_or(u32::MAX)
             .saturating_add(100);
@@ -82,14 +87,29 @@ impl FakeHost {
             fs_type: fs_type.to_owned(),
             root_is_exact: true,
         });
+        self.table = MountTable::new(self.mounts.clone());
     }
 
-    /// Puts in a node by host path. What stood in the place of a directory above it is gone.
+    /// Puts in a node by host path. What stood in the place of a directory above it is gone, and
+    /// so is what was below a directory that becomes something else. A mounted directory and its
+    /// mount point stay what they are.
     pub fn put(&mut self, at: &str, node: FakeNode) {
-        if let Some((dev, inner)) = self.key(&path(at)) {
-            self.make_room(dev, &inner);
-            self.nodes.insert((dev, inner), node);
+        let Some((dev, inner)) = self.key(&path(at)) else {
+            return;
+        };
+        if node.entry != Entry::Directory {
+            if self
+                .fixed
+                .iter()
+                .any(|(d, fixed)| *d == dev && inner.covers(fixed))
+            {
+                return;
+            }
+            self.nodes
+                .retain(|(d, at), _| *d != dev || !inner.covers(at));
         }
+        self.make_room(dev, &inner);
+        self.nodes.insert((dev, inner), node);
     }
 
     /// Everything above a place is a directory.
@@ -106,9 +126,9 @@ impl FakeHost {
             .keys()
             .any(|(d, at)| *d == dev && inner.covers(at))
             || self
-                .mounts
+                .fixed
                 .iter()
-                .any(|m| m.dev == dev && inner.covers(&m.root))
+                .any(|(d, fixed)| *d == dev && inner.covers(fixed))
     }
 
     /// Puts in a directory.
@@ -179,8 +199,7 @@ impl FakeHost {
     }
 
     fn key(&self, at: &AbsPath) -> Option<(u32, AbsPath)> {
-        let table = MountTable::new(self.mounts.clone())?;
-        let place = table.place(at)?;
+        let place = self.table.as_ref()?.place(at)?;
         Some((place.dev, AbsPath::from_components(place.components)))
     }
 

@@ -33,7 +33,10 @@ pub enum Question {
 
 /// A path of up to four small names, sometimes one that the baseline speaks of.
 pub fn path() -> impl Strategy<Value = String> {
-    let small = vec(prop_oneof!["[a-c]", "[a-c]", "[a-c]", "d"], 1..5)
+    let name = prop_oneof![3 => Just("a"), 3 => Just("b"), 1 => Just("c"), 1 => Just("d")];
+    let depth = prop_oneof![2 => Just(1usize), 4 => Just(2), 3 => Just(3), 1 => Just(4)];
+    let small = depth
+        .prop_flat_map(move |n| vec(name.clone(), n))
         .prop_map(|p| format!("/{}", p.join("/")));
     let known = prop_oneof![
         Just("/etc/shadow"),
@@ -59,8 +62,8 @@ pub enum Step {
     Mount { dev: u32, root: String, at: String },
     /// A symbolic link.
     Link { at: String, target: String },
-    /// A file, possibly one with other names.
-    File { at: String, ino: u64 },
+    /// A file with two names, if both are on one device.
+    File { at: String, also: String, ino: u64 },
     /// A program.
     Program { at: String, ino: u64, content: u8 },
 }
@@ -76,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (prop_oneof![Just(1u32), 10..14u32], root, path()).prop_map(|(dev, root, at)| Step::Mount { dev, root, at }),
         2 => (path(), target).prop_map(|(at, target)| Step::Link { at, target }),
-        2 => (path(), 1..4u64).prop_map(|(at, ino)| Step::File { at, ino }),
+        2 => (path(), path(), 1..4u64).prop_map(|(at, also, ino)| Step::File { at, also, ino }),
         2 => (path(), 4..7u64, 0..3u8).prop_map(|(at, ino, content)| Step::Program { at, ino, content }),
     ]
 }
@@ -97,9 +100,11 @@ pub fn host(steps: &[Step]) -> FakeHost {
                 parents(&mut host, at);
                 host.link(at, target);
             }
-            Step::File { at, ino } => {
-                parents(&mut host, at);
-                host.file(at, *ino);
+            Step::File { at, also, ino } => {
+                for name in [at, also] {
+                    parents(&mut host, name);
+                    host.file(name, *ino);
+                }
             }
             Step::Program { at, ino, content } => {
                 parents(&mut host, at);
@@ -175,7 +180,7 @@ pub fn manifest() -> impl Strategy<Value = String> {
     let paths = |n| vec(path(), 0..n);
     let unix = option::weighted(0.2, path());
     let nets = (vec(net_entry(), 0..4), vec(net_entry(), 0..3), unix);
-    let files = (paths(4), paths(5), paths(3), paths(4), paths(2));
+    let files = (paths(4), paths(5), paths(3), paths(4), paths(3));
     let words = (
         prop_oneof![2 => Just("deny"), 1 => Just("allow")],
         prop_oneof![3 => Just("none"), 1 => Just("linux")],

@@ -2,6 +2,7 @@
 
 mod compare;
 mod generate;
+mod planted;
 
 use aegis_common::path::perm;
 use aegis_policy::check;
@@ -64,4 +65,55 @@ fn simulated_kernel_and_reference_agree_on_generated_policies_and_both_answers_a
         "only {} of {all} cases deny",
         denied.get()
     );
+}
+
+/// Worlds in which each planted mistake is looked for.
+const WORLDS: usize = 300;
+
+#[test]
+fn every_kind_of_planted_mistake_in_an_image_is_found() {
+    let mut runner = runner(1);
+    let strategy = (steps(), manifest(), questions());
+    let mut found = planted::MISTAKES.map(|(name, _)| (name, 0u32, 0u32));
+    for _ in 0..WORLDS {
+        let (steps, manifest, questions) = strategy.new_tree(&mut runner).unwrap().current();
+        let host = host(&steps);
+        let policy = check(manifest.as_bytes(), "generated.yaml").unwrap();
+        let pair = Pair::new(&policy, &host);
+        let sound = image(&policy, &host);
+        for ((_, plant), (_, planted, seen)) in planted::MISTAKES.iter().zip(&mut found) {
+            let mut wrong = sound.clone();
+            if plant(&mut wrong) {
+                *planted += 1;
+                *seen += u32::from(questions.iter().any(|q| pair.ask(&wrong, q).is_err()));
+            }
+        }
+    }
+    for (name, planted, seen) in found {
+        println!("{name}: planted {planted}, found {seen}");
+        assert!(planted >= 10, "{name}: planted only {planted} times");
+        assert!(seen > 0, "{name}: planted {planted} times, never found");
+    }
+}
+
+#[test]
+fn a_name_deeper_than_the_walk_is_denied_by_both_sides() {
+    let host = host(&[]);
+    let policy = check(
+        b"version: \"1.0\"\nagent: {name: x}\ndefault: allow\nbaseline: none\n",
+        "a.yaml",
+    )
+    .unwrap();
+    let (pair, image) = (Pair::new(&policy, &host), image(&policy, &host));
+    let ask = |depth| {
+        pair.ask(
+            &image,
+            &Question::File {
+                path: "/a".repeat(depth),
+                wanted: perm::READ,
+            },
+        )
+    };
+    assert_eq!(ask(64), Ok(true));
+    assert_eq!(ask(65), Ok(false));
 }
