@@ -132,7 +132,8 @@ pub fn parse(source: &[u8], errors: &mut Diagnostics) -> Option<Node> {
                 }
             }
             Err(error) => {
-                syntax_error(text, &error, builder.errors);
+                let open = builder.stack.last().map(Open::at);
+                syntax_error(text, &error, open, builder.errors);
                 sound = false;
                 break;
             }
@@ -163,10 +164,24 @@ fn position(mark: saphyr_parser::Marker) -> Position {
 }
 
 /// Turns the parser's words into ours, with advice for the mistakes that people make.
-fn syntax_error(text: &str, error: &ScanError, errors: &mut Diagnostics) {
+///
+/// `open` is where the list or mapping began in which the parser gave up: a bracket that is not
+/// closed shows only where the next key does not fit, so that its own place is told too.
+fn syntax_error(text: &str, error: &ScanError, open: Option<Position>, errors: &mut Diagnostics) {
     let at = position(*error.marker());
-    let line = usize::try_from(at.line).unwrap_or(usize::MAX);
-    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let written = line_of(text, at);
+    let bracket = open.filter(|open| open.line != at.line).and_then(|open| {
+        let column = usize::try_from(open.column).ok()?;
+        let c = line_of(text, open).chars().nth(column.checked_sub(1)?)?;
+        "[{".contains(c).then_some((open, c))
+    });
+    if let Some((open, c)) = bracket {
+        errors.error(
+            open,
+            format!("the `{c}` that opens here is not closed where it should be"),
+            "close it, or look for a missing comma behind it",
+        );
+    }
     let value = written.trim_start_matches(|c: char| c.is_whitespace() || c == '-' || c == '[');
     let advice = if value.contains('*') && error.info().contains("anchor") {
         "text that begins with `*` needs quotes: \"*.example.com\""
@@ -187,12 +202,26 @@ fn syntax_error(text: &str, error: &ScanError, errors: &mut Diagnostics) {
     );
 }
 
+/// The line of a position.
+fn line_of(text: &str, at: Position) -> &str {
+    let line = usize::try_from(at.line).unwrap_or(usize::MAX);
+    text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
+}
+
 /// A list or mapping that is being read.
 enum Open {
     List(Position, Vec<Node>),
     /// The pending key is set while its value is read. A key that is no text, or a second time the
     /// same, was reported; its value is read and dropped.
     Map(Position, Vec<(Key, Node)>, Pending),
+}
+
+impl Open {
+    fn at(&self) -> Position {
+        match self {
+            Self::List(at, _) | Self::Map(at, ..) => *at,
+        }
+    }
 }
 
 enum Pending {
