@@ -51,7 +51,6 @@ pub const fn op(number: u8) -> &'static str {
         op::SETATTR => "setattr",
         op::SETXATTR => "setxattr",
         op::RECEIVE => "receive",
-        op::CHROOT => "chroot",
         op::CONNECT => "connect",
         op::SEND => "send",
         op::LISTEN => "listen",
@@ -61,11 +60,10 @@ pub const fn op(number: u8) -> &'static str {
         op::TERMINAL_INPUT => "terminal_input",
         op::PTRACE => "ptrace",
         op::SIGNAL => "signal",
-        op::MOUNT => "mount",
         op::BPF => "bpf",
         op::CAPABILITY => "capability",
         op::DEVICE_NODE => "device_node",
-        op::KERNEL_LOAD => "kernel_load",
+        op::TASK_CONTROL => "task_control",
         _ => "unknown",
     }
 }

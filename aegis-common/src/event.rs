@@ -183,8 +183,6 @@ pub mod op {
     pub const SETXATTR: u8 = 20;
     /// Receive a descriptor from another process.
     pub const RECEIVE: u8 = 21;
-    /// Change the root directory.
-    pub const CHROOT: u8 = 22;
     /// Connect a socket.
     pub const CONNECT: u8 = 40;
     /// Send to an address without connecting.
@@ -203,16 +201,14 @@ pub mod op {
     pub const PTRACE: u8 = 63;
     /// Signal another process.
     pub const SIGNAL: u8 = 64;
-    /// Mount, unmount, move mounts or change the root file system.
-    pub const MOUNT: u8 = 65;
     /// Call bpf().
     pub const BPF: u8 = 66;
     /// Use a capability that governed tasks never have.
     pub const CAPABILITY: u8 = 67;
     /// Make a device node.
     pub const DEVICE_NODE: u8 = 68;
-    /// Load kernel code or configuration (module, kexec, firmware, policy).
-    pub const KERNEL_LOAD: u8 = 69;
+    /// Change another process's limits, priority or scheduling.
+    pub const TASK_CONTROL: u8 = 69;
 }
 
 /// Body of [`kind::EXEC`]: then `path_len` bytes of the program's path inside its filesystem, then

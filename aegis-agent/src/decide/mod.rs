@@ -91,7 +91,7 @@ const fn wanted(header: &EventHeader) -> u8 {
         op::OPEN_READ => perm::READ,
         op::OPEN_READ_WRITE | op::RECEIVE => perm::READ | perm::WRITE,
         op::EXEC | op::MAP_EXEC => perm::EXEC,
-        op::OPEN_NONE | op::CHROOT => perm::ALL,
+        op::OPEN_NONE => perm::ALL,
         _ => perm::WRITE,
     }
 }

@@ -80,6 +80,10 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("bpf"),
     lsm("ptrace_access_check"),
     lsm("task_kill"),
+    lsm("task_setrlimit"),
+    lsm("task_setnice"),
+    lsm("task_setioprio"),
+    lsm("task_setscheduler"),
 ];
 
 /// Whether a program is in force.

@@ -1,5 +1,5 @@
-//! Other processes: tracing and signalling across the border of an agent. Both fail closed: a target
-//! whose agent can't be read is outside.
+//! Other processes: tracing, signalling and slowing them across the border of an agent. All fail
+//! closed: a target whose agent can't be read is outside.
 
 use aegis_common::event::{op, reason};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -46,4 +46,34 @@ pub fn ptrace_access_check(context: LsmContext) -> i32 {
 pub fn task_kill(context: LsmContext) -> i32 {
     let signal: u32 = context.arg(2);
     decide(Task::new(context.arg(0)), op::SIGNAL, u64::from(signal), false)
+}
+
+/// Judges changing how a process is run.
+#[inline(always)]
+fn control(context: &LsmContext) -> i32 {
+    decide(Task::new(context.arg(0)), op::TASK_CONTROL, 0, false)
+}
+
+/// `int task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit *new_rlim)`
+#[lsm(hook = "task_setrlimit")]
+pub fn task_setrlimit(context: LsmContext) -> i32 {
+    control(&context)
+}
+
+/// `int task_setnice(struct task_struct *p, int nice)`
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(context: LsmContext) -> i32 {
+    control(&context)
+}
+
+/// `int task_setioprio(struct task_struct *p, int ioprio)`
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(context: LsmContext) -> i32 {
+    control(&context)
+}
+
+/// `int task_setscheduler(struct task_struct *p)`: scheduling policy and CPU affinity.
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(context: LsmContext) -> i32 {
+    control(&context)
 }
