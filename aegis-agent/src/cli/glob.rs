@@ -39,7 +39,6 @@ enum Token {
 pub struct Glob {
     tokens: Vec<Token>,
     literal: bool,
-    source: String,
 }
 
 impl Glob {
@@ -87,13 +86,30 @@ impl Glob {
         while literal && tokens.len() > 1 && tokens.last() == Some(&Token::Byte(b'/')) {
             tokens.pop();
         }
-        Ok(Self { tokens, literal, source: pattern.to_owned() })
+        Ok(Self { tokens, literal })
     }
 
-    /// The pattern as it was written.
+    /// A plainer pattern that matches all that this one does, and maybe more: only `*`, `**` and `?`,
+    /// which crosses no `/`. For an index that knows no more than these.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.source
+    pub fn wider(&self) -> String {
+        let mut out = Vec::new();
+        for token in &self.tokens {
+            match token {
+                Token::Byte(b'*' | b'?') | Token::One | Token::Set { .. } => out.push(b'?'),
+                Token::Byte(byte) => out.push(*byte),
+                Token::Star => out.push(b'*'),
+                Token::DoubleStar | Token::Folders => out.extend_from_slice(b"**"),
+            }
+        }
+        if self.literal {
+            out.extend_from_slice(b"**");
+        }
+        // An escaped byte may have been half a character: whatever that was matches too.
+        match String::from_utf8(out) {
+            Ok(pattern) => pattern,
+            Err(_) => "**".to_owned(),
+        }
     }
 
     /// Whether the whole path matches (without a glob: or lies below it).
@@ -247,6 +263,13 @@ mod tests {
     }
 
     #[test]
+    fn the_wider_pattern_is_plain() {
+        for (pattern, expected) in [("/etc", "/etc**"), ("/a/**/.env", "/a/**.env"), ("/x[a-c]?\\*", "/x???"), ("*.py", "*.py")] {
+            assert_eq!(Glob::new(pattern).unwrap().wider(), expected);
+        }
+    }
+
+    #[test]
     fn many_stars_stay_cheap() {
         let pattern = "*a".repeat(40) + "b";
         no(&pattern, &"a".repeat(4000));
@@ -257,6 +280,17 @@ mod tests {
         fn any_pattern_and_path_are_answered(pattern in ".{1,20}", path in ".{0,40}") {
             if let Ok(glob) = Glob::new(&pattern) {
                 let _ = glob.matches(path.as_bytes());
+            }
+        }
+
+        #[test]
+        fn the_wider_pattern_matches_all_that_the_pattern_does(
+            pattern in "(/|a|b|\\*|\\*\\*|\\?|\\[ab\\]){1,8}",
+            path in "[/ab]{0,10}",
+        ) {
+            let glob = Glob::new(&pattern).unwrap();
+            if glob.matches(path.as_bytes()) {
+                prop_assert!(Glob::new(&glob.wider()).unwrap().matches(path.as_bytes()), "{}", glob.wider());
             }
         }
 

@@ -34,6 +34,7 @@ pub struct Script {
     /// Fail this many CreateAgent calls as a daemon that is about to end does.
     pub leaving: u32,
     pub not_frozen: bool,
+    pub warnings: Vec<String>,
     pub events: Vec<EventRecord>,
 }
 
@@ -139,7 +140,7 @@ pub fn record(seq: u64, verdict: i32, path: &[u8]) -> EventRecord {
         session: "coder-1".to_owned(),
         rule: "fs.deny.1".to_owned(),
         process: Some(Process { pid: 42, exe: b"/usr/bin/cat".to_vec(), ..Process::default() }),
-        detail: Some(Detail::File(File { op: "open_read".to_owned(), path: path.to_vec(), ..File::default() })),
+        detail: Some(Detail::File(File { op: "read".to_owned(), path: path.to_vec(), ..File::default() })),
         ..Event::default()
     };
     EventRecord { seq, time_unix_ns: 1_795_181_760_000_000_000 + seq, kind: 20, body: event.encode_to_vec() }
@@ -188,6 +189,7 @@ impl Control for Service {
             tmpdir: self.tmpdir.display().to_string(),
             mode: if script.mode.is_empty() { "enforce".to_owned() } else { script.mode.clone() },
             no_new_privs: script.no_new_privs,
+            warnings: script.warnings.clone(),
             ..CreateAgentReply::default()
         }))
     }
@@ -247,7 +249,10 @@ impl Control for Service {
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         let request = request.into_inner();
         self.asked.lock().unwrap().events.push(request.clone());
-        let events = self.script.lock().unwrap().events.clone();
+        let mut events = self.script.lock().unwrap().events.clone();
+        if request.reverse {
+            events.reverse();
+        }
         let (send, receive) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             let after = request.after_seq.map_or(0, |seq| seq + 1);

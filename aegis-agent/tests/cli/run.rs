@@ -231,8 +231,22 @@ fn audit_only_never_speaks_without_saying_what_it_is() {
         assert!(message.lines().all(|line| line.contains("nothing is enforced")), "{message}");
     }
     assert!(daemon.asked().created.iter().all(|created| created.audit_only));
-    // A policy with mode audit says so too, though the person did not ask for it.
-    assert!(outcome(&mut daemon.run(&["--", "true"])).2.contains("has mode audit: nothing is denied"));
+}
+
+#[test]
+fn audit_only_is_not_claimed_of_a_daemon_that_enforces() {
+    let daemon = daemon();
+    let (code, out, message) = outcome(&mut daemon.run(&["--audit-only", "--", "echo", "ran"]));
+    assert_eq!((code, out.as_str()), (125, ""));
+    assert!(message.contains("would enforce"), "{message}");
+    assert_eq!(daemon.asked().finished.len(), 1);
+}
+
+#[test]
+fn what_the_daemon_warns_of_is_said_before_the_command_runs() {
+    let daemon = Daemon::start(Script { warnings: vec!["a link was\u{1b} not followed".to_owned()], ..Script::default() });
+    let (_, _, message) = outcome(&mut daemon.run(&["--", "sh", "-c", "echo ran >&2"]));
+    assert_eq!(message, "aegis: a link was\\x1b not followed\nran\n");
 }
 
 #[test]

@@ -41,33 +41,18 @@ pub fn show(mut client: Client, socket: &Path, query: &Query, sink: &mut Sink<'_
         reason: query.reason.clone(),
         ..query.filter.request()
     };
-    if query.last == Some(0) {
+    // The daemon can count only what it can tell apart itself; and on the wire 0 stands for all.
+    if query.last == Some(0) || (query.last.is_some() && !query.filter.is_plain()) {
+        request = last_by_ourselves(&mut client, request, query, sink)?;
         if !query.follow {
-            return sink.flush();
+            return Ok(());
         }
-        // On the wire 0 means all; none means: after what is there now.
-        let status = client.ask(PATIENCE, async |control| control.status(StatusRequest {}).await)?;
-        request.after_seq = request.after_seq.max(status.next_seq.checked_sub(1));
     }
     loop {
-        let ended = client.wait(async |control| {
-            let mut stream = control.events(request.clone()).await.map_err(Ended::Status)?.into_inner();
-            loop {
-                // Entries that are here already are written out together.
-                let next = tokio::select! {
-                    biased;
-                    next = stream.message() => next,
-                    () = std::future::ready(()) => {
-                        sink.flush().map_err(Ended::Output)?;
-                        stream.message().await
-                    }
-                };
-                let Some(record) = next.map_err(Ended::Status)? else { return Ok(()) };
-                let entry = Entry::decode(record.seq, record.time_unix_ns, record.kind, &record.body);
-                if query.filter.wants(&entry) {
-                    sink.put(&entry).map_err(Ended::Output)?;
-                }
-            }
+        let ended = stream(&mut client, &request, |next| match next {
+            Some(entry) if query.filter.wants(&entry) => sink.put(&entry).map(|()| true),
+            Some(_) => Ok(true),
+            None => sink.flush().map(|()| true),
         });
         sink.flush()?;
         match ended {
@@ -84,9 +69,73 @@ pub fn show(mut client: Client, socket: &Path, query: &Query, sink: &mut Sink<'_
     }
 }
 
+/// Shows the last entries that match, found from the newest on; then returns the request for those
+/// that come after them.
+fn last_by_ourselves(
+    client: &mut Client,
+    request: EventsRequest,
+    query: &Query,
+    sink: &mut Sink<'_>,
+) -> Result<EventsRequest, Failure> {
+    let status = client.ask(PATIENCE, async |control| control.status(StatusRequest {}).await)?;
+    let mut seen = status.next_seq.min(status.durable_seq.saturating_add(1)).checked_sub(1).max(request.after_seq);
+    let wanted = usize::try_from(query.last.unwrap_or(0)).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    if wanted > 0 {
+        let newest_first = EventsRequest { follow: false, last: 0, reverse: true, ..request.clone() };
+        let ended = stream(client, &newest_first, |next| {
+            if let Some(entry) = next {
+                seen = seen.max(Some(entry.seq));
+                if query.filter.wants(&entry) {
+                    found.push(entry);
+                }
+            }
+            Ok(found.len() < wanted)
+        });
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Output(failure)) => return Err(failure),
+            Err(Ended::Status(status)) => return Err(Failure::refused(&status)),
+        }
+    }
+    if !query.reverse {
+        found.reverse();
+    }
+    found.iter().try_for_each(|entry| sink.put(entry))?;
+    sink.flush()?;
+    Ok(EventsRequest { after_seq: seen, last: 0, ..request })
+}
+
 enum Ended {
     Status(Status),
     Output(Failure),
+}
+
+/// Takes one answer, until it ends or `take` wants no more. `take` gets nothing when nothing more is
+/// here yet: what it has should be seen then.
+fn stream(
+    client: &mut Client,
+    request: &EventsRequest,
+    mut take: impl FnMut(Option<Entry>) -> Result<bool, Failure>,
+) -> Result<(), Ended> {
+    client.wait(async |control| {
+        let mut stream = control.events(request.clone()).await.map_err(Ended::Status)?.into_inner();
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = stream.message() => next,
+                () = std::future::ready(()) => {
+                    take(None).map_err(Ended::Output)?;
+                    stream.message().await
+                }
+            };
+            let Some(record) = next.map_err(Ended::Status)? else { return Ok(()) };
+            let entry = Entry::decode(record.seq, record.time_unix_ns, record.kind, &record.body);
+            if !take(Some(entry)).map_err(Ended::Output)? {
+                return Ok(());
+            }
+        }
+    })
 }
 
 /// A connection that broke comes as `Unknown` from the transport.

@@ -47,13 +47,20 @@ impl Filter {
             && self.rule.as_ref().is_none_or(|rule| *rule == event.rule)
     }
 
+    /// Whether the daemon's answer to [`Filter::request`] is exactly what is wanted.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.path.is_none()
+    }
+
     /// Whether nothing that comes later can be wanted: entries never go back in time.
     #[must_use]
     pub fn is_past(&self, entry: &Entry) -> bool {
         self.until.is_some_and(|time| entry.time > time)
     }
 
-    /// The same conditions as a question to the daemon.
+    /// The same conditions as a question to the daemon, which knows plainer globs: its answer can hold
+    /// more than is wanted.
     #[must_use]
     pub fn request(&self) -> EventsRequest {
         EventsRequest {
@@ -64,7 +71,7 @@ impl Filter {
             kinds: self.kinds.iter().map(|kind| super::entry::kind_name(*kind)).collect(),
             verdicts: self.verdicts.iter().filter_map(|v| super::entry::verdict_name(*v)).collect(),
             pids: self.pids.clone(),
-            path_glob: self.path.as_ref().map(|glob| glob.as_str().to_owned()).unwrap_or_default(),
+            path_glob: self.path.as_ref().map(Glob::wider).unwrap_or_default(),
             rule: self.rule.clone().unwrap_or_default(),
             ..EventsRequest::default()
         }
@@ -128,11 +135,11 @@ mod tests {
 
     #[test]
     fn the_daemon_is_asked_in_words() {
-        let filter = Filter { kinds: vec![20], verdicts: vec![3], path: Some(Glob::new("/a/*").unwrap()), ..Filter::default() };
+        let filter = Filter { kinds: vec![20], verdicts: vec![3], path: Some(Glob::new("/a").unwrap()), ..Filter::default() };
         let request = filter.request();
         assert_eq!(request.kinds, ["file"]);
         assert_eq!(request.verdicts, ["deny"]);
-        assert_eq!(request.path_glob, "/a/*");
+        assert_eq!(request.path_glob, "/a**");
         assert_eq!(request.after_seq, None);
     }
 }

@@ -47,7 +47,7 @@ fn entry(seq: u64, kind: Kind, verdict: Verdict, rule: &str, detail: Detail) -> 
 
 pub(crate) fn denied_open() -> Entry {
     let file = File {
-        op: "open_read".to_owned(),
+        op: "read".to_owned(),
         path: b"/etc/shadow".to_vec(),
         dev: 8,
         ino: 77,

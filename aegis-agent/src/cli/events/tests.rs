@@ -38,7 +38,7 @@ fn a_denied_open_as_json_is_exactly_this() {
         r#""image":"abababababababababababababababababababababababababababababababab","kernel_seq":17,"#,
         r#""process":{"pid":4242,"tid":4243,"ppid":4200,"uid":1000,"gid":1001,"login_uid":1000,"user":"dev","start_ns":99,"#,
         r#""comm":"cat","exe":"/usr/bin/cat","argv":["cat","/etc/shadow"],"cgroup":"/aegis/coder-1","ancestors":[4200,4100]},"#,
-        r#""file":{"path":"/etc/shadow","op":"open_read","dev":8,"ino":77,"errno":13}}"#,
+        r#""file":{"path":"/etc/shadow","op":"read","dev":8,"ino":77,"errno":13}}"#,
     );
     assert_eq!(line(&sample::denied_open()), expected);
 }
@@ -71,7 +71,7 @@ fn every_kind_has_its_line() {
         "2026-11-20 13:36:00.123  coder                   policy   coder generation 3 in force, mode enforce, 12 rules",
         r"2026-11-20 13:36:00.123  coder          allow    exec     /bin/sh -c 'echo \'hi there\''  [4242]  rule exec.allow.1",
         "2026-11-20 13:36:00.123  coder          allow    exit     exit 1 after 1.5 µs  by /usr/bin/cat[4242]",
-        "2026-11-20 13:36:00.123  coder          deny     file     open_read /etc/shadow EACCES  by /usr/bin/cat[4242]  rule fs.deny.1",
+        "2026-11-20 13:36:00.123  coder          deny     file     read /etc/shadow EACCES  by /usr/bin/cat[4242]  rule fs.deny.1",
         "2026-11-20 13:36:00.123  coder          allow    file     rename /work/a -> /work/b  by /usr/bin/cat[4242]  rule fs.write.1",
         "2026-11-20 13:36:00.123  coder          deny     network  connect tcp 169.254.169.254:80 EACCES  by /usr/bin/cat[4242]  rule default",
         "2026-11-20 13:36:00.123  coder          deny     guard    terminal_input TIOCSTI EPERM  by /usr/bin/cat[4242]  rule guard",

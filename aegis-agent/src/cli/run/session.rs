@@ -18,7 +18,8 @@ use super::{
 use crate::{
     cli::{client::Client, escape, failure::Failure},
     proto::control::{
-        AdmitRequest, CreateAgentReply, CreateAgentRequest, FinishRequest, control_client::ControlClient,
+        AdmitRequest, CreateAgentReply, CreateAgentRequest, FinishRequest, StatusRequest,
+        control_client::ControlClient,
     },
 };
 
@@ -68,6 +69,9 @@ impl Session {
     ) -> Result<Self, Failure> {
         let (client, agent) = create(socket, what, signals, ensure)?;
         let mut session = Self { client, agent };
+        if what.audit_only {
+            session.check_enforces_nothing()?;
+        }
         let pid = child.as_raw().unsigned_abs();
         let request = AdmitRequest { session: session.agent.session.clone(), pid };
         let admitted = session.ask(ADMIT, signals, async |control| control.admit(request).await);
@@ -78,6 +82,23 @@ impl Session {
                 Err(failure)
             }
         }
+    }
+
+    /// Nothing may be called unenforced that is not: a person who was told so relies on it.
+    fn check_enforces_nothing(&mut self) -> Result<(), Failure> {
+        if self.agent.mode != "enforce" {
+            return Ok(());
+        }
+        let status = self.client.ask(ADMIT, async |control| control.status(StatusRequest {}).await);
+        let failure = match status {
+            Ok(status) if !status.enforcing => return Ok(()),
+            Ok(_) => Failure::Broken(
+                "the daemon would enforce this policy although --audit-only was given: leave the option out, or write `mode: audit` in the policy".to_owned(),
+            ),
+            Err(failure) => failure,
+        };
+        self.give_up(&failure);
+        Err(failure)
     }
 
     /// What the daemon said of the agent.
@@ -94,8 +115,6 @@ impl Session {
         }
         if audit_only {
             voice.say(&format!("agent {} is recorded, and may do whatever its user may", agent.name));
-        } else if agent.mode != "enforce" {
-            voice.say(&format!("the policy of agent {} has mode {}: nothing is denied", agent.name, agent.mode));
         }
     }
 
