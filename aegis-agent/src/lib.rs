@@ -25,7 +25,14 @@ mod testkit;
 pub mod words;
 
 /// Generated from `proto/`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::wildcard_imports,
+    reason = "generated code"
+)]
 pub mod proto {
     /// Bodies of audit entries.
     pub mod event {

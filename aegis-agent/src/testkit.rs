@@ -86,7 +86,7 @@ impl Record {
     /// A connection to a Unix socket.
     #[must_use]
     pub fn unix(seq: u64, path: &[u8]) -> Self {
-        let mut record = Self::new(kind::UNIX, seq, &UnixBody { dev: 1, path_len: len(path) }, &[path]);
+        let mut record = Self::new(kind::UNIX, seq, &UnixBody { dev: 1, path_len: len(path), ..UnixBody::default() }, &[path]);
         record.header.op = op::CONNECT;
         record
     }

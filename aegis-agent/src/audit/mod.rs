@@ -300,6 +300,7 @@ impl Stage {
             Ok(_) => {
                 self.batch.committed();
                 self.progress.commits.fetch_add(1, Ordering::Relaxed);
+                self.progress.durable.send_replace(self.writer.durable_size());
                 for (durable, reply) in self.waiting.drain(..) {
                     drop(reply.send(Ok(durable)));
                 }
@@ -310,7 +311,6 @@ impl Stage {
                         Err(TrySendError::Disconnected(_)) => tracing::debug!("the index has stopped"),
                     }
                 }
-                self.progress.durable.send_replace(self.writer.durable_size());
                 Ok(false)
             }
             Err(error @ CommitError::Poisoned(_)) => {

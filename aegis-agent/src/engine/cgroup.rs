@@ -146,6 +146,8 @@ pub trait CgroupPort: Send + Sync {
     fn shown(&self, folder: &Path) -> String;
     /// The agents' folders that are there.
     fn list(&self) -> Vec<PathBuf>;
+    /// Whether a folder is there.
+    fn present(&self, folder: &Path) -> bool;
 }
 
 /// `/sys/fs/cgroup`.
@@ -290,6 +292,10 @@ impl CgroupPort for Cgroups {
 
     fn list(&self) -> Vec<PathBuf> {
         children(&self.base())
+    }
+
+    fn present(&self, folder: &Path) -> bool {
+        folder.exists()
     }
 }
 

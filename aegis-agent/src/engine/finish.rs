@@ -71,7 +71,7 @@ impl Engine {
         self.tell_pressure(id);
         let session = self.session(id)?;
         let folder = &session.saved.cgroup;
-        let used = if folder.exists() {
+        let used = if cgroups.present(folder) {
             empty(cgroups, &session)?;
             let used = cgroups.used(folder);
             if !self.parts.flusher.flush(FLUSH) {

@@ -81,11 +81,8 @@ impl Engine {
 
     fn look_at_tasks(&self, session: &Session) -> Result<(), EngineError> {
         let id = &session.saved.session;
-        let populated = match self.cgroups()?.events(&session.saved.cgroup) {
-            Ok(events) => events.populated,
-            Err(_) if !session.saved.cgroup.exists() => false,
-            Err(error) => return Err(error.into()),
-        };
+        let (cgroups, folder) = (self.cgroups()?, &session.saved.cgroup);
+        let populated = cgroups.present(folder) && cgroups.events(folder)?.populated;
         if populated {
             self.update(id, |s| {
                 s.populated = true;

@@ -1,1 +1,180 @@
+use aegis_log::{Writer, WriterOptions};
 
+use super::*;
+use crate::{
+    audit,
+    proto::{
+        control::EventsRequest,
+        event::{Daemon, File, Kind, Process, Verdict, event::Detail},
+    },
+    record::KERNEL_ATTACHED,
+};
+
+fn file(agent: &str, path: &str, verdict: Verdict, kernel_seq: u64) -> Event {
+    Event {
+        agent: agent.into(),
+        session: format!("{agent}-1"),
+        rule: "r1".into(),
+        verdict: verdict as i32,
+        kernel_seq,
+        process: Some(Process { pid: 42, ..Process::default() }),
+        detail: Some(Detail::File(File { path: path.into(), ..File::default() })),
+        ..Event::default()
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    writer: Writer,
+    time: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
+        let (writer, _) = Writer::open(&options).expect("log");
+        Self { dir, writer, time: 1_700_000_000_000_000_000 }
+    }
+
+    fn append(&mut self, kind: Kind, event: &Event) -> Row {
+        self.time += 1_000;
+        let appended = self.writer.append(kind as u32, self.time, &event.encode_to_vec()).expect("append");
+        self.writer.commit().expect("commit");
+        Row::new(appended.seq, appended.time, kind as u32, event)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("index.sqlite")
+    }
+
+    fn index(&self) -> Index {
+        Index::open(&self.path(), self.writer.chain_id()).expect("index")
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(self.dir.path().join("log")).expect("reader")
+    }
+
+    fn find(&self, request: &EventsRequest) -> Vec<u64> {
+        let filter = Filter::new(request).expect("filter");
+        Finder::open(&self.path()).expect("finder").find(&filter, u64::MAX >> 1, usize::MAX).expect("found")
+    }
+
+    fn fill(&mut self) -> Vec<Row> {
+        vec![
+            self.append(Kind::File, &file("a", "/work/x", Verdict::Allow, 1)),
+            self.append(Kind::File, &file("a", "/etc/shadow", Verdict::Deny, 2)),
+            self.append(Kind::File, &file("b", "/etc/shadow", Verdict::Deny, 3)),
+            self.append(Kind::Loss, &audit::loss("lost_file", 4, 9, "ring")),
+            self.append(Kind::File, &file("b", "/etc/ssl/key", Verdict::Deny, 8)),
+        ]
+    }
+}
+
+#[test]
+fn each_filter_finds_what_it_names_and_agrees_with_the_row_by_row_answer() {
+    let mut bench = Bench::new();
+    let rows = bench.fill();
+    bench.index().add(&rows).expect("add");
+    let words = |w: &str| vec![w.to_owned()];
+    let time = rows[2].time;
+    let cases = [
+        (EventsRequest::default(), vec![0, 1, 2, 3, 4]),
+        (EventsRequest { agent: "a".into(), ..EventsRequest::default() }, vec![0, 1]),
+        (EventsRequest { agent: "b-1".into(), ..EventsRequest::default() }, vec![2, 4]),
+        (EventsRequest { agent: "none".into(), ..EventsRequest::default() }, vec![]),
+        (EventsRequest { verdicts: words("deny"), ..EventsRequest::default() }, vec![1, 2, 4]),
+        (EventsRequest { kinds: words("loss"), ..EventsRequest::default() }, vec![3]),
+        (EventsRequest { pids: vec![42], verdicts: words("allow"), ..EventsRequest::default() }, vec![0]),
+        (EventsRequest { path_glob: "/etc/*".into(), ..EventsRequest::default() }, vec![1, 2]),
+        (EventsRequest { path_glob: "/etc/**".into(), reverse: true, ..EventsRequest::default() }, vec![4, 2, 1]),
+        (EventsRequest { after_seq: Some(2), ..EventsRequest::default() }, vec![3, 4]),
+        (EventsRequest { since_unix_ns: time, until_unix_ns: time, ..EventsRequest::default() }, vec![2]),
+        (EventsRequest { rule: "r1".into(), ..EventsRequest::default() }, vec![0, 1, 2, 4]),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(bench.find(&request), expected, "{request:?}");
+        let filter = Filter::new(&request).expect("filter");
+        let mut taken: Vec<u64> = rows.iter().filter(|r| filter.takes(r)).map(|r| r.seq).collect();
+        if request.reverse {
+            taken.reverse();
+        }
+        assert_eq!(taken, expected, "{request:?}");
+    }
+}
+
+#[test]
+fn an_index_that_is_missing_broken_or_of_another_log_is_made_again() {
+    let mut bench = Bench::new();
+    let rows = bench.fill();
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.next_seq(), 5);
+    let all = bench.find(&EventsRequest::default());
+    drop(index);
+
+    std::fs::write(bench.path(), b"this is no database").expect("write");
+    let mut index = bench.index();
+    assert_eq!(index.next_seq(), 0);
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(bench.find(&EventsRequest::default()), all);
+    drop(index);
+
+    let other = Index::open(&bench.path(), [9; 16]).expect("index");
+    assert_eq!(other.next_seq(), 0, "rows of another log are gone");
+    drop(other);
+    assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn rows_behind_a_gap_wait_for_the_log() {
+    let mut bench = Bench::new();
+    let rows = bench.fill();
+    let mut index = bench.index();
+    assert!(!index.add(&rows[..2]).expect("add"));
+    assert!(index.add(&rows[3..]).expect("add"), "a row is missing");
+    assert_eq!(index.next_seq(), 2);
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.next_seq(), 5);
+    assert!(!index.add(&rows).expect("add"), "rows that are there are left out");
+}
+
+#[test]
+fn the_kernels_numbers_are_kept_until_they_begin_anew() {
+    let mut bench = Bench::new();
+    bench.fill();
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.kernel_seq().expect("seq"), 8);
+    assert_eq!(index.loss_total("lost_file").expect("total"), 9);
+    assert_eq!(index.loss_total("lost_guard").expect("total"), 0);
+
+    let anew = Event {
+        detail: Some(Detail::Daemon(Daemon { state: KERNEL_ATTACHED.into(), ..Daemon::default() })),
+        ..Event::default()
+    };
+    bench.append(Kind::Daemon, &anew);
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.kernel_seq().expect("seq"), 0);
+    assert_eq!(index.loss_total("lost_file").expect("total"), 0);
+    bench.append(Kind::File, &file("a", "/x", Verdict::Allow, 3));
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.kernel_seq().expect("seq"), 3);
+}
+
+#[test]
+fn the_writers_thread_follows_rows_and_heals_gaps() {
+    let mut bench = Bench::new();
+    let rows = bench.fill();
+    let (writer, to, thread) = IndexWriter::start(bench.index(), bench.dir.path().join("log")).expect("writer");
+    to.send(rows[..2].to_vec()).expect("sent");
+    assert!(writer.wait_for(2, Duration::from_secs(10)));
+    to.send(rows[4..].to_vec()).expect("sent");
+    assert!(writer.wait_for(5, Duration::from_secs(10)), "the missing rows come from the log");
+    bench.fill();
+    assert!(writer.wait_for(10, Duration::from_secs(10)), "rows that never came too");
+    assert!(!writer.wait_for(11, Duration::from_millis(20)));
+    drop(to);
+    thread.join().expect("thread");
+}
