@@ -91,7 +91,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), IoError> {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), IoError> {
     let sync = || -> io::Result<()> {
-        disk!(fault::Op::SyncDir);
+        disk!(fault::Op::SyncDir(dir));
         File::open(dir)?.sync_all()
     };
     sync().map_err(|source| IoError::new("sync the folder", dir, source))
@@ -123,6 +123,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), IoError> {
         }
     };
     remove().map_err(|source| IoError::new("remove", path, source))
+}
+
+/// Takes files of one folder away so that after a power cut none is gone while one before it is there.
+pub(crate) fn remove_in_turn(dir: &Path, paths: &[&Path]) -> Result<(), IoError> {
+    paths.iter().try_for_each(|path| {
+        remove(path)?;
+        sync_dir(dir)
+    })
 }
 
 /// Gives a file another name in the same folder.

@@ -172,6 +172,20 @@ impl SigningKey {
         })
     }
 
+    /// A key that is no secret.
+    #[cfg(test)]
+    pub(crate) fn from_seed(seed: &[u8; 32], chain_id: &[u8; 16]) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).unwrap();
+        let public = pair.public_key().as_ref().try_into().unwrap();
+        Self {
+            pair,
+            verifier: VerifierKey {
+                name: origin(chain_id),
+                public,
+            },
+        }
+    }
+
     pub(crate) fn verifier(&self) -> &VerifierKey {
         &self.verifier
     }

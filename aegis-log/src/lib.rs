@@ -28,6 +28,8 @@ mod report;
 mod scan;
 mod segment;
 mod tree;
+#[cfg(test)]
+mod vectors;
 mod verify;
 mod walk;
 mod writer;

@@ -201,10 +201,7 @@ impl Writer {
             Ok(OpenSegment { entries, notes })
         };
         create().map_err(|error| {
-            let undo = durable::remove(&entries_path)
-                .and_then(|()| durable::remove(&notes_path))
-                .and_then(|()| durable::sync_dir(&self.dir));
-            match undo {
+            match durable::remove_in_turn(&self.dir, &[&entries_path, &notes_path]) {
                 Ok(()) => Failure::Undone(error),
                 Err(_) => Failure::Unknown(error),
             }
@@ -292,3 +289,6 @@ impl std::fmt::Debug for Writer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

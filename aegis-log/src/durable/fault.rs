@@ -14,7 +14,7 @@ pub(crate) enum Op<'a> {
     Sync(&'a Path),
     Rename { from: &'a Path, to: &'a Path },
     Remove(&'a Path),
-    SyncDir,
+    SyncDir(&'a Path),
 }
 
 /// What was asked, kept.
@@ -36,7 +36,7 @@ pub(crate) enum Done {
         to: PathBuf,
     },
     Remove(PathBuf),
-    SyncDir,
+    SyncDir(PathBuf),
 }
 
 /// How the disk behaves.
@@ -50,6 +50,8 @@ pub(crate) struct Disk {
     pub(crate) stays_broken: bool,
     /// Operations so far.
     pub(crate) count: usize,
+    /// How many operations were recorded when one failed.
+    pub(crate) failed_after: Option<usize>,
     /// What was done, if it is to be recorded.
     pub(crate) record: Option<Vec<Done>>,
 }
@@ -69,6 +71,9 @@ fn failing(disk: &mut Disk) -> Option<io::Error> {
     let fails = disk
         .fail_at
         .is_some_and(|at| number == at || (disk.stays_broken && number > at));
+    if fails && let Some(record) = &disk.record {
+        disk.failed_after.get_or_insert(record.len());
+    }
     // EIO: what a dying disk answers.
     fails.then(|| io::Error::from_raw_os_error(5))
 }
@@ -92,7 +97,7 @@ pub(crate) fn before(op: Op<'_>) -> io::Result<()> {
                     to: to.to_path_buf(),
                 },
                 Op::Remove(path) => Done::Remove(path.to_path_buf()),
-                Op::SyncDir => Done::SyncDir,
+                Op::SyncDir(path) => Done::SyncDir(path.to_path_buf()),
             });
         }
         Ok(())
@@ -106,24 +111,30 @@ pub(crate) fn before_write(
     bytes: &[u8],
 ) -> Result<(), (usize, io::Error)> {
     DISK.with_borrow_mut(|disk| {
-        if let Some(error) = failing(disk) {
-            return Err((bytes.len() / 2, error));
-        }
-        if let Some(space) = &mut disk.space {
-            let len = bytes.len() as u64;
-            if *space < len {
-                let fits = usize::try_from(std::mem::take(space)).unwrap_or(0);
-                return Err((fits, io::Error::from(io::ErrorKind::StorageFull)));
-            }
-            *space -= len;
-        }
+        let failure = match failing(disk) {
+            // The worst that can be: everything arrived and yet an error was reported.
+            Some(error) if disk.count.is_multiple_of(2) => Some((bytes.len(), error)),
+            Some(error) => Some((bytes.len() / 2, error)),
+            None => full(disk, bytes.len()),
+        };
+        let written = failure
+            .as_ref()
+            .map_or(bytes.len(), |(written, _)| *written);
         if let Some(record) = &mut disk.record {
             record.push(Done::Write {
                 path: path.to_path_buf(),
                 offset,
-                bytes: bytes.to_vec(),
+                bytes: bytes[..written].to_vec(),
             });
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     })
+}
+
+/// Takes the space that a write needs; on failure, what was left.
+fn full(disk: &mut Disk, len: usize) -> Option<(usize, io::Error)> {
+    let space = disk.space.as_mut()?;
+    let fits = usize::try_from(*space).unwrap_or(usize::MAX).min(len);
+    *space -= fits as u64;
+    (fits < len).then(|| (fits, io::ErrorKind::StorageFull.into()))
 }

@@ -291,9 +291,7 @@ fn cut_tail(
     repair.torn_checkpoint = tail.note_bytes > 0;
     if *entries_len == 0 {
         // Nothing in this segment is signed; its opening checkpoint repeats the one before.
-        durable::remove(&path)?;
-        durable::remove(&last.notes_path(dir))?;
-        durable::sync_dir(dir)?;
+        durable::remove_in_turn(dir, &[&path, &last.notes_path(dir)])?;
         return Ok(None);
     }
     cut(&path, *entries_len, tail.bytes)?;
