@@ -64,6 +64,9 @@ pub struct VmOptions {
     /// Boot systemd as PID 1 and install the package
     #[arg(long)]
     pub systemd: bool,
+    /// With --systemd: copy the last build in instead of installing the package
+    #[arg(long, requires = "systemd")]
+    pub no_package: bool,
     /// Make guest time equal the instructions executed, on one processor
     #[arg(long)]
     pub icount: bool,

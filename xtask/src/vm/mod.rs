@@ -46,8 +46,11 @@ const LOGS: usize = 40;
 pub enum System {
     /// The guest program as init, with the programs of the last build copied in.
     Plain,
-    /// systemd, with the package installed.
-    Systemd,
+    /// systemd, with the package installed or the programs of the last build copied in.
+    Systemd {
+        /// Install the package.
+        package: bool,
+    },
 }
 
 /// A command to run in a machine.
@@ -126,7 +129,7 @@ pub fn command(options: &VmOptions) -> Result<ExitCode> {
     request.copies = options.copy.iter().map(|text| Copy::parse(text)).collect::<Result<_>>()?;
     request.user.clone_from(&options.user);
     request.reboot_then.clone_from(&options.reboot_then);
-    request.system = if options.systemd { System::Systemd } else { System::Plain };
+    request.system = if options.systemd { System::Systemd { package: !options.no_package } } else { System::Plain };
     request.counted = options.icount;
     request.lsm.clone_from(&options.lsm);
     request.append.clone_from(&options.append);
@@ -189,8 +192,8 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
     let mut copies = Vec::new();
     let mut packages = Vec::new();
     match request.system {
-        System::Plain => copies.extend(install::copies(&request.programs)?),
-        System::Systemd => packages.push(package()?),
+        System::Systemd { package: true } => packages.push(package()?),
+        System::Plain | System::Systemd { package: false } => copies.extend(install::copies(&request.programs)?),
     }
     copies.extend(request.copies.iter().cloned());
     let job = job::Job {
@@ -251,7 +254,7 @@ fn command_line(request: &VmRequest) -> String {
         "nowatchdog rcupdate.rcu_cpu_stall_suppress=1 tsc=reliable no_timer_check".to_owned(),
         "mitigations=off cgroup_no_v1=all".to_owned(),
     ];
-    if request.system == System::Systemd {
+    if request.system != System::Plain {
         words.push("aegis.mode=systemd systemd.show_status=0 systemd.unified_cgroup_hierarchy=1".to_owned());
     }
     words.extend(request.append.iter().cloned());
