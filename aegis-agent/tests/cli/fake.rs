@@ -64,9 +64,20 @@ pub struct Daemon {
 impl Daemon {
     pub fn start(script: Script) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tmpdir = dir.path().join("tmp");
-        std::fs::create_dir(&tmpdir).unwrap();
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
         std::fs::write(dir.path().join("policy.yaml"), "version: \"1.0\"\nagent: {name: coder}\n").unwrap();
+        Self::start_in(dir, script)
+    }
+
+    /// Another daemon takes the place of this one.
+    pub fn restart(mut self, script: Script) -> Self {
+        self.die();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Self::start_in(dir, script)
+    }
+
+    fn start_in(dir: TempDir, script: Script) -> Self {
+        let tmpdir = dir.path().join("tmp");
         let asked = Arc::new(Mutex::new(Asked::default()));
         let runtime = Runtime::new().unwrap();
         let service = Service { script: Mutex::new(script), asked: Arc::clone(&asked), tmpdir };

@@ -215,6 +215,24 @@ fn a_daemon_that_dies_meanwhile_changes_no_exit_code() {
 }
 
 #[test]
+fn a_daemon_that_was_restarted_meanwhile_is_told_the_end() {
+    let daemon = daemon();
+    let mut child = daemon
+        .run(&["--", "sh", "-c", "echo ready; read x; exit 9"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let daemon = daemon.restart(Script { ended_by: "kill".to_owned(), ..Script::default() });
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(9), &b"aegis: agent coder was ended by aegis kill\n"[..]));
+    assert_eq!(daemon.asked().finished[0].exit_code, 9);
+}
+
+#[test]
 fn who_ended_the_agent_is_told_in_one_line() {
     for (ended_by, expected) in [("kill", "aegis: agent coder was ended by aegis kill\n"), ("execution_time", "aegis: agent coder was ended: its execution_time is used up\n")] {
         let daemon = Daemon::start(Script { ended_by: ended_by.to_owned(), ..Script::default() });

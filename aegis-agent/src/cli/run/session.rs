@@ -4,7 +4,8 @@ use std::{
     ffi::OsString,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::unistd::Pid;
@@ -28,6 +29,8 @@ const CREATE: Duration = Duration::from_secs(180);
 const ADMIT: Duration = Duration::from_secs(30);
 /// Ending an agent waits for what it left behind to die.
 const FINISH: Duration = Duration::from_secs(60);
+/// How long a daemon that is not there at the end is waited for: a restart, not an outage.
+const RETURN: Duration = Duration::from_secs(2);
 /// How often signals are looked for while the daemon is asked.
 const LOOK: Duration = Duration::from_millis(50);
 /// A transient engine that ends with its last agent can end just as it is asked for the next one.
@@ -51,6 +54,7 @@ pub struct What {
 /// An agent that lives.
 #[derive(Debug)]
 pub struct Session {
+    socket: PathBuf,
     client: Client,
     agent: CreateAgentReply,
 }
@@ -68,7 +72,7 @@ impl Session {
         ensure: impl Fn() -> Result<PathBuf, Failure>,
     ) -> Result<Self, Failure> {
         let (client, agent) = create(socket, what, signals, ensure)?;
-        let mut session = Self { client, agent };
+        let mut session = Self { socket: socket.to_path_buf(), client, agent };
         if what.audit_only {
             session.check_enforces_nothing()?;
         }
@@ -127,18 +131,42 @@ impl Session {
         };
         let request = FinishRequest { session: self.agent.session.clone(), exit_code, exit_signal };
         let name = escape::text(&self.agent.name);
-        match self.client.try_ask(FINISH, async |control| control.finish(request).await) {
-            Ok(reply) => match reply.ended_by.as_str() {
+        match self.tell_the_end(&request) {
+            Ok(ended_by) => match ended_by.as_str() {
                 "" => {}
                 "kill" => voice.say(&format!("agent {name} was ended by aegis kill")),
                 "execution_time" => voice.say(&format!("agent {name} was ended: its execution_time is used up")),
                 other => voice.say(&format!("agent {name} was ended: {other}")),
             },
+            // A daemon that came back has found the agent's cgroup empty and ended it already.
+            Err(status) if status.code() == Code::NotFound => {}
             Err(status) => voice.say(&format!(
                 "agent {name} has ended, but the daemon could not be told ({}); it stayed governed to its end, and the \
                  daemon will find it gone when it is back",
                 status.message()
             )),
+        }
+    }
+
+    /// The daemon may have been restarted since we last asked: the connection of then is no good now,
+    /// and a new daemon may be about to open its socket.
+    fn tell_the_end(&mut self, request: &FinishRequest) -> Result<String, Status> {
+        let until = Instant::now() + RETURN;
+        loop {
+            let question = request.clone();
+            let status = match self.client.try_ask(FINISH, async |control| control.finish(question).await) {
+                Ok(reply) => return Ok(reply.ended_by),
+                Err(status) => status,
+            };
+            if !is_gone(&status) || Instant::now() > until {
+                return Err(status);
+            }
+            thread::sleep(LOOK);
+            match Client::connect(&self.socket) {
+                Ok(client) => self.client = client,
+                Err(Failure::NotRunning(_)) => {}
+                Err(failure) => return Err(Status::unavailable(failure.to_string())),
+            }
         }
     }
 
@@ -191,6 +219,11 @@ fn create(
         }
     }
     Err(Failure::NotRunning("the daemon ends whenever it is asked".to_owned()))
+}
+
+/// Whether nobody answers any more. A connection that broke comes as `Unknown` from the transport.
+fn is_gone(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
 }
 
 /// Only a request that no daemon took may be repeated: else there would be two agents.
