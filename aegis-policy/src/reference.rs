@@ -40,6 +40,8 @@ pub enum Why {
     WouldGrantMore,
     /// A directory with a rule at or below it does not move.
     HoldsRule,
+    /// What `exec.anonymous` says.
+    Anonymous,
     /// The path has too many components.
     TooDeep,
 }
@@ -193,6 +195,12 @@ impl<'p> Reference<'p> {
             Some(held) if by_name.allowed => Answer::new(false, Why::SameContent, Some(held.rule)),
             _ => by_name,
         }
+    }
+
+    /// Whether a program without a name (memfd, deleted file) may run.
+    #[must_use]
+    pub fn exec_anonymous(&self) -> Answer {
+        Answer::new(self.policy.anonymous_exec, Why::Anonymous, None)
     }
 
     /// Whether `from` may get the further name `to`.

@@ -251,6 +251,10 @@ fn of_a_thousand_manifests_with_one_fault_each_the_error_names_the_line() {
             .iter()
             .any(|e| usize::try_from(e.line).ok() == Some(expected));
         assert!(named, "{broken} in line {expected}: {}\n{text}", errors[0]);
+        assert!(
+            errors.len() <= 3,
+            "{broken} brings errors that follow from it: {errors:?}"
+        );
         tried[n % BREAKS.len()] += 1;
     }
     assert!(

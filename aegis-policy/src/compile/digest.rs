@@ -1,38 +1,49 @@
 //! The digest of an image: what was reviewed is what is in force.
 //!
-//! A SHA-256 over a text that says everything the image says, in an order that depends on content
-//! alone. Left out is what changes without changing the meaning: the image's index, the hash key,
-//! the generation, file names and line numbers.
+//! A SHA-256 over fields that say everything the image says, in an order that depends on content
+//! alone. Each field is its length (eight bytes, little endian) and its bytes, so that no name can
+//! pass for two. Left out is what changes without changing the meaning: the image's index, the hash
+//! key, the generation, file names and line numbers.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256};
 
 use super::{Joint, network};
-use crate::policy::{Policy, Rule};
+use crate::policy::{Baseline, Default, Effect, KillAction, Mode, Policy};
 use crate::resolve::{Place, Resolved};
 
-/// Begins the text. Raised when the text changes shape, so that digests of two versions never
-/// seem to speak of the same.
+/// Begins the text. Raised when the fields change, so that digests of two versions never seem to
+/// speak of the same.
 const VERSION: &str = "aegis image 1";
 
-/// Text going into the hash.
-struct Text {
-    context: Context,
-    line: String,
-}
+/// Fields going into the hash.
+struct Fields(Context);
 
-impl Text {
-    /// One line. Parts are quoted, so that no name can pretend to be two.
-    fn line(&mut self, parts: &[&dyn std::fmt::Debug]) {
-        self.line.clear();
-        for part in parts {
-            // Writing to a String cannot fail.
-            let _ = write!(self.line, "{part:?} ");
-        }
-        self.line.push('\n');
-        self.context.update(self.line.as_bytes());
+impl Fields {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    /// A value that may be absent.
+    fn maybe(&mut self, number: Option<u64>) {
+        self.number(u64::from(number.is_some()));
+        self.number(number.unwrap_or(0));
+    }
+
+    /// How many fields follow.
+    fn count(&mut self, name: &str, count: usize) {
+        self.text(name);
+        self.number(u64::try_from(count).unwrap_or(u64::MAX));
     }
 }
 
@@ -42,69 +53,104 @@ pub(super) fn digest(
     joints: &BTreeMap<Place, Joint>,
     net: &network::Prefixes,
 ) -> [u8; 32] {
-    let mut text = Text {
-        context: Context::new(&SHA256),
-        line: String::new(),
-    };
-    text.line(&[&VERSION, &policy.name, &policy.runtime, &policy.labels]);
-    text.line(&[
-        &"is",
-        &policy.mode,
-        &policy.default,
-        &policy.baseline,
-        &policy.anonymous_exec,
-        &policy.kill,
-    ]);
-    let limits = &policy.limits;
-    text.line(&[
-        &"limits",
-        &limits.memory_bytes,
-        &limits.cpu_millis,
-        &limits.pids,
-        &limits.execution_time,
-    ]);
-    let id = |n: &usize| policy.rules.get(*n).map_or("", |r: &Rule| r.id.as_str());
-    let ids = |list: &[usize]| list.iter().map(id).collect::<Vec<_>>();
-    for rule in &policy.rules {
-        text.line(&[&"rule", &rule.id, &rule.text, &rule.record, &rule.effect]);
-    }
+    let mut fields = Fields(Context::new(&SHA256));
+    fields.text(VERSION);
+    fixed(&mut fields, policy);
+    rules(&mut fields, policy);
+    let id = |n: usize| policy.rules.get(n).map_or("", |rule| rule.id.as_str());
+    fields.count("paths", joints.len());
     for (place, joint) in joints {
-        let (allows, denies) = (ids(&joint.allow_rules), ids(&joint.deny_rules));
-        text.line(&[
-            &"path",
-            &place.dev,
-            &place.components,
-            &joint.allow,
-            &joint.deny,
-            &joint.record,
-            &allows,
-            &denies,
-        ]);
+        fields.number(u64::from(place.dev));
+        fields.count("components", place.components.len());
+        place.components.iter().for_each(|c| fields.bytes(c));
+        fields.bytes(&[joint.allow, joint.deny, u8::from(joint.record)]);
+        for members in [&joint.allow_rules, &joint.deny_rules] {
+            fields.count("members", members.len());
+            members.iter().for_each(|n| fields.text(id(*n)));
+        }
     }
+    fields.count("inodes", resolved.inodes.len());
     for inode in &resolved.inodes {
-        text.line(&[&"inode", &inode.dev, &inode.ino, &id(&inode.rule)]);
+        fields.number(u64::from(inode.dev));
+        fields.number(inode.ino);
+        fields.text(id(inode.rule));
     }
+    fields.count("contents", resolved.contents.len());
     for content in &resolved.contents {
-        text.line(&[&"content", &content.sha256, &id(&content.rule)]);
+        fields.bytes(&content.sha256);
+        fields.text(id(content.rule));
     }
+    fields.count("prefixes", net.len());
     for (prefix, entries) in net {
-        text.line(&[&"net", &network::display(*prefix)]);
+        fields.text(&network::display(*prefix));
+        fields.count("ports", entries.len());
         for e in entries {
-            text.line(&[
-                &"ports",
-                &e.ports.first,
-                &e.ports.last,
-                &e.protocol,
-                &e.allow,
-                &e.record,
-                &id(&e.rule),
-            ]);
+            fields.number(u64::from(e.ports.first));
+            fields.number(u64::from(e.ports.last));
+            fields.bytes(&[e.protocol.number(), u8::from(e.allow), u8::from(e.record)]);
+            fields.text(id(e.rule));
         }
     }
     let mut out = [0; 32];
-    let digest = text.context.finish();
-    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+    for (to, from) in out.iter_mut().zip(fields.0.finish().as_ref()) {
         *to = *from;
     }
     out
+}
+
+/// What is said of the agent as a whole.
+fn fixed(fields: &mut Fields, policy: &Policy) {
+    fields.text(&policy.name);
+    fields.text(policy.runtime.as_deref().unwrap_or_default());
+    fields.count("labels", policy.labels.len());
+    for (key, value) in &policy.labels {
+        fields.text(key);
+        fields.text(value);
+    }
+    fields.text(match policy.mode {
+        Mode::Enforce => "enforce",
+        Mode::Audit => "audit",
+    });
+    fields.text(match policy.default {
+        Default::Deny => "deny",
+        Default::Allow => "allow",
+    });
+    fields.text(match policy.baseline {
+        Baseline::None => "none",
+        Baseline::Linux => "linux",
+    });
+    fields.text(match policy.kill {
+        KillAction::Freeze => "freeze",
+        KillAction::Kill => "kill",
+    });
+    fields.number(u64::from(policy.anonymous_exec));
+    fields.maybe(policy.limits.memory_bytes);
+    fields.maybe(policy.limits.cpu_millis.map(u64::from));
+    fields.maybe(policy.limits.pids.map(u64::from));
+    let millis = policy.limits.execution_time.map(|t| t.as_millis());
+    fields.maybe(millis.map(|t| u64::try_from(t).unwrap_or(u64::MAX)));
+}
+
+/// The rules as written: what a host's mounts and links made of them follows.
+fn rules(fields: &mut Fields, policy: &Policy) {
+    fields.count("rules", policy.rules.len());
+    for rule in &policy.rules {
+        fields.text(&rule.id);
+        fields.text(&rule.text);
+        fields.number(u64::from(rule.record));
+        match &rule.effect {
+            Effect::Path(path) => {
+                fields.bytes(&path.path.to_bytes());
+                fields.bytes(&[path.allow, path.deny, u8::from(path.ban_content)]);
+            }
+            Effect::Network(net) => {
+                fields.text(&net.net.to_string());
+                fields.bytes(&[u8::from(net.allow), net.protocol.number()]);
+                fields.count("ports", net.ports.len());
+                for ports in &net.ports {
+                    fields.text(&ports.to_string());
+                }
+            }
+        }
+    }
 }

@@ -91,3 +91,64 @@ fn characters(text: &str, errors: &mut Diagnostics) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnostic::{Diagnostic, Diagnostics};
+
+    fn errors(source: &[u8]) -> Vec<Diagnostic> {
+        let mut errors = Diagnostics::new("a.yaml");
+        let text = super::check(source, &mut errors);
+        assert_eq!(text.is_none(), !errors.is_empty());
+        errors.into_sorted()
+    }
+
+    fn place(source: &[u8]) -> (u32, u32, String) {
+        let first = errors(source).remove(0);
+        (first.line, first.column, first.message)
+    }
+
+    #[test]
+    fn a_mark_at_the_start_and_windows_line_ends_are_fine() {
+        assert!(errors(b"\xef\xbb\xbfversion: \"1.0\"\r\nagent: {}\r\n").is_empty());
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        assert!(place(b"\xff\xfev\0e\0").2.contains("UTF-16"));
+        assert!(place(b"\xfe\xff\0v\0e").2.contains("UTF-16"));
+        assert_eq!(
+            place(
+                "ä: b\nü: "
+                    .as_bytes()
+                    .iter()
+                    .chain(b"\xff")
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .as_slice()
+            )
+            .0,
+            2
+        );
+        assert_eq!(place(b"a: b\n\xc3\xa4: \xff\n").1, 4);
+    }
+
+    #[test]
+    fn characters_that_a_reviewer_does_not_see_are_refused_with_their_place() {
+        for (source, line, column, what) in [
+            ("a: b\0c", 1, 5, "control character U+0000"),
+            ("a: b\n# \u{202e}x", 2, 3, "invisible character U+202E"),
+            ("a: \u{200b}", 1, 4, "invisible character U+200B"),
+            ("a: b\n\u{feff}c: d", 2, 1, "invisible character U+FEFF"),
+            ("a: b\rc: d", 1, 5, "control character U+000D"),
+            ("a: \u{85}", 1, 4, "control character U+0085"),
+            ("a: \u{1b}[2J", 1, 4, "control character U+001B"),
+            ("a:\n \tb: c", 2, 2, "a tab"),
+        ] {
+            let (l, c, message) = place(source.as_bytes());
+            assert_eq!((l, c), (line, column), "{source:?}");
+            assert!(message.contains(what), "{message}");
+        }
+        assert!(errors("a: [\n\t\n] # tab\there, ünïcödé, 日本\n".as_bytes()).is_empty());
+    }
+}

@@ -125,11 +125,7 @@ impl Names {
 
     /// The readings of a path: the last name as written, and everything followed; with each, the
     /// links on the way.
-    fn readings(
-        &self,
-        host: &dyn HostView,
-        path: &[u8],
-    ) -> Result<Vec<(Vec<u8>, Vec<Vec<u8>>)>, HostError> {
+    fn readings(&self, host: &dyn HostView, path: &[u8]) -> Result<Vec<Reading>, HostError> {
         let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let (parent, name) = path.split_at(cut);
         let parent = if parent.is_empty() { b"/" } else { parent };
@@ -247,8 +243,11 @@ impl Names {
     }
 }
 
+/// A reading of a path, and the links that were followed on the way.
+type Reading = (Vec<u8>, Vec<Vec<u8>>);
+
 /// Follows links by replacing, again and again, the shortest part of the path that is a link.
-fn follow(host: &dyn HostView, path: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), HostError> {
+fn follow(host: &dyn HostView, path: &[u8]) -> Result<Reading, HostError> {
     let mut parts: Vec<Vec<u8>> = path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect();
     let mut links = Vec::new();
     'again: loop {

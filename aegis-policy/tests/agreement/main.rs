@@ -1,4 +1,8 @@
 //! The reference evaluator and the kernel's side of the compiled image give the same answers.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic fails the test that called them"
+)]
 
 mod compare;
 mod generate;

@@ -1,0 +1,243 @@
+//! The language: what loads, what is refused, and that nothing of it is passed over in silence.
+
+use aegis_common::path::perm;
+use aegis_policy::policy::{Baseline, Default, Effect, KillAction, Limits, Mode};
+use aegis_policy::{Policy, check};
+use std::time::Duration;
+
+const SMALL: &str = include_str!("data/small.yaml");
+const WHOLE: &str = include_str!("data/language.yaml");
+const VALID: &str = include_str!("data/valid.yaml");
+
+fn bits(policy: &Policy, id: &str) -> Option<(u8, u8)> {
+    let rule = policy.rules.iter().find(|r| r.id == id)?;
+    match &rule.effect {
+        Effect::Path(path) => Some((path.allow, path.deny)),
+        Effect::Network(_) => None,
+    }
+}
+
+#[test]
+fn the_smallest_manifest_is_refused_for_its_two_host_names_and_for_nothing_else() {
+    let errors = check(SMALL.as_bytes(), "agent.yaml").unwrap_err();
+    let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(
+        shown[0].starts_with(
+            "agent.yaml:7:13: error: not enforced by this version: the host name `api.openai.com`"
+        ),
+        "{}",
+        shown[0]
+    );
+    assert!(
+        shown[1].starts_with(
+            "agent.yaml:7:31: error: not enforced by this version: the host name `*.googleapis.com`"
+        ),
+        "{}",
+        shown[1]
+    );
+    assert!(
+        shown
+            .iter()
+            .all(|s| s.contains("names are not enforced yet") && s.contains("use cidr"))
+    );
+}
+
+#[test]
+fn the_smallest_manifest_without_its_host_names_means_what_it_says() {
+    let text = SMALL.replace(
+        "[\"api.openai.com\", \"*.googleapis.com\"]",
+        "[{cidr: 192.0.2.0/24, ports: [443]}]",
+    );
+    let policy = check(text.as_bytes(), "agent.yaml").unwrap();
+    assert_eq!(
+        (policy.name.as_str(), policy.runtime.as_deref()),
+        ("example-agent", Some("python:3.11"))
+    );
+    assert_eq!(
+        (policy.mode, policy.default, policy.baseline, policy.kill),
+        (
+            Mode::Enforce,
+            Default::Deny,
+            Baseline::Linux,
+            KillAction::Freeze
+        )
+    );
+    assert_eq!(
+        policy.limits,
+        Limits {
+            memory_bytes: Some(512_000_000),
+            cpu_millis: Some(500),
+            pids: None,
+            execution_time: Some(Duration::from_secs(300))
+        }
+    );
+    assert_eq!(bits(&policy, "fs.read:/data/inputs"), Some((perm::READ, 0)));
+    assert_eq!(
+        bits(&policy, "fs.write:/data/outputs"),
+        Some((perm::READ | perm::WRITE, 0))
+    );
+    assert_eq!(policy.rules[0].id, "network.allow:192.0.2.0/24:443");
+    assert_eq!(policy.rules[0].origin.to_string(), "agent.yaml:7");
+    assert!(!policy.anonymous_exec);
+}
+
+#[test]
+fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
+    let errors = check(WHOLE.as_bytes(), "agent.yaml").unwrap_err();
+    let expected = [
+        (3, "`bind`"),
+        (15, "host name `api.openai.com`"),
+        (16, "host name `*.googleapis.com`"),
+        (17, "host name `packages.example.org`"),
+        (18, "`exe`"),
+        (19, "glob in `/run/postgresql/*.sock`"),
+        (20, "`ask` of `network`"),
+        (22, "`dns`"),
+        (23, "`sni`"),
+        (24, "`listen`"),
+        (25, "`max_bytes_out`"),
+        (29, "glob in `/work/**/.git/hooks/**`"),
+        (29, "glob in `/work/**/.env`"),
+        (29, "glob in `/home/*/.ssh/**`"),
+        (30, "`ask` of `fs`"),
+        (32, "`sha256`"),
+        (33, "`argv`"),
+        (35, "`syscalls`"),
+        (36, "`process`"),
+        (41, "`rates`"),
+        (42, "`budgets`"),
+        (43, "`windows`"),
+        (44, "`delegation`"),
+        (45, "`approvals`"),
+        (51, "`degraded`"),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{errors:?}");
+    for (error, (line, what)) in errors.iter().zip(expected) {
+        assert_eq!(error.line, line, "{error}");
+        assert!(
+            error.message.starts_with("not enforced by this version: "),
+            "{error}"
+        );
+        assert!(error.message.contains(what), "{error} does not name {what}");
+    }
+}
+
+#[test]
+fn audit_mode_is_no_way_round_what_cannot_be_looked_at() {
+    let text = WHOLE.replace("mode: enforce ", "mode: audit ");
+    assert_ne!(text, WHOLE);
+    assert_eq!(
+        check(text.as_bytes(), "a").unwrap_err().len(),
+        check(WHOLE.as_bytes(), "a").unwrap_err().len()
+    );
+}
+
+#[test]
+fn everything_that_is_enforced_loads_in_one_manifest() {
+    let policy = check(VALID.as_bytes(), "valid.yaml").unwrap();
+    for (id, allow, deny) in [
+        ("fs.read:/data/inputs", perm::READ, 0),
+        ("fs.read:/opt/models", perm::READ, 0),
+        ("fs.write:/data/outputs", perm::READ | perm::WRITE, 0),
+        ("workspace", perm::READ | perm::WRITE, 0),
+        ("fs.deny:/work/.env", 0, perm::ALL),
+        ("exec.allow:/usr/bin", perm::EXEC, 0),
+        ("exec.allow:/work/bin", perm::EXEC, 0),
+        ("exec.deny:/usr/bin/kubectl", 0, perm::EXEC),
+        ("network.allow:unix:/run/postgresql", perm::WRITE, 0),
+        ("builtin:deny:/var/lib/aegis", 0, perm::ALL),
+        ("baseline:deny:/etc/shadow", 0, perm::ALL),
+        ("baseline:exec:/usr", perm::READ | perm::EXEC, 0),
+    ] {
+        assert_eq!(bits(&policy, id), Some((allow, deny)), "{id}");
+    }
+    let nets: Vec<&str> = policy
+        .rules
+        .iter()
+        .filter(|r| matches!(r.effect, Effect::Network(_)))
+        .map(|r| r.id.as_str())
+        .collect();
+    assert_eq!(
+        nets,
+        [
+            "network.allow:10.20.0.0/16:5432,6000-6100:tcp",
+            "packages",
+            "network.allow:2001:db8::/32",
+            "network.deny:10.20.7.0/24"
+        ]
+    );
+    let recorded = |id: &str| {
+        policy
+            .rules
+            .iter()
+            .find(|r| r.id == id)
+            .is_some_and(|r| r.record)
+    };
+    assert!(recorded("fs.read:/data/inputs") && !recorded("baseline:exec:/usr"));
+}
+
+#[test]
+fn modes_and_baselines_that_are_not_there_yet_say_why() {
+    for (line, why) in [
+        ("mode: learn", "runs are not turned into policies"),
+        ("baseline: hostile-code", "arrives with network names"),
+    ] {
+        let text = format!("version: \"1.0\"\nagent: {{name: x}}\n{line}\n");
+        let errors = check(text.as_bytes(), "a.yaml").unwrap_err();
+        assert_eq!((errors.len(), errors[0].line), (1, 3));
+        assert!(
+            errors[0].message.contains("not enforced by this version")
+                && errors[0].message.contains(why),
+            "{}",
+            errors[0]
+        );
+    }
+}
+
+#[test]
+fn without_a_baseline_only_the_governor_protects_itself() {
+    let policy = check(
+        b"version: \"1.0\"\nagent: {name: x}\nbaseline: none\n",
+        "a.yaml",
+    )
+    .unwrap();
+    let ids: Vec<&str> = policy.rules.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "builtin:deny:/etc/aegis",
+            "builtin:deny:/var/lib/aegis",
+            "builtin:deny:/run/aegis",
+            "builtin:deny:/sys/fs/bpf"
+        ]
+    );
+}
+
+#[test]
+fn the_daemons_own_rules_are_marked_and_unique() {
+    let mut policy = check(b"version: \"1.0\"\nagent: {name: x}\n", "a.yaml").unwrap();
+    policy
+        .add_runtime_rule(
+            "runtime:tmpdir",
+            b"/tmp/aegis-1",
+            perm::READ | perm::WRITE,
+            0,
+            false,
+        )
+        .unwrap();
+    assert_eq!(
+        policy.rules.last().map(|r| r.origin.to_string()).as_deref(),
+        Some("runtime")
+    );
+    assert!(
+        policy
+            .add_runtime_rule("runtime:tmpdir", b"/tmp/aegis-2", perm::READ, 0, false)
+            .is_err()
+    );
+    assert!(
+        policy
+            .add_runtime_rule("runtime:tty", b"dev/pts/1", perm::READ, 0, false)
+            .is_err()
+    );
+}
