@@ -237,9 +237,11 @@ impl Cut {
                 for op in std::mem::take(&mut self.unsynced_names) {
                     match op {
                         NameOp::Put(path, file) if in_dir(&path) => {
-                            drop(self.names.insert(path, file))
+                            self.names.insert(path, file);
                         }
-                        NameOp::Take(path) if in_dir(&path) => drop(self.names.remove(&path)),
+                        NameOp::Take(path) if in_dir(&path) => {
+                            self.names.remove(&path);
+                        }
                         other => self.unsynced_names.push(other),
                     }
                 }
@@ -258,8 +260,12 @@ impl Cut {
         let mut names = self.names.clone();
         for op in &self.unsynced_names {
             match op {
-                NameOp::Put(path, file) if random() => drop(names.insert(path.clone(), *file)),
-                NameOp::Take(path) if random() => drop(names.remove(path)),
+                NameOp::Put(path, file) if random() => {
+                    names.insert(path.clone(), *file);
+                }
+                NameOp::Take(path) if random() => {
+                    names.remove(path);
+                }
                 _ => {}
             }
         }
@@ -296,9 +302,12 @@ fn apply(bytes: &mut Vec<u8>, op: &Done, reaches_disk: &mut dyn FnMut(usize) -> 
             }
         }
         Done::Cut { len, .. } => {
-            if reaches_disk(0) {
-                bytes.resize(usize::try_from(*len).unwrap(), 0);
-            }
+            let len = if reaches_disk(0) {
+                usize::try_from(*len).unwrap()
+            } else {
+                bytes.len()
+            };
+            bytes.resize(len, 0);
         }
         _ => {}
     }

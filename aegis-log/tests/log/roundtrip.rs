@@ -1,13 +1,10 @@
 //! What is written is read and verified.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
+use crate::common::{EVENING, Log, append, append_range, body};
 use aegis_log::{
     Day, Disclose, Reader, Receipt, Verdict, VerifyOptions, check_consistency, check_inclusion,
     verify_with,
 };
-use common::{EVENING, Log, append, append_range, body};
 
 #[test]
 fn a_log_over_several_segments_and_days_is_intact() {
@@ -141,7 +138,7 @@ fn a_clock_set_back_begins_a_segment_and_a_little_disorder_does_not() {
     let back = writer.append(1, EVENING - 3_600_000_000_000, b"c").unwrap();
     assert_eq!((back.time, back.segment), (EVENING - 3_600_000_000_000, 2));
     let forward = writer
-        .append(1, EVENING + 400 * common::DAY_NS, b"d")
+        .append(1, EVENING + 400 * crate::common::DAY_NS, b"d")
         .unwrap();
     assert_eq!(forward.segment, 3);
     let ancient = writer.append(1, 0, b"e").unwrap();

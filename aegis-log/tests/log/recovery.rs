@@ -1,14 +1,11 @@
 //! What a crash leaves behind is cut off and told; what was signed is never mended.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::common::{EVENING, Log, append, append_range, body};
 use aegis_log::{OpenCheck, OpenError, Reader, Verdict, Writer};
-use common::{EVENING, Log, append, append_range, body};
 
 /// A log of five signed entries, and the same after four more were signed.
 fn two_states() -> (Log, Vec<(String, Vec<u8>)>) {
@@ -327,7 +324,7 @@ fn killed_at_any_moment_nothing_durable_is_lost() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "appends_until_it_is_killed",
+                "recovery::appends_until_it_is_killed",
                 "--ignored",
                 "--nocapture",
             ])

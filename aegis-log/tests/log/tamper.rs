@@ -2,15 +2,12 @@
 //!
 //! The attacker here writes the format with code of their own, so that the tests also hold the format
 //! as documented against the one implemented.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
+use crate::common::{Log, append_range};
 use aegis_log::{
     Code, Finding, OpenCheck, OpenError, Reader, SignedCheckpoint, Verdict, VerifierKey,
     VerifyOptions, Writer, verify,
 };
-use common::{Log, append_range};
 use prost::Message as _;
 use ring::digest::{SHA256, digest};
 
@@ -506,7 +503,10 @@ fn an_end_cut_off_whole_is_found_against_a_kept_checkpoint() {
     );
     // The whole folder of yesterday is a perfect log, but for who remembers today.
     assert_eq!(yesterday.verify().exit_code(), 0);
-    assert_eq!(against(&yesterday, &[earlier.clone()]).exit_code(), 0);
+    assert_eq!(
+        against(&yesterday, std::slice::from_ref(&earlier)).exit_code(),
+        0
+    );
     let report = against(&yesterday, &[earlier, later]);
     assert_eq!(
         (
