@@ -195,7 +195,7 @@ impl<'a> Case<'a> {
         if !wrong.is_empty() {
             self.noise.push_str("\nevents:\n");
             for event in &seen {
-                self.noise.push_str(&format!("{event}\n"));
+                self.noise.push_str(&events::summary(event));
             }
         }
         self.failures.extend(wrong);
@@ -214,9 +214,11 @@ impl<'a> Case<'a> {
             return;
         }
         event.or_else("agent", &self.stage.agent);
-        event.or_else("process.uid", &self.user.uid().to_string());
-        let program = self.stage.fill(self.scenario.exe.as_deref().unwrap_or("$PY"));
-        event.or_else("process.exe", &program);
+        if event.has_process() {
+            event.or_else("process.uid", &self.user.uid().to_string());
+            let program = self.stage.fill(self.scenario.exe.as_deref().unwrap_or("$PY"));
+            event.or_else("process.exe", &program);
+        }
         if !allowed {
             event.or_else("rule", self.scenario.rule.as_deref().unwrap_or("default"));
         }

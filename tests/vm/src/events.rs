@@ -42,6 +42,12 @@ impl Expected {
         }
     }
 
+    /// Whether events of this kind name the process that acted; the others are the engine's own.
+    pub fn has_process(&self) -> bool {
+        let kind = self.fields.iter().find(|(key, _)| key == "kind").map(|(_, kind)| kind.as_str());
+        matches!(kind, Some("exec" | "exit" | "file" | "network" | "guard"))
+    }
+
     /// The fields that `event` does not have as expected; empty when it matches.
     pub fn differences(&self, event: &Value) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -102,6 +108,24 @@ pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<String> {
         });
     }
     wrong
+}
+
+/// One line for the reader of a failure.
+pub fn summary(event: &Value) -> String {
+    let field = |path| text_at(event, path).unwrap_or_default();
+    let kind = field("kind");
+    let object = full_key(&kind, "x");
+    let detail = event.get(object.trim_end_matches(".x")).map_or_else(String::new, Value::to_string);
+    let detail: String = detail.chars().take(200).collect();
+    format!(
+        "  #{} {kind} {} rule {:?} reason {:?} uid {} exe {} {detail}\n",
+        field("seq"),
+        field("verdict"),
+        field("rule"),
+        field("reason"),
+        field("process.uid"),
+        field("process.exe"),
+    )
 }
 
 /// Highest sequence number in the log.

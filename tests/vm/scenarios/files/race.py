@@ -1,16 +1,19 @@
 import os
 import signal
-from attempt import AT_FDCWD, T, attempt, read, say, syscall
+import time
+from attempt import AT_FDCWD, T, attempt, libc, read, say, syscall
 
 RENAME_EXCHANGE = 2
 one, other = f"{T}/work/a".encode(), f"{T}/work/b".encode()
+libc()
 flipper = os.fork()
 if flipper == 0:
     while os.getppid() != 1:
         syscall("renameat2", AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE)
     os._exit(0)
 seen, refused = set(), 0
-for _ in range(1500):
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
     try:
         seen.add(read(one).decode().strip())
     except PermissionError:

@@ -3,7 +3,7 @@ import os
 import resource
 import signal
 import time
-from attempt import AGENT_UID, T, attempt, syscall
+from attempt import AGENT_UID, INSIDE, T, attempt, syscall
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 TGKILL = 234
@@ -18,16 +18,16 @@ def seize(pid):
 
 
 def touch_memory(call, pid):
-    """Reads, or writes back, bytes at an address that is mapped there."""
+    """Reads bytes of its stack, and writes the same ones back."""
     with open(f"/proc/{pid}/stat") as file:
-        stack = int(file.read().rsplit(")", 1)[1].split()[25])
-    if stack in (0, 1):
-        # Hidden from whoever may not look: any address shows whether looking is allowed.
-        stack = 4096
+        # 0 or 1 for whoever may not look; then any address shows that.
+        stack = int(file.read().rsplit(")", 1)[1].split()[25]) // 4096 * 4096 or 4096
     buffer = ctypes.create_string_buffer(8)
-    local = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 0)
-    remote = (ctypes.c_size_t * 2)(stack, 0)
-    syscall(call, pid, local, 1, remote, 1, 0)
+    local = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 8)
+    remote = (ctypes.c_size_t * 2)(stack, 8)
+    # Outside, what is written must be what was there; inside, not even the first call gets through.
+    for one in (call,) if INSIDE else ("process_vm_readv", call):
+        syscall(one, pid, local, 1, remote, 1, 0)
 
 
 def open_one(path, flags):
