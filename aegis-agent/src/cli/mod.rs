@@ -3,7 +3,8 @@
 //! [`args`] says what may be written; each command has a file. Talks to the daemon through
 //! [`client`] alone and reads files where the daemon is not needed or not there.
 //!
-//! Architecture invariant: no stage of the daemon's pipeline is used here, and none uses this.
+//! Architecture invariant: no stage of the daemon's pipeline uses this, and of the stages only the
+//! store's reading side is used here: `aegis verify` holds the index against the log.
 
 pub mod agents;
 pub mod args;

@@ -1,8 +1,11 @@
-//! `aegis verify`: the log as it lies on disk, held against its signatures. Needs no daemon.
+//! `aegis verify`: the log as it lies on disk, held against its signatures, and the index held against
+//! the log. Needs no daemon.
+
+mod index;
 
 use std::{fs, path::Path};
 
-use aegis_log::{SignedCheckpoint, VerifierKey, VerifyOptions};
+use aegis_log::{SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
 
 use super::{
     args::{Format, Verify as Args},
@@ -26,11 +29,24 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         options.checkpoints.append(&mut notes);
     }
     let report = aegis_log::verify(&dir, &options).map_err(|error| Failure::Broken(error.to_string()))?;
+    // Against a log that is not what it was the index proves nothing.
+    let shown = match index::beside(&dir) {
+        Some(path) if report.verdict() != Verdict::Tampered => Some(index::compare(&path, &dir)?),
+        _ => None,
+    };
     match args.output {
-        Format::Text => output::print(&escape::message(&report.to_string()))?,
-        Format::Json => output::print_json(&report.to_json())?,
+        Format::Text => {
+            let shown = shown.as_ref().map(index::Outcome::text).unwrap_or_default();
+            output::print(&escape::message(&format!("{report}{shown}")))?;
+        }
+        Format::Json => {
+            let mut json = report.to_json();
+            json["index"] = shown.as_ref().map_or(serde_json::Value::Null, index::Outcome::json);
+            output::print_json(&json)?;
+        }
     }
-    Ok(report.exit_code())
+    let hidden = shown.is_some_and(|shown| shown.difference.is_some());
+    Ok(if hidden { 1 } else { report.exit_code() })
 }
 
 /// The text of a key, or a file that holds it.
