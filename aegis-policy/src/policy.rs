@@ -308,7 +308,8 @@ pub enum RuntimeRuleError {
 
 impl Policy {
     /// Adds a rule that the daemon needs for one run: the agent's TMPDIR, its terminal, a state
-    /// folder that is not in its usual place. `id` should begin with `runtime:`.
+    /// folder that is not in its usual place. `id` begins with `session:` or `runtime:`, which
+    /// no manifest can give.
     ///
     /// # Errors
     /// The path is not in normal form, or the id is taken.

@@ -127,15 +127,24 @@ impl<'p> Reference<'p> {
     /// `linked` the inode number if the file has more than one link.
     #[must_use]
     pub fn file(&self, path: &str, linked: Option<u64>, wanted: u8) -> Answer {
+        let by_name = self.name(path, wanted);
+        if !by_name.allowed {
+            return by_name;
+        }
+        match self.file_denied(path, linked, wanted) {
+            Some(rule) => Answer::new(false, Why::SameFile, Some(rule)),
+            None => by_name,
+        }
+    }
+
+    /// What the rules say to a name, whatever file it is.
+    fn name(&self, path: &str, wanted: u8) -> Answer {
         let spot = self.names.spot(path.as_bytes());
         if spot.depth() > DEEPEST {
             return Answer::new(false, Why::TooDeep, None);
         }
         if let Some(rule) = self.name_denied(&spot, wanted) {
             return Answer::new(false, Why::Rule, Some(rule));
-        }
-        if let Some(rule) = self.file_denied(&spot, linked, wanted) {
-            return Answer::new(false, Why::SameFile, Some(rule));
         }
         let mut told: Option<(usize, &Rule)> = None;
         let mut given = if self.policy.default == Default::Allow {
@@ -177,8 +186,8 @@ impl<'p> Reference<'p> {
     }
 
     /// The rule that denies a file under another of its names.
-    fn file_denied(&self, spot: &Spot, linked: Option<u64>, wanted: u8) -> Option<&Rule> {
-        let file = (spot.dev, linked?);
+    fn file_denied(&self, path: &str, linked: Option<u64>, wanted: u8) -> Option<&Rule> {
+        let file = (self.names.spot(path.as_bytes()).dev, linked?);
         let found = self
             .held
             .iter()
@@ -206,20 +215,7 @@ impl<'p> Reference<'p> {
     /// Whether `from` may get the further name `to`.
     #[must_use]
     pub fn link(&self, from: (&str, Option<u64>), to: (&str, Option<u64>)) -> Answer {
-        for (path, linked) in [from, to] {
-            if self.names.spot(path.as_bytes()).depth() > DEEPEST {
-                return self.file(path, linked, perm::WRITE);
-            }
-        }
-        let spot = self.names.spot(from.0.as_bytes());
-        let refused = perm::READ | perm::WRITE;
-        if let Some(rule) = self.name_denied(&spot, refused) {
-            return Answer::new(false, Why::Rule, Some(rule));
-        }
-        if let Some(rule) = self.file_denied(&spot, from.1, refused) {
-            return Answer::new(false, Why::SameFile, Some(rule));
-        }
-        self.new_name(from, to)
+        self.rename(from, to, false)
     }
 
     /// Whether `from` may be renamed to `to`.
@@ -230,32 +226,34 @@ impl<'p> Reference<'p> {
         to: (&str, Option<u64>),
         directory: bool,
     ) -> Answer {
-        if directory && (self.holds_rule(from.0) || self.holds_rule(to.0)) {
-            return Answer::new(false, Why::HoldsRule, None);
+        // A path that cannot be followed comes before all else.
+        for (path, _) in [from, to] {
+            let answer = self.name(path, perm::WRITE);
+            if answer.why == Why::TooDeep {
+                return answer;
+            }
         }
-        let source = self.file(from.0, from.1, perm::WRITE);
-        if source.why == Why::TooDeep {
+        let source = self.name(from.0, perm::WRITE);
+        if !source.allowed {
             return source;
         }
-        let target = self.file(to.0, to.1, perm::WRITE);
-        if target.why == Why::TooDeep || source.allowed {
-            self.new_name(from, to)
-        } else {
-            source
-        }
-    }
-
-    fn new_name(&self, from: (&str, Option<u64>), to: (&str, Option<u64>)) -> Answer {
-        let target = self.file(to.0, to.1, perm::WRITE);
+        let target = self.name(to.0, perm::WRITE);
         if !target.allowed {
             return target;
         }
         for bit in [perm::READ, perm::WRITE, perm::EXEC] {
-            if self.file(to.0, to.1, bit).allowed && !self.file(from.0, from.1, bit).allowed {
+            if self.name(to.0, bit).allowed && !self.name(from.0, bit).allowed {
                 return Answer::new(false, Why::WouldGrantMore, None);
             }
         }
-        target
+        if directory && (self.holds_rule(from.0) || self.holds_rule(to.0)) {
+            return Answer::new(false, Why::HoldsRule, None);
+        }
+        let denied = self.file_denied(from.0, from.1, perm::READ | perm::WRITE);
+        match denied.or_else(|| self.file_denied(to.0, to.1, perm::WRITE)) {
+            Some(rule) => Answer::new(false, Why::SameFile, Some(rule)),
+            None => target,
+        }
     }
 
     /// Whether some rule lies at a name or below it.

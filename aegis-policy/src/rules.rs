@@ -8,8 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use aegis_common::event::op;
-use aegis_common::path::perm;
 use aegis_common::policy::{RULE_DEFAULT, RULE_FIRST};
 
 use crate::policy::{Effect, Origin, Policy};
@@ -134,30 +132,5 @@ impl Origin {
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::Manifest { .. })
-    }
-}
-
-/// What an operation of [`aegis_common::event::op`] wants of a name: `perm::*`, 0 for operations
-/// that are not about names. With it [`RuleTable::decided`] finds the rule behind an event.
-#[must_use]
-pub const fn wanted(operation: u8) -> u8 {
-    match operation {
-        op::OPEN_READ => perm::READ,
-        op::OPEN_READ_WRITE | op::LINK => perm::READ | perm::WRITE,
-        op::EXEC | op::MAP_EXEC => perm::EXEC,
-        op::OPEN_WRITE
-        | op::CREATE
-        | op::MKDIR
-        | op::MKNOD
-        | op::SYMLINK
-        | op::RENAME
-        | op::UNLINK
-        | op::RMDIR
-        | op::TRUNCATE
-        | op::SETATTR
-        | op::SETXATTR
-        | op::CONNECT
-        | op::SEND => perm::WRITE,
-        _ => 0,
     }
 }

@@ -53,12 +53,12 @@ impl Decision {
     }
 }
 
-/// What one walk found.
+/// What one walk found. Only names: what another name of the file says is asked when the name
+/// allows.
 #[derive(Clone, Debug, Default)]
 struct Access {
     /// Rules at the levels of the name, the root's first.
     hits: Vec<PathRule>,
-    inode: Option<InodeRule>,
     granted: u8,
     denied: u8,
 }
@@ -133,30 +133,40 @@ impl<'i> Kernel<'i> {
                 .hits
                 .extend(self.paths.get(&key).filter(|_| looked_up));
         }
-        if let Some(ino) = file.linked.filter(|_| self.flag(image_flag::INODE_RULES)) {
-            let key = InodeKey {
-                image: self.image.index,
-                dev: file.place.dev,
-                ino,
-            };
-            access.inode = self.inodes.get(&key).copied();
-        }
         for hit in &access.hits {
             access.granted |= hit.allow;
             access.denied |= hit.deny;
         }
-        access.denied |= access.inode.map_or(0, |rule| low(rule.deny));
         access.granted &= !access.denied;
         Ok(access)
+    }
+
+    /// A deny that follows the file under its other names.
+    fn same_file(&self, file: &File, wanted: u8) -> Option<Decision> {
+        let ino = file.linked.filter(|_| self.flag(image_flag::INODE_RULES))?;
+        let key = InodeKey {
+            image: self.image.index,
+            dev: file.place.dev,
+            ino,
+        };
+        let rule = self
+            .inodes
+            .get(&key)
+            .filter(|rule| low(rule.deny) & wanted != 0)?;
+        Some(Decision::deny(reason::SAME_FILE, rule.rule))
     }
 
     /// Decides an operation that wants `wanted` of one name.
     #[must_use]
     pub fn file(&self, file: &File, wanted: u8) -> Decision {
-        match self.walk(file) {
+        let decision = match self.walk(file) {
             Ok(access) => self.verdict(&access, wanted),
             Err(decision) => decision,
+        };
+        if !decision.allowed {
+            return decision;
         }
+        self.same_file(file, wanted).unwrap_or(decision)
     }
 
     fn verdict(&self, access: &Access, wanted: u8) -> Decision {
@@ -215,48 +225,46 @@ impl<'i> Kernel<'i> {
     /// Decides a hard link.
     #[must_use]
     pub fn link(&self, from: &File, to: &File) -> Decision {
-        let (from, to) = match (self.walk(from), self.walk(to)) {
-            (Ok(from), Ok(to)) => (from, to),
-            (Err(decision), _) | (_, Err(decision)) => return decision,
-        };
-        let refused = perm::READ | perm::WRITE;
-        if from.denied & refused != 0 {
-            return from.first_deny(refused);
-        }
-        self.moved(&from, &to)
+        self.new_name(from, to, false)
     }
 
     /// Decides a rename. An exchange is two of them.
     #[must_use]
     pub fn rename(&self, from: &File, to: &File, directory: bool) -> Decision {
-        if directory {
-            let last = |file: &File| self.hashes(&file.place).pop();
-            let held = [from, to]
-                .into_iter()
-                .find_map(|f| last(f).and_then(|key| self.anchors.get(&key)));
-            if let Some(rule) = held {
-                return Decision::deny(reason::HOLDS_RULE, *rule);
-            }
-        }
-        let (from, to) = match (self.walk(from), self.walk(to)) {
-            (Ok(from), Ok(to)) => (from, to),
-            (Err(decision), _) | (_, Err(decision)) => return decision,
-        };
-        let source = self.verdict(&from, perm::WRITE);
-        if source.allowed {
-            self.moved(&from, &to)
-        } else {
-            source
-        }
+        self.new_name(from, to, directory)
     }
 
-    /// A file of one name gets another: that name must be writable and grant nothing new.
-    fn moved(&self, from: &Access, to: &Access) -> Decision {
-        let target = self.verdict(to, perm::WRITE);
-        if target.allowed && to.granted & !from.granted != 0 {
-            return Decision::deny(reason::WOULD_GRANT_MORE, target.rule);
+    /// A file gets another name: both must be writable, the new one may grant nothing that the old
+    /// one did not, no directory moves that holds a rule or comes to stand where one is, and
+    /// neither file may be denied under another name.
+    fn new_name(&self, from: &File, to: &File, directory: bool) -> Decision {
+        let (source, target) = match (self.walk(from), self.walk(to)) {
+            (Ok(source), Ok(target)) => (source, target),
+            (Err(decision), _) | (_, Err(decision)) => return decision,
+        };
+        let decision = self.verdict(&source, perm::WRITE);
+        if !decision.allowed {
+            return decision;
         }
-        target
+        let decision = self.verdict(&target, perm::WRITE);
+        if !decision.allowed {
+            return decision;
+        }
+        if target.granted & !source.granted != 0 {
+            return Decision::deny(reason::WOULD_GRANT_MORE, RULE_DEFAULT);
+        }
+        if directory && (self.holds_rule(from) || self.holds_rule(to)) {
+            return Decision::deny(reason::HOLDS_RULE, RULE_DEFAULT);
+        }
+        self.same_file(from, perm::READ | perm::WRITE)
+            .or_else(|| self.same_file(to, perm::WRITE))
+            .unwrap_or(decision)
+    }
+
+    fn holds_rule(&self, file: &File) -> bool {
+        self.hashes(&file.place)
+            .last()
+            .is_some_and(|key| self.anchors.contains_key(key))
     }
 
     /// Decides connecting or sending to an address. `protocol` is the IP protocol number.
@@ -316,14 +324,10 @@ fn low(bits: u32) -> u8 {
 }
 
 impl Access {
-    /// The deny that is told: the shallowest name that denies something wanted, else the inode's.
+    /// The deny that is told: the shallowest name that denies something wanted.
     fn first_deny(&self, wanted: u8) -> Decision {
-        let by_name = self.hits.iter().find(|hit| hit.deny & wanted != 0);
-        match (by_name, self.inode) {
-            (Some(hit), _) => Decision::deny(reason::RULE, hit.deny_rule),
-            (None, Some(inode)) => Decision::deny(reason::SAME_FILE, inode.rule),
-            (None, None) => Decision::deny(reason::DEFAULT, RULE_DEFAULT),
-        }
+        let hit = self.hits.iter().find(|hit| hit.deny & wanted != 0);
+        Decision::deny(reason::RULE, hit.map_or(RULE_DEFAULT, |hit| hit.deny_rule))
     }
 
     /// The allow that is told: the deepest name that grants something wanted, and whether it is

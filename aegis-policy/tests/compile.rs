@@ -109,6 +109,36 @@ fn an_allow_does_not_follow_a_link_that_the_agent_could_have_planted_and_a_note_
 }
 
 #[test]
+fn a_deny_does_not_search_the_host_behind_a_link_that_the_agent_could_have_planted() {
+    let mut host = FakeHost::linux();
+    host.program("/opt/tool", 70, [1; 32]);
+    host.file("/opt/a", 71);
+    host.file("/opt/b", 71);
+    host.link("/work/all", "/");
+    host.link("/work/one", "/opt/tool");
+    let policy = policy("{fs: {write: [/work], deny: [/work/all]}, exec: {deny: [/work/one]}}");
+    let resolved = resolve(&policy, &host).unwrap();
+    assert_eq!(resolved.inodes, []);
+    assert_eq!(
+        resolved
+            .contents
+            .iter()
+            .map(|c| c.sha256)
+            .collect::<Vec<_>>(),
+        [[1; 32]]
+    );
+    assert!(
+        resolved
+            .notes
+            .iter()
+            .any(|n| n.rule == "fs.deny:/work/all" && n.text.contains("not looked for"))
+    );
+    // The names are denied all the same.
+    let image = compile(&policy, &resolved, 5, KEY, 9).unwrap();
+    assert_eq!(at(&image, 1, &[]).map(|r| r.deny), Some(perm::ALL));
+}
+
+#[test]
 fn a_mount_whose_root_was_deleted_is_denied_but_never_allowed() {
     let text = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 /gone//deleted /data rw - ext4 b rw\n";
     struct Host(Vec<aegis_policy::host::Mount>);

@@ -122,7 +122,10 @@ pub(super) const NETWORK: Keys = &[
     ),
     (
         "listen",
-        Later("listening is not restricted", "delete `listen`"),
+        Later(
+            "listening is opened by `default: allow` alone, never by address",
+            "delete `listen`",
+        ),
     ),
     (
         "max_bytes_out",

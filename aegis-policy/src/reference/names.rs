@@ -186,9 +186,16 @@ impl Names {
     }
 
     /// Every place from which files at or below a path are found: the path and all mounts below.
+    /// Not a directory behind a link that the agent could have made.
     fn starts(&self, host: &dyn HostView, path: &[u8]) -> Result<Vec<(AbsPath, u32)>, HostError> {
         let mut out = Vec::new();
-        for (reading, _) in self.readings(host, path)? {
+        for (reading, links) in self.readings(host, path)? {
+            if links.iter().any(|link| self.agent_made(link))
+                && let Ok(at) = AbsPath::parse(&reading)
+                && host.entry(&at)? == Some(Entry::Directory)
+            {
+                continue;
+            }
             let own = self
                 .holder(&reading)
                 .and_then(|n| self.mounts.get(n))

@@ -22,7 +22,7 @@ use aegis_common::path::perm;
 
 pub use mounts::{MountTable, Place};
 
-use crate::host::{HostError, HostView, Mount};
+use crate::host::{Entry, HostError, HostView, Mount};
 use crate::path::AbsPath;
 use crate::policy::{Effect, PathEffect, Policy, Rule};
 
@@ -262,7 +262,7 @@ impl Resolver<'_> {
             let planted = self.planted(walk);
             if effect.deny != 0 {
                 self.place(n, &walk.target, 0, effect.deny);
-                self.follow_files(n, effect, &walk.target)?;
+                self.deny_files(n, rule, effect, walk)?;
             }
             match planted {
                 None => self.place(n, &walk.target, effect.allow, 0),
@@ -278,6 +278,29 @@ impl Resolver<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks for the files that a deny follows. Behind a link that the agent could have made, only
+    /// where it leads to a single file: a link to `/` would have the whole host searched, and a
+    /// policy with too much to follow does not load.
+    fn deny_files(
+        &mut self,
+        n: usize,
+        rule: &Rule,
+        effect: &PathEffect,
+        walk: &links::Walk,
+    ) -> Result<(), HostError> {
+        if let Some(link) = self.planted(walk)
+            && self.host.entry(&walk.target)? == Some(Entry::Directory)
+        {
+            let text = format!(
+                "{} is denied by way of {link}, which the agent could have made; other names of the files in it are not looked for: if the link is yours, deny {} in the manifest",
+                walk.target, walk.target
+            );
+            self.note(rule, text);
+            return Ok(());
+        }
+        self.follow_files(n, effect, &walk.target)
     }
 
     fn note(&mut self, rule: &Rule, text: String) {

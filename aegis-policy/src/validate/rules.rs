@@ -19,7 +19,7 @@ const MAX_RULES: usize = 100_000;
 /// Longest id that a manifest gives.
 const MAX_ID: usize = 64;
 /// Ids of rules that no manifest wrote begin so.
-const RESERVED: [&str; 3] = ["baseline:", "builtin:", "runtime:"];
+const RESERVED: [&str; 4] = ["baseline:", "builtin:", "runtime:", "session:"];
 
 /// What a list of paths says.
 struct Kind {
@@ -125,7 +125,7 @@ fn id(given: Option<&Text>, content: &str, errors: &mut Diagnostics) -> String {
         errors.error(
             given.at,
             format!("the id {} is reserved", quote(&given.text)),
-            "choose one that does not begin with baseline:, builtin: or runtime:",
+            "choose one that does not begin with baseline:, builtin:, runtime: or session:",
         );
     }
     given.text.clone()

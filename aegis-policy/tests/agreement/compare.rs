@@ -70,16 +70,10 @@ impl<'p> Pair<'p> {
             }
             Question::Link { from, to } => {
                 let answer = self.reference.link(self.named(from), self.named(to));
-                // A source is refused for reading or writing, all else is about writing.
-                let wanted = if answer.allowed {
-                    perm::WRITE
-                } else {
-                    perm::READ | perm::WRITE
-                };
                 (
                     kernel.link(&self.file(from), &self.file(to)),
                     answer,
-                    wanted,
+                    perm::WRITE,
                 )
             }
             Question::Rename {
@@ -131,10 +125,7 @@ fn difference(
         .rules
         .decided(kernel.rule, wanted, !kernel.allowed)
         .map(|r| r.id.clone());
-    // These reasons come from the state of two names; which rule is told is not part of the answer.
-    let rule_counts = !matches!(why, Why::WouldGrantMore | Why::HoldsRule);
-    let same = kernel.allowed == reference.allowed
-        && why == reference.why
-        && (!rule_counts || rule == reference.rule);
+    let same =
+        kernel.allowed == reference.allowed && why == reference.why && rule == reference.rule;
     (!same).then(|| format!("kernel {kernel:?} ({rule:?}), reference {reference:?}"))
 }
