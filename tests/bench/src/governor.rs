@@ -1,0 +1,136 @@
+//! The kernel side under measurement: loaded, filled, and its records counted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use aegis_agent::kernel::{EventRing, HookState, Kernel, Options};
+use aegis_common::event::{EventHeader, verdict};
+use aegis_common::policy::{AgentState, agent_flag};
+use anyhow::{Context as _, Result, bail};
+use zerocopy::FromBytes as _;
+
+use crate::rules::Manifest;
+
+/// Pins of the bench: a folder of its own, so that it never takes over an engine's maps.
+const PINS: &str = "/sys/fs/bpf/aegis-bench";
+
+/// Records by kind and verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    by_kind: BTreeMap<(u16, u8), u64>,
+}
+
+impl Records {
+    /// How many there were.
+    pub fn all(&self) -> u64 {
+        self.by_kind.values().sum()
+    }
+
+    /// How many of them tell of a refusal.
+    pub fn refusals(&self) -> u64 {
+        self.by_kind.iter().filter(|((_, said), _)| *said == verdict::DENY).map(|(_, count)| count).sum()
+    }
+}
+
+/// The programs in force.
+pub struct Governor {
+    kernel: Kernel,
+    ring: EventRing,
+    /// Slots and images given out; both are numbered alike.
+    given: u32,
+    lost: u64,
+}
+
+impl Governor {
+    /// Loads and attaches.
+    pub fn start() -> Result<Self> {
+        let mut kernel = Kernel::start(&Options { pin_dir: PathBuf::from(PINS) }).context("start the kernel side")?;
+        let ring = kernel.take_ring().context("take the ring")?;
+        Ok(Self { kernel, ring, given: 0, lost: 0 })
+    }
+
+    /// Lets a cgroup be governed by a policy.
+    pub fn govern(&mut self, cgroup: u64, manifest: Manifest, ports: (u16, u16)) -> Result<u32> {
+        self.given += 1;
+        let index = self.given;
+        let image = manifest.compile(ports, index, self.kernel.hash_key())?;
+        self.kernel.install(&image).context("install the image")?;
+        self.kernel.set_agent(index, AgentState { flags: agent_flag::ACTIVE, image: index })?;
+        self.kernel.bind_cgroup(cgroup, index)?;
+        Ok(index)
+    }
+
+    /// Lets it go again.
+    pub fn release(&mut self, cgroup: u64, index: u32) -> Result<()> {
+        self.kernel.unbind_cgroup(cgroup)?;
+        self.kernel.set_agent(index, AgentState::default())?;
+        self.kernel.remove_image(index).context("remove the image")
+    }
+
+    /// Reads the ring empty. A record that was lost is an error: what it cost was not measured.
+    pub fn records(&mut self) -> Result<Records> {
+        let mut records = Records::default();
+        let mut odd = 0;
+        self.ring.drain(usize::MAX, |bytes| match EventHeader::read_from_prefix(bytes) {
+            Ok((header, _)) => *records.by_kind.entry((header.kind, header.verdict)).or_default() += 1,
+            Err(_) => odd += 1,
+        });
+        if odd > 0 {
+            bail!("{odd} records were shorter than a header");
+        }
+        let lost: u64 = self.kernel.counters()?.iter().filter(|(counter, _)| counter.is_loss()).map(|(_, count)| count).sum();
+        if lost != self.lost {
+            bail!("{} records were lost", lost - self.lost);
+        }
+        Ok(records)
+    }
+
+    /// Names of the programs in force.
+    pub fn programs(&self) -> Vec<&'static str> {
+        let hooks = self.kernel.hooks();
+        hooks.iter().filter(|hook| hook.state == HookState::Attached).map(|hook| hook.name).collect()
+    }
+
+    /// Takes one program out of force; the others stay.
+    pub fn detach(&self, program: &str) -> Result<()> {
+        let left = programs_in_kernel()?.saturating_sub(1);
+        let pin = PathBuf::from(PINS).join("links").join(program);
+        fs::remove_file(&pin).with_context(|| format!("remove {}", pin.display()))?;
+        settle(left)
+    }
+
+    /// Takes everything out of force.
+    pub fn end(self) -> Result<()> {
+        let left = programs_in_kernel()?.saturating_sub(self.programs().len());
+        self.kernel.detach_all().context("detach the kernel side")?;
+        settle(left)
+    }
+}
+
+/// Waits until the kernel has no more programs than that: it detaches in the background, one grace
+/// period of all tasks for each hook, and until then every call still pays for the trampoline.
+fn settle(left: usize) -> Result<()> {
+    const STEP: Duration = Duration::from_millis(100);
+    const LIMIT: Duration = Duration::from_secs(600);
+    let mut waited = Duration::ZERO;
+    while programs_in_kernel()? > left {
+        if waited > LIMIT {
+            bail!("the kernel still has programs {} s after they were detached", LIMIT.as_secs());
+        }
+        // A machine whose time is counted in instructions sleeps in no time.
+        thread::sleep(STEP);
+        waited += STEP;
+    }
+    Ok(())
+}
+
+fn programs_in_kernel() -> Result<usize> {
+    let output = Command::new("bpftool").args(["prog", "list"]).output().context("run bpftool")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // `38: lsm  name file_ioctl  tag …`; the lines below it are indented.
+    Ok(text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).count())
+}

@@ -1,0 +1,156 @@
+//! `aegis-bench`: what governing costs, in a test machine whose time is counted in instructions.
+//!
+//! Runs as root in a disposable machine only: it makes files and cgroups, loads AppArmor profiles, and
+//! attaches the kernel programs. `cargo xtask bench` boots that machine.
+
+mod apparmor;
+mod case;
+mod client;
+mod governor;
+mod landlock;
+mod operation;
+mod rules;
+mod stage;
+mod table;
+mod worker;
+
+use std::io::{Write as _, stdout};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use case::{Bench, By, Case};
+use governor::Governor;
+use operation::Operation;
+use rules::Manifest;
+use stage::Stage;
+use table::Table;
+
+/// Folders made for rules that are there only to be many, as many as any peer's case has.
+const FILLERS: usize = 1_000;
+
+#[derive(Parser)]
+#[command(version, about = "Counts what governing costs, in guest instructions")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Every case beside every other, as a table
+    Run {
+        /// Batches of which the best counts
+        #[arg(long, default_value_t = 9)]
+        batches: usize,
+        /// Only Aegis and what it is compared with, without Landlock and AppArmor
+        #[arg(long)]
+        alone: bool,
+    },
+    /// What each program adds to each operation of a governed process, found by taking it out of force
+    Hooks {
+        /// Batches of which the best counts
+        #[arg(long, default_value_t = 5)]
+        batches: usize,
+        /// Measure a process that is not governed instead
+        #[arg(long)]
+        ungoverned: bool,
+    },
+    /// The process that is measured
+    #[command(hide = true)]
+    Worker {
+        /// Port of the TCP listener
+        tcp: u16,
+        /// Port of the UDP listener
+        udp: u16,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Run { batches, alone } => run(batches, alone),
+        Command::Hooks { batches, ungoverned } => hooks(batches, ungoverned),
+        Command::Worker { tcp, udp } => worker::serve(tcp, udp),
+    }
+}
+
+fn aegis(name: &'static str, rules: usize, recorded: bool, baseline: bool) -> Case {
+    Case { name, by: By::Aegis(Manifest { rules, recorded, baseline }), operations: &Operation::ALL }
+}
+
+const fn other(name: &'static str, by: By) -> Case {
+    Case { name, by, operations: &Operation::ALL }
+}
+
+fn run(batches: usize, alone: bool) -> Result<()> {
+    let stage = Stage::set(FILLERS)?;
+    let mut bench = Bench { stage: &stage, batches, governor: None, checked: true };
+    let mut table = Table::default();
+    let mut measure = |bench: &mut Bench<'_>, case: &Case| -> Result<()> {
+        table.add(case.name, bench.measure(case)?);
+        Ok(())
+    };
+    measure(&mut bench, &other("plain", By::Nobody))?;
+    if !alone {
+        measure(&mut bench, &other("Landlock, 10 rules", By::Landlock(10)))?;
+        measure(&mut bench, &other("Landlock, 1,000 rules", By::Landlock(1_000)))?;
+        measure(&mut bench, &other("AppArmor, 10 rules", By::AppArmor(10)))?;
+        measure(&mut bench, &other("AppArmor, 1,000 rules", By::AppArmor(1_000)))?;
+    }
+    bench.governor = Some(Governor::start()?);
+    measure(&mut bench, &other("Aegis, not governed", By::Nobody))?;
+    measure(&mut bench, &aegis("Aegis, 10 rules", 10, false, false))?;
+    measure(&mut bench, &aegis("Aegis, 1,000 rules", 1_000, false, false))?;
+    let most = Case {
+        operations: &[Operation::OpenShallow, Operation::OpenDeep],
+        ..aegis("Aegis, 50,000 rules", 50_000, false, false)
+    };
+    measure(&mut bench, &most)?;
+    measure(&mut bench, &aegis("Aegis, 10 rules and the baseline", 10, false, true))?;
+    measure(&mut bench, &aegis("Aegis, 10 rules, recorded", 10, true, false))?;
+    if let Some(governor) = bench.governor.take() {
+        governor.end()?;
+    }
+    measure(&mut bench, &other("plain again", By::Nobody))?;
+    let release = nix::sys::utsname::uname().context("ask for the kernel's release")?;
+    let mut out = stdout().lock();
+    writeln!(out, "Linux {}\n\n{}\n{}", release.release().display(), table.markdown(), table.spread())?;
+    Ok(())
+}
+
+fn hooks(batches: usize, ungoverned: bool) -> Result<()> {
+    let stage = Stage::set(0)?;
+    let mut bench = Bench { stage: &stage, batches, governor: Some(Governor::start()?), checked: false };
+    let case = if ungoverned { other("hooks", By::Nobody) } else { aegis("hooks", 10, false, false) };
+    let programs = bench.governor.as_ref().map(Governor::programs).unwrap_or_default();
+    let mut out = stdout().lock();
+    write!(out, "{:<28}", "instructions each adds")?;
+    for operation in Operation::ALL {
+        write!(out, "{:>9}", operation.name())?;
+    }
+    writeln!(out)?;
+    let mut all = best(bench.measure(&case)?);
+    for program in programs {
+        if let Some(governor) = &bench.governor {
+            governor.detach(program)?;
+        }
+        let rest = best(bench.measure(&case)?);
+        write!(out, "{program:<28}")?;
+        for (with, without) in all.iter().zip(&rest) {
+            write!(out, "{:>9.0}", with - without)?;
+        }
+        writeln!(out)?;
+        all = rest;
+    }
+    write!(out, "{:<28}", "without any")?;
+    for rest in all {
+        write!(out, "{rest:>9.0}")?;
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+/// The best batch of each operation.
+fn best(row: case::Row) -> Vec<f64> {
+    row.into_iter().filter_map(|(_, cost)| Some(cost?.best)).collect()
+}

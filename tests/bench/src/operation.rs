@@ -1,0 +1,198 @@
+//! What is measured: each operation, how often a batch does it, and which records it leaves.
+//!
+//! Knows: system calls. Must not know: who governs the process that makes them.
+
+use std::ffi::CStr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open, unlink};
+use rustix::io::read;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+
+/// An operation, and a column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Open, read and close a file whose path has two components.
+    OpenShallow,
+    /// The same with nine components.
+    OpenDeep,
+    /// Make a TCP socket, connect it to a listener on loopback, close it.
+    Tcp,
+    /// Connect a UDP socket that is there already.
+    Udp,
+    /// Start `/bin/true` and wait for its end.
+    Exec,
+    /// Create a file and unlink it.
+    Create,
+}
+
+impl Operation {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 6] =
+        [Self::OpenShallow, Self::OpenDeep, Self::Tcp, Self::Udp, Self::Exec, Self::Create];
+
+    /// Its word between the bench and its worker, and the head of its column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenShallow => "open/2",
+            Self::OpenDeep => "open/9",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Exec => "exec",
+            Self::Create => "create",
+        }
+    }
+
+    /// The operation of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+
+    /// How often a batch does it: long enough that starting the clock does not count, short enough
+    /// that some batches have no timer interrupt in them.
+    pub const fn batch(self) -> u32 {
+        match self {
+            Self::OpenShallow | Self::OpenDeep => 200,
+            // Not more than the listener's backlog holds.
+            Self::Tcp => 100,
+            Self::Udp => 500,
+            Self::Exec => 10,
+            Self::Create => 50,
+        }
+    }
+
+    /// Records that one of it leaves when it is allowed: those of processes always, the others where
+    /// the rules say that what they allow is recorded.
+    pub const fn records(self, recorded: bool) -> u64 {
+        match (self, recorded) {
+            // Fork, exec, exit.
+            (Self::Exec, false) => 3,
+            // Beside them: program and loader opened and mapped (4), the loader's cache read (1), the C library
+            // opened and mapped (2).
+            (Self::Exec, true) => 10,
+            (_, false) => 0,
+            // Created, opened for writing, unlinked.
+            (Self::Create, true) => 3,
+            (_, true) => 1,
+        }
+    }
+
+    /// Records that are no denials and that one of it leaves when it is refused.
+    pub const fn records_beside_refusal(self) -> u64 {
+        match self {
+            // The child was made, and ended.
+            Self::Exec => 2,
+            _ => 0,
+        }
+    }
+}
+
+/// What is to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// What stands in a place that no rule names, or listens on a port that none names.
+    Place,
+    /// A socket of a family that no rule names, for those who know families but no ports.
+    Family,
+}
+
+/// What a worker works with, made before it is confined.
+pub struct Tools {
+    udp: OwnedFd,
+    tcp_port: u16,
+    udp_port: u16,
+}
+
+/// File that may be read, two components deep.
+pub const SHALLOW: &CStr = c"/bench/file";
+/// File that may be read, nine components deep.
+pub const DEEP: &CStr = c"/bench/a/b/c/d/e/f/g/file";
+/// File that may be made.
+const NEW: &CStr = c"/bench/new";
+/// Files that may not be read, as deep.
+pub const SEALED_SHALLOW: &CStr = c"/sealed/file";
+/// See [`SEALED_SHALLOW`].
+pub const SEALED_DEEP: &CStr = c"/sealed/a/b/c/d/e/f/g/file";
+/// File that may not be made.
+const SEALED_NEW: &CStr = c"/sealed/new";
+/// Program that may be run.
+pub const PROGRAM: &str = "/usr/bin/true";
+/// The same program where it may not be run.
+pub const SEALED_PROGRAM: &str = "/sealed/true";
+/// Port that no rule names.
+const SEALED_PORT: u16 = 2;
+
+impl Tools {
+    /// For listeners on these ports of loopback.
+    pub fn new(tcp_port: u16, udp_port: u16) -> io::Result<Self> {
+        let udp = socket(AddressFamily::INET, SocketType::DGRAM)?;
+        Ok(Self { udp, tcp_port, udp_port })
+    }
+
+    /// Does it once, where it is allowed.
+    pub fn perform(&self, operation: Operation) -> io::Result<()> {
+        match operation {
+            Operation::OpenShallow => open_and_read(SHALLOW),
+            Operation::OpenDeep => open_and_read(DEEP),
+            Operation::Tcp => connect_tcp(self.tcp_port),
+            Operation::Udp => self.connect_udp(self.udp_port),
+            Operation::Exec => run(PROGRAM),
+            Operation::Create => create(NEW),
+        }
+    }
+
+    /// Tries it once, where it is to be refused.
+    pub fn attempt(&self, operation: Operation, forbidden: Forbidden) -> io::Result<()> {
+        match (operation, forbidden) {
+            (Operation::OpenShallow, _) => open_and_read(SEALED_SHALLOW),
+            (Operation::OpenDeep, _) => open_and_read(SEALED_DEEP),
+            (Operation::Tcp, Forbidden::Place) => match connect_tcp(SEALED_PORT) {
+                // Nobody listens there: the kernel let the attempt through.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+                other => other,
+            },
+            (Operation::Udp, Forbidden::Place) => self.connect_udp(SEALED_PORT),
+            (Operation::Tcp, Forbidden::Family) => socket(AddressFamily::INET6, SocketType::STREAM).map(drop),
+            (Operation::Udp, Forbidden::Family) => socket(AddressFamily::INET6, SocketType::DGRAM).map(drop),
+            (Operation::Exec, _) => run(SEALED_PROGRAM),
+            (Operation::Create, _) => create(SEALED_NEW),
+        }
+    }
+
+    fn connect_udp(&self, port: u16) -> io::Result<()> {
+        Ok(connect(&self.udp, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
+    }
+}
+
+fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+fn open_and_read(path: &CStr) -> io::Result<()> {
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = [0; 64];
+    read(&file, &mut bytes)?;
+    Ok(())
+}
+
+fn create(path: &CStr) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    drop(open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    Ok(unlink(path)?)
+}
+
+fn connect_tcp(port: u16) -> io::Result<()> {
+    let made = socket(AddressFamily::INET, SocketType::STREAM)?;
+    // Closing resets the connection: none waits for its time to end, which would use up the ports.
+    sockopt::set_socket_linger(&made, Some(Duration::ZERO))?;
+    Ok(connect(&made, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
+}
+
+fn run(program: &str) -> io::Result<()> {
+    let status = Command::new(program).env_clear().stdin(Stdio::inherit()).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{program}: {status}"))) }
+}
