@@ -10,15 +10,18 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Bounds of a group commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Most entries.
+    /// Entries that make a commit due.
     pub entries: usize,
+    /// Most entries of one commit: those that have queued up by the time it is due go along, so that a
+    /// slow disk makes commits larger and not the log slower.
+    pub most: usize,
     /// Longest wait of the oldest entry.
     pub delay: Duration,
 }
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { entries: 1000, delay: Duration::from_millis(50) }
+        Self { entries: 1000, most: 16_384, delay: Duration::from_millis(50) }
     }
 }
 
@@ -48,14 +51,16 @@ impl Batch {
         self.urgent = false;
     }
 
-    /// By number alone: checked within a message.
+    /// Nothing more goes along.
     pub(super) const fn full(&self) -> bool {
-        self.entries >= self.bounds.entries
+        self.entries >= self.bounds.most
     }
 
     /// An urgent entry does not wait for others; those that queued during its commit share the next.
     pub(super) fn due(&self) -> bool {
-        self.full() || self.urgent || self.oldest.is_some_and(|at| at.elapsed() >= self.bounds.delay)
+        self.entries >= self.bounds.entries
+            || self.urgent
+            || self.oldest.is_some_and(|at| at.elapsed() >= self.bounds.delay)
     }
 
     /// How long to wait for more.
@@ -72,7 +77,7 @@ mod tests {
     use super::*;
 
     fn batch(entries: usize, delay: Duration) -> Batch {
-        Batch::new(Batching { entries, delay })
+        Batch::new(Batching { entries, most: 2 * entries, delay })
     }
 
     #[test]
@@ -83,7 +88,9 @@ mod tests {
             assert!(!batch.due());
         }
         batch.add(false);
-        assert!(batch.due() && batch.full());
+        assert!(batch.due() && !batch.full());
+        (0..3).for_each(|_| batch.add(false));
+        assert!(batch.full());
         batch.committed();
         assert!(!batch.due());
         assert_eq!(batch.wait(), IDLE);

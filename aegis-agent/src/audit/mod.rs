@@ -237,6 +237,14 @@ impl Stage {
             }
             let due = retry.map_or_else(|| self.batch.due(), |at| Instant::now() >= at);
             if due {
+                while !self.batch.full()
+                    && let Ok(message) = messages.try_recv()
+                {
+                    if matches!(message, Message::Stop) {
+                        return self.close();
+                    }
+                    self.take(message)?;
+                }
                 retry = self.commit()?.then(|| Instant::now() + AGAIN);
             }
         }

@@ -4,10 +4,14 @@ use std::{
     collections::HashSet,
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use aegis_common::{ABI_VERSION, counter::Counter};
@@ -35,6 +39,9 @@ use crate::{
 /// The last entries looked at for kernel sequence numbers after a take-over.
 const TAIL: u64 = 10_000;
 
+/// How long a transient engine waits for another one that has the lock and does not listen yet.
+const OTHER: Duration = Duration::from_secs(50);
+
 type SharedKernel = Arc<Mutex<Option<Box<dyn KernelPort>>>>;
 
 /// A daemon that runs.
@@ -53,7 +60,7 @@ pub(super) struct Running {
 
 pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
     let layout = &options.layout;
-    let lock = prepare(layout)?;
+    let lock = prepare(layout, options.transient)?;
     let boot = host_boot_id().map_err(|e| DaemonError::Log(e.to_string()))?;
     let (writer, report) = Writer::open(&WriterOptions::new(layout.log(), layout.log_key(), boot))
         .map_err(|e| DaemonError::Log(e.to_string()))?;
@@ -150,7 +157,7 @@ impl Running {
 }
 
 /// Folders and the lock of the one engine.
-fn prepare(layout: &Layout) -> Result<File, DaemonError> {
+fn prepare(layout: &Layout, transient: bool) -> Result<File, DaemonError> {
     for (path, mode) in [(&layout.state, 0o700), (&layout.run, 0o755), (&layout.agents(), 0o700)] {
         DirBuilder::new()
             .recursive(true)
@@ -166,10 +173,20 @@ fn prepare(layout: &Layout) -> Result<File, DaemonError> {
         .write(true)
         .open(&path)
         .map_err(|source| wrong("opening", &path, source))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DaemonError::Running(path)),
-        Err(error) => Err(wrong("locking", &path, error.into())),
+    let until = Instant::now() + OTHER;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(wrong("locking", &path, error.into())),
+        }
+        // Who started this engine wants one that listens, not this one: another that is just starting
+        // or ending is waited for.
+        let listens = UnixStream::connect(layout.socket()).is_ok();
+        if !transient || listens || Instant::now() >= until {
+            return Err(DaemonError::Running(path));
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

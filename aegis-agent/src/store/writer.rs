@@ -69,6 +69,8 @@ struct Keeper {
 
 impl Keeper {
     fn run(mut self, queue: &Receiver<Vec<Row>>) {
+        // The log comes first: what the index misses it reads there. Without the right to be nice it is not.
+        let _ = rustix::process::nice(5);
         loop {
             let mut ended = false;
             match queue.recv_timeout(IDLE) {
