@@ -148,6 +148,12 @@ pub struct BenchOptions {
     /// Kernel series
     #[arg(long, value_name = "SERIES", default_value = "6.12")]
     pub kernel: String,
+    /// Instead of the table: what each hook adds to each operation
+    #[arg(long)]
+    pub hooks: bool,
+    /// With --hooks: for a process that is not governed
+    #[arg(long, requires = "hooks")]
+    pub ungoverned: bool,
     /// Write the report to this file as well
     #[arg(long)]
     pub output: Option<PathBuf>,
