@@ -12,7 +12,7 @@ use crate::tree::{TreeError, TreeReader};
 
 /// How long a tree may lag behind the checkpoint: the writer adds to it right after signing.
 const TREE_WAIT: Duration = Duration::from_millis(1);
-const TREE_TRIES: u32 = 100;
+const TREE_TRIES: u32 = 20;
 
 /// What a receipt shows of its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //! crash leaves is repaired.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod arbitrary;
+mod command;
 mod common;
 mod recovery;
 mod roundtrip;
