@@ -26,6 +26,12 @@ def begin(kernel, user):
     say()
 
 
+def took(run, seconds):
+    """When the agent began (with Aegis: after the kernel had verified and loaded its programs), and when it was done."""
+    started, done = seconds
+    note(f"{run.ljust(14)} began after {started:.1f} s, did its work in {done - started:.1f} s")
+
+
 def table(acts, free, bound, rules, results):
     """One row an act: the same script, the same user, with and without."""
     rows = []
@@ -55,10 +61,11 @@ def duration(nanoseconds):
 def proofs(switch, checked, policy):
     flag, last, tasks = switch
     words, seconds, found = checked
+    bad = next((part for part in found.splitlines() if "first bad" in part), found)
     line("kill switch", f"denies everything after {duration(flag)}; {tasks} task{'s' * (tasks != 1)} proven frozen after {duration(last)}")
     line("its heart", "stopped; a file dropped in the inbox afterwards was not touched")
-    line("the log", f"verified in {seconds:.2f} s: {words.splitlines()[-1].strip()}")
-    line("one bit changed", f"found in a copy: {found.splitlines()[0].strip()}")
+    line("the log", f"verified in {seconds:.2f} s: {words.splitlines()[0].split('. ')[0]}")
+    line("one bit changed", f"in a copy, and found: {bad.strip()}")
     say()
     say(paint("Where to look next", BOLD))
     for command, what in [

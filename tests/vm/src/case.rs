@@ -193,10 +193,7 @@ impl<'a> Case<'a> {
         }
         let (wrong, seen) = events::wait_for(&self.stage.agent, after, &expected)?;
         if !wrong.is_empty() {
-            self.noise.push_str("\nevents:\n");
-            for event in &seen {
-                self.noise.push_str(&events::summary(event));
-            }
+            self.noise.push_str(&events::digest(&seen));
         }
         self.failures.extend(wrong);
         if self.scenario.quiet {

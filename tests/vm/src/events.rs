@@ -110,8 +110,19 @@ pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<String> {
     wrong
 }
 
-/// One line for the reader of a failure.
-pub fn summary(event: &Value) -> String {
+/// The last of the events that were more than allowed work, for the reader of a failure.
+pub fn digest(events: &[Value]) -> String {
+    const MOST: usize = 25;
+    let telling: Vec<_> = events.iter().filter(|e| text_at(e, "verdict").as_deref() != Some("allow")).collect();
+    let mut text = format!("\n{} events, {} of them not simply allowed; the last of these:\n", events.len(), telling.len());
+    for event in &telling[telling.len().saturating_sub(MOST)..] {
+        text.push_str(&summary(event));
+    }
+    text
+}
+
+/// One line.
+fn summary(event: &Value) -> String {
     let field = |path| text_at(event, path).unwrap_or_default();
     let kind = field("kind");
     let object = full_key(&kind, "x");
