@@ -43,7 +43,7 @@ const PACKAGED: &str = "/usr/sbin/aegisd";
 ///
 /// # Errors
 /// When none does and none can be started, with the end of its log.
-pub fn ensure(socket: Option<&Path>, voice: Voice) -> Result<PathBuf, Failure> {
+pub fn ensure(socket: Option<&Path>, audit_only: bool, voice: Voice) -> Result<PathBuf, Failure> {
     let path = client::socket_path(socket);
     match client::probe(&path) {
         Ok(()) => Ok(path),
@@ -51,7 +51,13 @@ pub fn ensure(socket: Option<&Path>, voice: Voice) -> Result<PathBuf, Failure> {
         Err(ConnectError::NotRunning(_)) if !geteuid().is_root() => Err(Failure::NotRunning(
             "aegisd is not running, and only root can start an engine: `systemctl start aegisd`, or run this as root".to_owned(),
         )),
-        Err(ConnectError::NotRunning(_)) => start(&path, voice).map(|()| path),
+        Err(ConnectError::NotRunning(_)) => {
+            // Programs can be attached where the kernel never calls them: look before anything is claimed.
+            if !audit_only && !status::obstacles().is_empty() {
+                return Err(Failure::Unable("this host cannot enforce policies; --audit-only records without enforcing".to_owned()));
+            }
+            start(&path, voice).map(|()| path)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -40,6 +40,9 @@ pub fn run(args: &Args, socket: Option<&Path>) -> u8 {
         Ok(ended) => ended.code(),
         Err(Failure::Signal(number)) => u8::try_from(128 + number).unwrap_or(OWN_FAILURE),
         Err(failure) => {
+            if matches!(failure, Failure::Unable(_)) {
+                engine::explain(voice);
+            }
             voice.say(&failure.to_string());
             OWN_FAILURE
         }
@@ -51,7 +54,7 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     signals::watch_children()?;
     let what = what(args)?;
     let socket = socket.map(Path::to_path_buf);
-    let ensure = || engine::ensure(socket.as_deref(), voice);
+    let ensure = || engine::ensure(socket.as_deref(), args.audit_only, voice);
     let path = ensure()?;
     let waiting = child::start(&args.command, &args.pass_fd, voice)?;
     let begun = Signals::take().and_then(|signals| {
@@ -61,9 +64,6 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     let (signals, mut session) = match begun {
         Ok(begun) => begun,
         Err(failure) => {
-            if matches!(failure, Failure::Unable(_)) {
-                engine::explain(voice);
-            }
             // A signal of the terminal reached the child first: then that is the story.
             return Err(waiting.dismiss().map_or(failure, |signal| Failure::Signal(signal as i32)));
         }

@@ -88,7 +88,7 @@ impl Outcome {
     pub fn text(&self) -> String {
         match (&self.difference, self.behind) {
             (Some(what), _) => format!(
-                "  index: TAMPERED: {what}; readers were not shown all that the log holds. To make it anew: stop aegisd, remove index.sqlite, start it\n"
+                "  index: {what}; readers were not shown all that the log holds. To make it anew: stop aegisd, remove index.sqlite, start it\n"
             ),
             (None, 0) => format!("  index: shows all {} entries\n", self.indexed),
             (None, behind) => format!("  index: shows {} entries; {behind} follow when the daemon runs\n", self.indexed),

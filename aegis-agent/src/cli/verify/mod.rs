@@ -34,18 +34,23 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Some(path) if report.verdict() != Verdict::Tampered => Some(index::compare(&path, &dir)?),
         _ => None,
     };
+    let hidden = shown.as_ref().is_some_and(|shown| shown.difference.is_some());
     match args.output {
         Format::Text => {
+            // Who reads one line reads the worst.
+            let first = if hidden { "TAMPERED: the segments are whole, but the index does not show what is in them.\n" } else { "" };
             let shown = shown.as_ref().map(index::Outcome::text).unwrap_or_default();
-            output::print(&escape::message(&format!("{report}{shown}")))?;
+            output::print(&escape::message(&format!("{first}{report}{shown}")))?;
         }
         Format::Json => {
             let mut json = report.to_json();
             json["index"] = shown.as_ref().map_or(serde_json::Value::Null, index::Outcome::json);
+            if hidden {
+                json["verdict"] = Verdict::Tampered.name().into();
+            }
             output::print_json(&json)?;
         }
     }
-    let hidden = shown.is_some_and(|shown| shown.difference.is_some());
     Ok(if hidden { 1 } else { report.exit_code() })
 }
 
