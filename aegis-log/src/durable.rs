@@ -88,6 +88,13 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), IoError> {
     make().map_err(|source| IoError::new("create the folder", dir, source))
 }
 
+/// Writes a file that can be written again any time, making its folders; nothing is synced.
+pub(crate) fn export(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let dir = parent(path);
+    fs::create_dir_all(dir).map_err(|source| IoError::new("create the folder", dir, source))?;
+    AppendFile::create(path, PUBLIC)?.append(bytes)
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), IoError> {
     let sync = || -> io::Result<()> {

@@ -16,6 +16,7 @@ mod checkpoint;
 mod day;
 mod durable;
 mod entry;
+mod finding;
 mod frame;
 mod hash;
 mod key;
@@ -38,7 +39,9 @@ pub use batch::{AppendError, Appended, MAX_STEP_BACK_NS};
 pub use checkpoint::{CheckpointError, SignedCheckpoint};
 pub use day::Day;
 pub use durable::IoError;
-pub use entry::{Header, MAX_BODY, SALT_LEN};
+pub use entry::{Header, HeaderError, MAX_BODY, SALT_LEN};
+pub use finding::{Code, Finding};
+pub use frame::FrameError;
 pub use hash::Hash;
 pub use key::{KeyError, VerifierKey};
 pub use open::{OpenCheck, OpenError, OpenReport, Recovery, WriterOptions, host_boot_id};
@@ -47,7 +50,7 @@ pub use reader::{
     Disclose, Entries, EntriesBackward, Entry, Follow, ProveError, ReadError, Reader,
 };
 pub use receipt::{Proven, Receipt, ReceiptError};
-pub use report::{Code, EntryInfo, Finding, Report, Unsigned, Verdict};
+pub use report::{EntryInfo, Report, Unsigned, Verdict};
 pub use tree::TreeError;
 pub use verify::{VerifyError, VerifyOptions, verify, verify_with};
 pub use writer::{CommitError, Writer};

@@ -8,6 +8,7 @@
 mod cursor;
 mod marks;
 mod prove;
+mod tiles;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,9 +22,10 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::durable::IoError;
 use crate::entry::{Header, SALT_LEN};
+use crate::finding::{Code, Finding};
 use crate::frame::Frame;
 use crate::key::VerifierKey;
-use crate::report::{Code, EntryInfo, Finding};
+use crate::report::EntryInfo;
 use crate::scan::{FrameScan, ScanError, last_note};
 use crate::segment::{Catalog, SegmentFiles, VKEY_FILE};
 use crate::verify::stored_key;

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{SignedCheckpoint, StoredNote, match_stored};
+use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::stored::{StoredNote, match_stored};
 use crate::durable::IoError;
 use crate::frame::{self, Frame, FrameError, MAX_FRAME};
 use crate::key::VerifierKey;

@@ -1,6 +1,7 @@
 //! The test vectors of docs/audit-format.md: what is written there is what the code does.
 
-use crate::checkpoint::{SignedCheckpoint, put_stored};
+use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::stored::put_stored;
 use crate::entry::Header;
 use crate::frame;
 use crate::hash::{Hash, hex};

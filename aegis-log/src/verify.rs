@@ -2,19 +2,23 @@
 //!
 //! Reads only; never mends. What it needs to know about an intact log is in `walk`.
 
+pub(crate) mod levels;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
+use self::levels::{Levels, tree_findings};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{IoError, TEMPORARY_PREFIX};
+use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
-use crate::report::{Code, EntryInfo, Finding, Report, Unsigned};
+use crate::report::{EntryInfo, Report, Unsigned};
 use crate::segment::{CUT_SUFFIX, Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
-use crate::tree::{LevelScan, TreeReader, level_len};
+use crate::walk::order::{arrangement, impossible_names, inner_tail};
 use crate::walk::{SignedEnd, Stop, Visitor, Walk};
 
 /// What to hold the log against.
@@ -223,101 +227,7 @@ fn walk_all(
                 bytes: tail.bytes + tail.note_bytes,
             };
         } else {
-            inner_tail(files, walk, tail.is_empty())?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether the files of the segment that begins with entry `expected` are there.
-pub(crate) fn arrangement(
-    expected: u64,
-    files: &SegmentFiles,
-    is_last: bool,
-) -> Result<(), Finding> {
-    let missing = |what: String, file: String| {
-        Err(Finding::new(Code::SegmentMissing, what)
-            .at(expected)
-            .in_file(file, 0))
-    };
-    if files.first_seq > expected {
-        return missing(
-            format!("the segment that begins with entry {expected} is missing"),
-            files.entries_name(),
-        );
-    }
-    if files.first_seq < expected {
-        return missing(
-            format!(
-                "a second segment begins with entry {}, which is already there",
-                files.first_seq
-            ),
-            files.entries_name(),
-        );
-    }
-    if !files.has_notes {
-        return missing(
-            "the checkpoints of this segment are missing".to_owned(),
-            files.notes_name(),
-        );
-    }
-    if !files.has_entries && !is_last {
-        return missing(
-            "the entries of this segment are missing".to_owned(),
-            files.entries_name(),
-        );
-    }
-    Ok(())
-}
-
-/// A segment that another follows ends with a checkpoint.
-pub(crate) fn inner_tail(
-    files: &SegmentFiles,
-    walk: &Walk<'_>,
-    is_empty: bool,
-) -> Result<(), Finding> {
-    if is_empty {
-        return Ok(());
-    }
-    let what = "there is more after the last checkpoint of a segment that is not the last: checkpoints were removed, or entries added";
-    Err(Finding::new(Code::CheckpointMissing, what)
-        .at(walk.link.next_seq)
-        .in_file(files.entries_name(), 0))
-}
-
-/// The trace that a cut log leaves in the tree.
-pub(crate) fn tree_beyond(dir: &Path, size: u64) -> Option<Finding> {
-    let stored = TreeReader::new(dir).file_len(0) / Hash::LEN as u64;
-    (stored > size).then(|| {
-        let what = format!("the end of the log was cut off: its tree remembers {stored} signed entries, the last checkpoint has {size}");
-        Finding { until: Some(stored - 1), ..Finding::new(Code::EntryMissing, what).at(size).in_file(crate::segment::tree_name(0), size * Hash::LEN as u64) }
-    })
-}
-
-fn tree_findings(
-    dir: &Path,
-    size: u64,
-    levels: &mut Levels,
-    report: &mut Report,
-) -> Result<(), IoError> {
-    if let Some(error) = levels.failed.take() {
-        return Err(error);
-    }
-    report.tree_incomplete = levels.missing;
-    report.findings.extend(levels.differs.take());
-    if report.live {
-        // The writer adds to the tree while we look.
-        return Ok(());
-    }
-    report.findings.extend(tree_beyond(dir, size));
-    let tree = TreeReader::new(dir);
-    for level in 0..8 {
-        let expected = level_len(size, level) * Hash::LEN as u64;
-        if report.findings.is_empty() && tree.file_len(level) > expected {
-            let what = "the stored tree goes on after its end: something was added to the file";
-            report.findings.push(
-                Finding::new(Code::Tree, what).in_file(crate::segment::tree_name(level), expected),
-            );
+            inner_tail(files, walk.link.next_seq, tail.is_empty())?;
         }
     }
     Ok(())
@@ -356,16 +266,6 @@ fn kept_findings(
     }
 }
 
-fn impossible_names(catalog: &Catalog) -> impl Iterator<Item = Finding> + '_ {
-    catalog.impossible.iter().map(|name| {
-        Finding::new(
-            Code::SegmentName,
-            "the file is named as if it were part of the log, but can't be",
-        )
-        .in_file(name.clone(), 0)
-    })
-}
-
 /// Looks at each entry on behalf of the report.
 struct Check<F> {
     entry: F,
@@ -390,67 +290,5 @@ impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
         if let Some(root) = self.roots.get_mut(&frontier.size()) {
             *root = Some(frontier.root());
         }
-    }
-}
-
-/// Whether a stored hash is what a power cut leaves of `hash`: its beginning, then zeros. Fewer than
-/// four zeros may as well be the work of a person, and no disk writes in such pieces.
-fn is_torn(stored: &Hash, hash: &Hash) -> bool {
-    let same = stored
-        .0
-        .iter()
-        .zip(&hash.0)
-        .take_while(|(stored, hash)| stored == hash)
-        .count();
-    let rest = &stored.0[same..];
-    rest.len() >= 4 && rest.iter().all(|&byte| byte == 0)
-}
-
-/// The stored tree beside the one that is computed.
-struct Levels {
-    dir: std::path::PathBuf,
-    scans: Vec<(LevelScan, u64)>,
-    /// Hashes that are not there, or were never written.
-    missing: bool,
-    differs: Option<Finding>,
-    failed: Option<IoError>,
-}
-
-impl Levels {
-    fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_path_buf(),
-            scans: Vec::new(),
-            missing: false,
-            differs: None,
-            failed: None,
-        }
-    }
-
-    fn compare(&mut self, level: usize, hash: &Hash) {
-        match self.stored(level) {
-            Ok((Some(stored), _)) if stored == *hash => {}
-            Ok((None, _)) => self.missing = true,
-            Ok((Some(stored), _)) if is_torn(&stored, hash) => self.missing = true,
-            Ok((Some(_), index)) => {
-                let finding = || {
-                    Finding::new(Code::Tree, "a stored hash of the tree is not that of the entries, which are intact: the file was altered")
-                        .in_file(crate::segment::tree_name(level), index * Hash::LEN as u64)
-                };
-                self.differs.get_or_insert_with(finding);
-            }
-            Err(error) => self.failed = Some(error),
-        }
-    }
-
-    fn stored(&mut self, level: usize) -> Result<(Option<Hash>, u64), IoError> {
-        while self.scans.len() <= level {
-            self.scans
-                .push((LevelScan::open(&self.dir, self.scans.len(), 0)?, 0));
-        }
-        let (scan, index) = &mut self.scans[level];
-        let at = *index;
-        *index += 1;
-        Ok((scan.next()?, at))
     }
 }

@@ -4,6 +4,8 @@
 //! Both the verifier and recovery use it, so that what one calls tampering the other never mends.
 //! Knows what an intact log is; not what to do about one that isn't.
 
+pub(crate) mod order;
+
 use std::path::Path;
 
 use crate::chain::{ChainError, Link};
@@ -11,10 +13,11 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::durable::IoError;
 use crate::entry::Header;
+use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::Frontier;
-use crate::report::{Code, EntryInfo, Finding};
+use crate::report::EntryInfo;
 use crate::scan::{FrameScan, NextNote, NoteScan, ScanError};
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles, SegmentHeader};
 use crate::tree::LevelScan;

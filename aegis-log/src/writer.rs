@@ -11,7 +11,8 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::batch::{AppendError, Appended, Batch, Group, SegmentStart, State};
-use crate::checkpoint::{SignedCheckpoint, put_stored};
+use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::stored::put_stored;
 use crate::durable::{self, AppendFile, IoError, PRIVATE};
 use crate::key::{SigningKey, VerifierKey};
 use crate::segment::SegmentFiles;

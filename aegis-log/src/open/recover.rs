@@ -7,14 +7,16 @@ use super::{OpenError, empty_state};
 use crate::batch::{SegmentTip, State};
 use crate::chain::Link;
 use crate::durable::{self, AppendFile, IoError, PRIVATE};
+use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::{SigningKey, VerifierKey};
 use crate::merkle::{Frontier, HashStore as _};
-use crate::report::{Code, EntryInfo, Finding};
+use crate::report::EntryInfo;
 use crate::scan::{FrameScan, last_note};
 use crate::segment::{CUT_SUFFIX, Catalog, SEGMENT_HEADER_LEN, SegmentFiles};
 use crate::tree::{TreeError, TreeReader, TreeWriter};
-use crate::verify::{arrangement, inner_tail, tree_beyond};
+use crate::verify::levels::tree_beyond;
+use crate::walk::order::{arrangement, impossible_names, inner_tail};
 use crate::walk::{SignedEnd, Stop, Tail, Visitor, Walk};
 
 /// What was repaired when the log was opened. All of it lay after the last checkpoint, or was made from
@@ -86,13 +88,8 @@ pub(super) fn recover(
     let Some(chain_id) = verifier.chain_id() else {
         return Err(OpenError::KeyMismatch(dir.join(crate::segment::VKEY_FILE)));
     };
-    if let Some(name) = catalog.impossible.first() {
-        return Err(Finding::new(
-            Code::SegmentName,
-            "the file is named as if it were part of the log, but can't be",
-        )
-        .in_file(name.clone(), 0)
-        .into());
+    if let Some(finding) = impossible_names(catalog).next() {
+        return Err(finding.into());
     }
     let Some(last) = catalog.segments.last() else {
         if let Some(finding) = tree_beyond(dir, 0) {
@@ -203,7 +200,7 @@ fn walk_end(
         arrangement(walk.link.next_seq, files, is_last)?;
         end = walk.segment(files, &mut collected)?;
         if !is_last {
-            inner_tail(files, &walk, end.tail.is_empty())?;
+            inner_tail(files, walk.link.next_seq, end.tail.is_empty())?;
         }
     }
     Ok(Walked {

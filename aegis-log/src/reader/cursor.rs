@@ -2,7 +2,7 @@
 
 use super::marks::STRIDE;
 use super::{Entry, ReadError, Reader, read_entry};
-use crate::report::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::scan::FrameScan;
 
 /// A place in the log from which entries are read forward.

@@ -8,3 +8,4 @@ mod common;
 mod recovery;
 mod roundtrip;
 mod tamper;
+mod tiles;
