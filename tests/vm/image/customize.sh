@@ -21,13 +21,16 @@ rm -f "$root/etc/resolv.conf"
 : > "$root/etc/resolv.conf"
 : > "$root/etc/fstab"
 echo LANG=C.UTF-8 > "$root/etc/default/locale"
-# A fixed id: sd-boot units that need one do not run the first-boot wizard.
+# A fixed id: without one systemd takes every boot for the first.
 echo 5ae9150000000000000000000000ae91 > "$root/etc/machine-id"
 
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     e2scrub_reap.service getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service \
     systemd-networkd.service systemd-resolved.service systemd-pcrphase.service ssh.service \
-    systemd-update-utmp.service systemd-update-utmp-runlevel.service man-db.timer logrotate.timer; do
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service man-db.timer logrotate.timer \
+    systemd-udev-trigger.service modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service \
+    modprobe@efi_pstore.service modprobe@fuse.service modprobe@loop.service systemd-binfmt.service \
+    proc-sys-fs-binfmt_misc.automount dev-hugepages.mount e2scrub_reap.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 

@@ -16,7 +16,6 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/root/", ".cargo"),
     concat!("/root/", ".cache"),
     concat!("/root/", ".rustup"),
-    concat!("/home/", "runner"),
     concat!("../shared", "/design"),
 ];
 
