@@ -8,12 +8,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub mod perm {
     /// Open for reading.
     pub const READ: u8 = 1 << 0;
-    /// Open for writing, create, rename, delete, change metadata.
+    /// Open for writing, truncate, connect to the socket bound there.
     pub const WRITE: u8 = 1 << 1;
     /// Run as a program or map as code.
     pub const EXEC: u8 = 1 << 2;
+    /// Create, link, rename, delete, change mode, owner, times and attributes. Apart from `WRITE`: who
+    /// may write to /dev/null may not replace it.
+    pub const NAME: u8 = 1 << 3;
     /// All of them.
-    pub const ALL: u8 = READ | WRITE | EXEC;
+    pub const ALL: u8 = READ | WRITE | EXEC | NAME;
 }
 
 /// A name: the keyed hash of its components from the root of its filesystem.

@@ -2,13 +2,14 @@
 
 use aegis_common::{
     counter::Counter,
-    event::{FileBody, flag, kind, reason},
-    path::{InodeKey, perm},
+    event::{FileBody, flag, kind, op, reason},
+    path::{InodeKey, PathKey, perm},
     policy::image_flag,
 };
 
 use crate::{
     conclude::{self, Refusal, answer},
+    guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
         kernel::{Dentry, Inode},
@@ -27,6 +28,9 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
     if subject.blocked != 0 {
         return blocked(subject, operation);
     }
+    if wanted & (perm::WRITE | perm::NAME) != 0 && dentry.superblock().is_cgroup() {
+        return leaves_cgroup(subject, dentry);
+    }
     let Some(mut claim) = Claim::take() else { return no_room() };
     let result = decide_in(&mut claim, subject, dentry, operation, wanted);
     claim.release();
@@ -39,6 +43,13 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
     let found = claim.found();
     let mut decision = judge::path(subject, &found);
     let inode = dentry.inode();
+    if !decision.deny && operation == op::SYMLINK {
+        // It would choose where the next load of the policy leads.
+        let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
+        if table::holds_rule(&key) {
+            decision = Decision::refuse(reason::HOLDS_RULE);
+        }
+    }
     if !decision.deny {
         if let Some(other) = same_file(subject, found.dev, inode, wanted) {
             decision = other;
@@ -77,6 +88,20 @@ pub fn same_file(subject: &Subject, dev: u32, inode: Inode, wanted: u8) -> Optio
     let rule = table::inode_rule(&key)?;
     (rule.deny & u32::from(wanted) != 0)
         .then_some(Decision::refuse_by(rule.rule, reason::SAME_FILE))
+}
+
+/// Writing to the cgroup filesystem is the way out of a cgroup, and into another one's limits: no
+/// policy allows it.
+#[inline(always)]
+fn leaves_cgroup(subject: &Subject, dentry: Dentry) -> i32 {
+    guarded::refuse(subject, &Guarded {
+        op: op::CGROUP_WRITE,
+        reason: reason::GUARD,
+        subject: number(dentry.inode()),
+        detail: 0,
+        refusal: Refusal::Permission,
+        silent: false,
+    })
 }
 
 /// The inode's number, 0 when there is none.

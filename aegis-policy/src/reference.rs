@@ -88,7 +88,7 @@ impl<'p> Reference<'p> {
         let mut names = Names::new(host.mounts()?);
         for rule in &policy.rules {
             if let Effect::Path(effect) = &rule.effect
-                && effect.allow & perm::WRITE != 0
+                && effect.allow & perm::NAME != 0
             {
                 names.agent_writes(host, &effect.path.to_bytes())?;
             }
@@ -228,20 +228,20 @@ impl<'p> Reference<'p> {
     ) -> Answer {
         // A path that cannot be followed comes before all else.
         for (path, _) in [from, to] {
-            let answer = self.name(path, perm::WRITE);
+            let answer = self.name(path, perm::NAME);
             if answer.why == Why::TooDeep {
                 return answer;
             }
         }
-        let source = self.name(from.0, perm::WRITE);
+        let source = self.name(from.0, perm::NAME);
         if !source.allowed {
             return source;
         }
-        let target = self.name(to.0, perm::WRITE);
+        let target = self.name(to.0, perm::NAME);
         if !target.allowed {
             return target;
         }
-        for bit in [perm::READ, perm::WRITE, perm::EXEC] {
+        for bit in [perm::READ, perm::WRITE, perm::EXEC, perm::NAME] {
             if self.name(to.0, bit).allowed && !self.name(from.0, bit).allowed {
                 return Answer::new(false, Why::WouldGrantMore, None);
             }
@@ -249,8 +249,8 @@ impl<'p> Reference<'p> {
         if directory && (self.holds_rule(from.0) || self.holds_rule(to.0)) {
             return Answer::new(false, Why::HoldsRule, None);
         }
-        let denied = self.file_denied(from.0, from.1, perm::READ | perm::WRITE);
-        match denied.or_else(|| self.file_denied(to.0, to.1, perm::WRITE)) {
+        let denied = self.file_denied(from.0, from.1, perm::READ | perm::WRITE | perm::NAME);
+        match denied.or_else(|| self.file_denied(to.0, to.1, perm::NAME)) {
             Some(rule) => Answer::new(false, Why::SameFile, Some(rule)),
             None => target,
         }

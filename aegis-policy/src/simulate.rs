@@ -242,11 +242,11 @@ impl<'i> Kernel<'i> {
             (Ok(source), Ok(target)) => (source, target),
             (Err(decision), _) | (_, Err(decision)) => return decision,
         };
-        let decision = self.verdict(&source, perm::WRITE);
+        let decision = self.verdict(&source, perm::NAME);
         if !decision.allowed {
             return decision;
         }
-        let decision = self.verdict(&target, perm::WRITE);
+        let decision = self.verdict(&target, perm::NAME);
         if !decision.allowed {
             return decision;
         }
@@ -256,8 +256,8 @@ impl<'i> Kernel<'i> {
         if directory && (self.holds_rule(from) || self.holds_rule(to)) {
             return Decision::deny(reason::HOLDS_RULE, RULE_DEFAULT);
         }
-        self.same_file(from, perm::READ | perm::WRITE)
-            .or_else(|| self.same_file(to, perm::WRITE))
+        self.same_file(from, perm::ALL & !perm::EXEC)
+            .or_else(|| self.same_file(to, perm::NAME))
             .unwrap_or(decision)
     }
 

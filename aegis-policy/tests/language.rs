@@ -75,7 +75,7 @@ fn the_smallest_manifest_without_its_host_names_means_what_it_says() {
     assert_eq!(bits(&policy, "fs.read:/data/inputs"), Some((perm::READ, 0)));
     assert_eq!(
         bits(&policy, "fs.write:/data/outputs"),
-        Some((perm::READ | perm::WRITE, 0))
+        Some((perm::READ | perm::WRITE | perm::NAME, 0))
     );
     assert_eq!(policy.rules[0].id, "network.allow:192.0.2.0/24:443");
     assert_eq!(policy.rules[0].origin.to_string(), "agent.yaml:7");
@@ -139,8 +139,8 @@ fn everything_that_is_enforced_loads_in_one_manifest() {
     for (id, allow, deny) in [
         ("fs.read:/data/inputs", perm::READ, 0),
         ("fs.read:/opt/models", perm::READ, 0),
-        ("fs.write:/data/outputs", perm::READ | perm::WRITE, 0),
-        ("workspace", perm::READ | perm::WRITE, 0),
+        ("fs.write:/data/outputs", perm::READ | perm::WRITE | perm::NAME, 0),
+        ("workspace", perm::READ | perm::WRITE | perm::NAME, 0),
         ("fs.deny:/work/.env", 0, perm::ALL),
         ("exec.allow:/usr/bin", perm::EXEC, 0),
         ("exec.allow:/work/bin", perm::EXEC, 0),
@@ -221,7 +221,7 @@ fn the_daemons_own_rules_are_marked_and_unique() {
         .add_runtime_rule(
             "runtime:tmpdir",
             b"/tmp/aegis-1",
-            perm::READ | perm::WRITE,
+            perm::READ | perm::WRITE | perm::NAME,
             0,
             false,
         )

@@ -148,8 +148,9 @@ impl<'p> Both<'p> {
         let wanted = match case.get("op") {
             "read" => perm::READ,
             "exec" => perm::EXEC,
+            "write" => perm::WRITE,
             "connect" | "exec-anonymous" => 0,
-            _ => perm::WRITE,
+            _ => perm::NAME,
         };
         let (decision, answer) = match case.get("op") {
             "read" | "write" | "create" | "exec" => {

@@ -84,6 +84,7 @@ const fn verdict_of(number: u8) -> Verdict {
 const fn wanted(header: &EventHeader) -> u8 {
     match header.kind {
         kind::EXEC => return perm::EXEC,
+        kind::UNIX => return perm::WRITE,
         kind::FILE => {}
         _ => return 0,
     }
@@ -92,7 +93,8 @@ const fn wanted(header: &EventHeader) -> u8 {
         op::OPEN_READ_WRITE | op::RECEIVE => perm::READ | perm::WRITE,
         op::EXEC | op::MAP_EXEC => perm::EXEC,
         op::OPEN_NONE => perm::ALL,
-        _ => perm::WRITE,
+        op::OPEN_WRITE | op::TRUNCATE => perm::WRITE,
+        _ => perm::NAME,
     }
 }
 

@@ -1,11 +1,11 @@
-//! An agent is made: policy, cgroup, limits, kernel tables, file, entries. Then a child is let in.
+//! An agent is made: policy, cgroup, limits, kernel tables, file, entries. Nothing runs in it yet.
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
-use aegis_common::{path::perm, policy::AgentState};
+use aegis_common::policy::AgentState;
 use aegis_policy::{
     CompiledImage, check, compile,
-    policy::{Effect, Mode, Policy},
+    policy::{Mode, Policy},
     resolve,
     resolve::Note,
 };
@@ -13,7 +13,7 @@ use aegis_policy::{
 use super::{
     Engine, EngineError, Peer,
     host::Host,
-    process::{self, Held, ProcessId},
+    process::ProcessId,
     report,
     session::{Encoded, RuntimeRule, Saved, Session, State, mode_word},
     tmpdir::TmpDir,
@@ -186,27 +186,6 @@ impl Engine {
         Ok(Names { session: random_id()?, slot, image })
     }
 
-    /// Rules that hold for one run: its own TMPDIR, the caller's terminal, and folders of this engine that
-    /// are not in their usual places.
-    fn runtime_rules(&self, policy: &Policy, tmpdir: &TmpDir, peer: &Peer) -> Vec<RuntimeRule> {
-        let rule = |id: &str, path: String, allow, deny| RuntimeRule { id: id.into(), path, allow, deny };
-        let mut rules =
-            vec![rule("session:tmpdir", tmpdir.path.display().to_string(), tmpdir_permissions(policy), 0)];
-        if let Some(terminal) = process::stat(peer.pid).ok().and_then(|s| process::terminal(s.tty)) {
-            rules.push(rule("session:terminal", terminal, perm::READ | perm::WRITE, 0));
-        }
-        let (own, usual) = (&self.parts.layout, crate::paths::Layout::default());
-        for (id, path, usual) in [
-            ("session:deny:state", &own.state, &usual.state),
-            ("session:deny:run", &own.run, &usual.run),
-        ] {
-            if path != usual {
-                rules.push(rule(id, path.display().to_string(), 0, perm::ALL));
-            }
-        }
-        rules
-    }
-
     pub(super) fn compile(
         &self,
         mut policy: Policy,
@@ -322,65 +301,6 @@ impl Engine {
             warnings,
         }
     }
-
-    /// Moves a child of the peer into the agent.
-    ///
-    /// # Errors
-    /// It was not moved, or it is not certain that it was the right one: then it was ended.
-    pub fn admit(&self, id: &str, pid: u32, peer: &Peer) -> Result<(), EngineError> {
-        let session = self.session(id)?;
-        Self::check_owner(&session, peer)?;
-        if !matches!(session.state, State::Created | State::Running) {
-            return Err(EngineError::State {
-                session: id.to_owned(),
-                state: session.state.word(),
-                advice: "nothing more can be let in; thaw it first",
-            });
-        }
-        let refuse = |why: String| EngineError::Admit { pid, why };
-        // From here the id means one process as long as it is alive.
-        let held = Held::open(pid).map_err(|e| refuse(e.to_string()))?;
-        let checked = || -> std::io::Result<Option<&'static str>> {
-            Ok(if process::stat(pid)?.ppid != peer.pid {
-                Some("it is not a child of the process that asks")
-            } else if process::uid(pid)? != peer.uid {
-                Some("it runs as another user than the process that asks")
-            } else if self.is_governed(&process::cgroup(pid)?) {
-                Some("it belongs to an agent already")
-            } else {
-                None
-            })
-        };
-        if let Some(why) = checked().map_err(|e| refuse(e.to_string()))? {
-            return Err(refuse(why.into()));
-        }
-        if !held.is_alive() {
-            return Err(refuse("it has ended".into()));
-        }
-        self.cgroups()?.admit(&session.saved.cgroup, pid)?;
-        if !held.is_alive() {
-            return Err(refuse("it ended while it was admitted".into()));
-        }
-        self.update(id, |s| {
-            s.populated = true;
-            if s.state == State::Created {
-                s.state = State::Running;
-            }
-        });
-        Ok(())
-    }
-}
-
-/// An agent may run programs in its TMPDIR only where it may already run what it writes elsewhere.
-fn tmpdir_permissions(policy: &Policy) -> u8 {
-    let paths = |bit: u8| {
-        policy.rules.iter().filter_map(move |rule| match &rule.effect {
-            Effect::Path(path) if rule.origin.is_manifest() && path.allow & bit != 0 => Some(&path.path),
-            _ => None,
-        })
-    };
-    let runs_own = paths(perm::EXEC).any(|run| paths(perm::WRITE).any(|w| w.covers(run) || run.covers(w)));
-    perm::READ | perm::WRITE | if runs_own { perm::EXEC } else { 0 }
 }
 
 pub(super) fn view(saved: &Saved, compiled: &CompiledImage) -> Arc<AgentView> {

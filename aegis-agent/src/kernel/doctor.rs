@@ -60,19 +60,31 @@ fn kernel_version() -> Finding {
     finding("kernel", ok, release, "Aegis needs Linux 6.1 or later")
 }
 
+/// Where the kernel lists its active security modules.
+pub(super) const MODULES: &str = "/sys/kernel/security/lsm";
+
+/// The active security modules, as the kernel lists them.
+pub(super) fn active_modules() -> std::io::Result<String> {
+    Ok(fs::read_to_string(MODULES)?.trim().to_owned())
+}
+
+/// Whether BPF programs are called at security hooks.
+pub(super) fn lists_bpf(modules: &str) -> bool {
+    modules.split(',').any(|name| name == "bpf")
+}
+
 fn bpf_lsm() -> Finding {
-    const PATH: &str = "/sys/kernel/security/lsm";
     let advice = "boot with `bpf` in the list of `lsm=` (add it to GRUB_CMDLINE_LINUX with the list that \
                   /sys/kernel/security/lsm shows, then update-grub and reboot)";
-    match read(PATH) {
-        Some(list) => {
-            let ok = list.split(',').any(|name| name == "bpf");
+    match active_modules() {
+        Ok(list) => {
+            let ok = lists_bpf(&list);
             finding("bpf-lsm", ok, list, advice)
         }
-        None => finding(
+        Err(error) => finding(
             "bpf-lsm",
             false,
-            format!("{PATH} can't be read"),
+            format!("{MODULES} can't be read: {error}"),
             "mount securityfs (`mount -t securityfs securityfs /sys/kernel/security`); if the kernel has none, \
              it is built without LSM support",
         ),
@@ -150,7 +162,15 @@ fn digest() -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_release;
+    use super::{lists_bpf, parse_release};
+
+    #[test]
+    fn a_module_is_listed_by_its_whole_name() {
+        assert!(lists_bpf("lockdown,capability,bpf"));
+        assert!(!lists_bpf("lockdown,capability,landlock"));
+        assert!(!lists_bpf("bpfx,xbpf"));
+        assert!(!lists_bpf(""));
+    }
 
     #[test]
     fn releases_of_distributions_are_understood() {

@@ -8,6 +8,12 @@ pub enum KernelError {
     /// The agent was built without its kernel programs.
     #[error("this aegisd was built without its kernel programs: build it with `cargo xtask build`")]
     NoObject,
+    /// The kernel would load the programs and never call them.
+    #[error(
+        "BPF is not among the active security modules ({0}): programs would load and decide nothing; boot with `bpf` in \
+         the list of `lsm=`, see `aegis doctor`"
+    )]
+    LsmInactive(String),
     /// The pin folder is not on a bpffs.
     #[error("{0} is not on a bpf filesystem: mount one with `mount -t bpf bpf /sys/fs/bpf`")]
     NotBpffs(PathBuf),

@@ -9,7 +9,7 @@ use aya::{
 use zerocopy::IntoBytes;
 
 use super::{
-    EventRing, HookState, HookStatus, Kernel, KernelError, offsets,
+    EventRing, HookState, HookStatus, Kernel, KernelError, doctor, offsets,
     pin::Pins,
     programs::{Attach, PROGRAMS, Spec},
     states::AgentStates,
@@ -23,6 +23,7 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::NoObject);
     }
+    require_active_lsm()?;
     let (found, facts) = offsets::examine()?;
     let btf = Btf::from_sys_fs().map_err(|error| KernelError::Btf {
         what: "the kernel's BTF can't be read".into(),
@@ -54,6 +55,15 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
     Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, ring: Some(ring) })
+}
+
+/// Without `bpf` in the list of active modules the programs load and attach all the same, and are never
+/// called: enforcement in name only.
+fn require_active_lsm() -> Result<(), KernelError> {
+    let list = doctor::active_modules().map_err(|error| {
+        KernelError::LsmInactive(format!("{} can't be read: {error}", doctor::MODULES))
+    })?;
+    if doctor::lists_bpf(&list) { Ok(()) } else { Err(KernelError::LsmInactive(list)) }
 }
 
 /// The key of maps that an earlier engine left; `None` when there are none.

@@ -71,7 +71,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("socket_listen"),
     lsm("unix_stream_connect"),
     lsm("unix_may_send"),
-    lsm("inode_permission"),
+    lsm("task_alloc"),
     lsm("inode_init_security_anon"),
     lsm("file_ioctl"),
     lsm("file_fcntl"),

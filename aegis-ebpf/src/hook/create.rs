@@ -16,33 +16,33 @@ use crate::{
     subject::Subject,
 };
 
-/// Judges writing to `dentry` as the current task.
+/// Judges making or removing the name `dentry` as the current task.
 #[inline(always)]
-fn write(dentry: Dentry, operation: u8) -> i32 {
+fn name(dentry: Dentry, operation: u8) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
-    file::decide(&subject, dentry, operation, perm::WRITE)
+    file::decide(&subject, dentry, operation, perm::NAME)
 }
 
 /// Judges changing a file that may have no name (a pipe's mode, a memfd's size).
 #[inline(always)]
-fn change(dentry: Dentry, operation: u8) -> i32 {
+fn change(dentry: Dentry, operation: u8, wanted: u8) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     if subject.blocked == 0 && dentry.superblock().is_pseudo() {
         return 0;
     }
-    file::decide(&subject, dentry, operation, perm::WRITE)
+    file::decide(&subject, dentry, operation, wanted)
 }
 
 /// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`
 #[lsm(hook = "inode_create")]
 pub fn inode_create(context: LsmContext) -> i32 {
-    write(Dentry::new(context.arg(1)), op::CREATE)
+    name(Dentry::new(context.arg(1)), op::CREATE)
 }
 
 /// `int inode_mkdir(struct inode *dir, struct dentry *dentry, umode_t mode)`
 #[lsm(hook = "inode_mkdir")]
 pub fn inode_mkdir(context: LsmContext) -> i32 {
-    write(Dentry::new(context.arg(1)), op::MKDIR)
+    name(Dentry::new(context.arg(1)), op::MKDIR)
 }
 
 /// `int inode_mknod(struct inode *dir, struct dentry *dentry, umode_t mode, dev_t dev)`: a device
@@ -66,47 +66,47 @@ pub fn inode_mknod(context: LsmContext) -> i32 {
             silent: false,
         });
     }
-    file::decide(&subject, Dentry::new(context.arg(1)), op::MKNOD, perm::WRITE)
+    file::decide(&subject, Dentry::new(context.arg(1)), op::MKNOD, perm::NAME)
 }
 
 /// `int inode_symlink(struct inode *dir, struct dentry *dentry, const char *old_name)`
 #[lsm(hook = "inode_symlink")]
 pub fn inode_symlink(context: LsmContext) -> i32 {
-    write(Dentry::new(context.arg(1)), op::SYMLINK)
+    name(Dentry::new(context.arg(1)), op::SYMLINK)
 }
 
 /// `int inode_unlink(struct inode *dir, struct dentry *dentry)`
 #[lsm(hook = "inode_unlink")]
 pub fn inode_unlink(context: LsmContext) -> i32 {
-    write(Dentry::new(context.arg(1)), op::UNLINK)
+    name(Dentry::new(context.arg(1)), op::UNLINK)
 }
 
 /// `int inode_rmdir(struct inode *dir, struct dentry *dentry)`
 #[lsm(hook = "inode_rmdir")]
 pub fn inode_rmdir(context: LsmContext) -> i32 {
-    write(Dentry::new(context.arg(1)), op::RMDIR)
+    name(Dentry::new(context.arg(1)), op::RMDIR)
 }
 
 /// `int path_truncate(const struct path *path)`
 #[lsm(hook = "path_truncate")]
 pub fn path_truncate(context: LsmContext) -> i32 {
-    change(Path::new(context.arg(0)).dentry(), op::TRUNCATE)
+    change(Path::new(context.arg(0)).dentry(), op::TRUNCATE, perm::WRITE)
 }
 
 /// `int inode_setattr([struct mnt_idmap *idmap,] struct dentry *dentry, struct iattr *attr)`
 #[lsm(hook = "inode_setattr")]
 pub fn inode_setattr(context: LsmContext) -> i32 {
-    change(setattr_dentry(&context), op::SETATTR)
+    change(setattr_dentry(&context), op::SETATTR, perm::NAME)
 }
 
 /// `int inode_setxattr(idmap, struct dentry *dentry, const char *name, ...)`
 #[lsm(hook = "inode_setxattr")]
 pub fn inode_setxattr(context: LsmContext) -> i32 {
-    change(Dentry::new(context.arg(1)), op::SETXATTR)
+    change(Dentry::new(context.arg(1)), op::SETXATTR, perm::NAME)
 }
 
 /// `int inode_removexattr(idmap, struct dentry *dentry, const char *name)`
 #[lsm(hook = "inode_removexattr")]
 pub fn inode_removexattr(context: LsmContext) -> i32 {
-    change(Dentry::new(context.arg(1)), op::SETXATTR)
+    change(Dentry::new(context.arg(1)), op::SETXATTR, perm::NAME)
 }

@@ -8,7 +8,7 @@ use crate::{
     conclude::Refusal,
     guarded::{self, Guarded},
     read::{
-        kernel::{Inode, qstr_head},
+        kernel::qstr_head,
         table,
     },
     subject::Subject,
@@ -27,23 +27,16 @@ fn refuse(operation: u8, subject_of: u64, detail: u64) -> i32 {
     })
 }
 
-/// `int inode_permission(struct inode *inode, int mask)`: writing to the cgroup filesystem is the way
-/// out of a cgroup, by `cgroup.procs` and by `clone3(CLONE_INTO_CGROUP)` on an `O_PATH` descriptor
-/// alike. Called for every component of every path: the mask is looked at first.
-#[lsm(hook = "inode_permission")]
-pub fn inode_permission(context: LsmContext) -> i32 {
-    const MAY_WRITE: u32 = 2;
-    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
-    const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
-    if context.arg::<u32>(1) & MAY_WRITE == 0 {
+/// `int task_alloc(struct task_struct *task, u64 clone_flags)`: a child born into another cgroup. The
+/// other way out, writing to the cgroup filesystem, is closed where files are judged.
+#[lsm(hook = "task_alloc")]
+pub fn task_alloc(context: LsmContext) -> i32 {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let flags: u64 = context.arg(1);
+    if flags & CLONE_INTO_CGROUP == 0 {
         return 0;
     }
-    let inode = Inode::new(context.arg(0));
-    let magic = inode.superblock().magic();
-    if magic != CGROUP2_SUPER_MAGIC && magic != CGROUP_SUPER_MAGIC {
-        return 0;
-    }
-    refuse(op::CGROUP_WRITE, inode.number(), 0)
+    refuse(op::CGROUP_WRITE, 0, flags)
 }
 
 /// `int inode_init_security_anon(struct inode *inode, const struct qstr *name, const struct inode *ctx)`:

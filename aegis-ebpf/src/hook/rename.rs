@@ -1,6 +1,6 @@
 //! Links and renames: the two operations that give a file another name.
 //!
-//! Both names must be writable, and the new one may not grant more than the old one did. A
+//! Both names must be the agent's to change, and the new one may not grant more than the old one did. A
 //! directory with a rule at or below it does not move at all, nor does another take its place:
 //! rules are written for names. Both fail closed.
 
@@ -35,6 +35,13 @@ fn is_directory(dentry: Dentry) -> bool {
     !inode.is_null() && inode.is_directory()
 }
 
+/// A symbolic link at a rule's own name would choose where the next load of the policy leads.
+#[inline(always)]
+fn is_symlink(dentry: Dentry) -> bool {
+    let inode = dentry.inode();
+    !inode.is_null() && inode.is_symlink()
+}
+
 /// Judges giving the file at `from` the name `to`.
 #[inline(always)]
 fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
@@ -43,10 +50,10 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         return file::blocked(&subject, operation);
     }
     let Some(mut claim) = Claim::take() else { return file::no_room() };
-    walk(&mut claim, from, subject.image, subject.levels, perm::WRITE, 0);
+    walk(&mut claim, from, subject.image, subject.levels, perm::NAME, 0);
     claim.keep();
     let start = claim.found().end;
-    walk(&mut claim, to, subject.image, subject.levels, perm::WRITE, start);
+    walk(&mut claim, to, subject.image, subject.levels, perm::NAME, start);
     let (source, target) = (claim.kept(), claim.found());
 
     let mut decision = judge::path(&subject, &source);
@@ -56,15 +63,19 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     if !decision.deny {
         let more = judge::granted(&subject, &target) & !judge::granted(&subject, &source);
         let moves_directory = operation == op::RENAME && (is_directory(from) || is_directory(to));
+        let (at_source, at_target) = (key(&subject, &source), key(&subject, &target));
         if more != 0 {
             decision = Decision::refuse(reason::WOULD_GRANT_MORE);
-        } else if moves_directory
-            && (table::holds_rule(&key(&subject, &source)) || table::holds_rule(&key(&subject, &target)))
+        } else if (moves_directory && table::holds_rule(&at_source))
+            || ((moves_directory || is_symlink(from)) && table::holds_rule(&at_target))
         {
             decision = Decision::refuse(reason::HOLDS_RULE);
         } else if let Some(other) =
-            file::same_file(&subject, source.dev, from.inode(), perm::READ | perm::WRITE)
+            file::same_file(&subject, source.dev, from.inode(), perm::ALL & !perm::EXEC)
         {
+            decision = other;
+        } else if let Some(other) = file::same_file(&subject, target.dev, to.inode(), perm::NAME) {
+            // The name that would go is another name of a denied file.
             decision = other;
         }
     }

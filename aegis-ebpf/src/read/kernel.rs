@@ -181,10 +181,10 @@ impl Inode {
     pub fn is_directory(self) -> bool {
         self.mode() & 0xf000 == 0x4000
     }
-    /// Its filesystem.
+    /// Whether it is a symbolic link.
     #[inline(always)]
-    pub fn superblock(self) -> SuperBlock {
-        SuperBlock(member!(self.inode_sb))
+    pub fn is_symlink(self) -> bool {
+        self.mode() & 0xf000 == 0xa000
     }
 }
 
@@ -198,6 +198,14 @@ impl SuperBlock {
     #[inline(always)]
     pub fn magic(self) -> u64 {
         member!(self.sb_magic)
+    }
+    /// Whether it is a cgroup hierarchy, of either version.
+    #[inline(always)]
+    pub fn is_cgroup(self) -> bool {
+        const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+        const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+        let magic = self.magic();
+        magic == CGROUP2_SUPER_MAGIC || magic == CGROUP_SUPER_MAGIC
     }
     /// Whether it can't be mounted: its files have no path.
     #[inline(always)]

@@ -158,7 +158,7 @@ pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, Resolve
                 Effect::Network(_) => None,
             })
     };
-    for (_, rule, effect) in rules().filter(|(.., e)| e.allow & perm::WRITE != 0) {
+    for (_, rule, effect) in rules().filter(|(.., e)| e.allow & perm::NAME != 0) {
         resolver
             .note_writable(effect)
             .map_err(|e| failed(rule, e))?;

@@ -38,7 +38,7 @@ const READ: Kind = Kind {
 };
 const WRITE: Kind = Kind {
     name: "fs.write",
-    allow: perm::READ | perm::WRITE,
+    allow: perm::READ | perm::WRITE | perm::NAME,
     deny: 0,
     ban_content: false,
 };

@@ -73,7 +73,7 @@ impl<'p> Pair<'p> {
                 (
                     kernel.link(&self.file(from), &self.file(to)),
                     answer,
-                    perm::WRITE,
+                    perm::NAME,
                 )
             }
             Question::Rename {
@@ -87,7 +87,7 @@ impl<'p> Pair<'p> {
                 (
                     kernel.rename(&self.file(from), &self.file(to), *directory),
                     answer,
-                    perm::WRITE,
+                    perm::NAME,
                 )
             }
             Question::Network {

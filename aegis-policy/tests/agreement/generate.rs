@@ -221,7 +221,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 
 fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
-        6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 1 => 1..8u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
+        6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
         1 => (path(), 0..3u8).prop_map(|(path, content)| Question::Exec { path, content }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
         2 => (path(), path(), any::<bool>()).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
