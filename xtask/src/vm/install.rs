@@ -19,6 +19,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Folders and files of the repository by the path the package gives them; what is not there yet is left out.
 const FILES: &[(&str, &str)] = &[
     ("packaging/etc/aegis.yaml", "/etc/aegis/aegis.yaml"),
+    ("packaging/systemd/aegisd.service", "/usr/lib/systemd/system/aegisd.service"),
+    ("packaging/sysusers.d/aegis.conf", "/usr/lib/sysusers.d/aegis.conf"),
+    ("packaging/tmpfiles.d/aegis.conf", "/usr/lib/tmpfiles.d/aegis.conf"),
     ("tests/vm/scenarios", "/usr/lib/aegis-tests/scenarios"),
     ("demo", "/usr/share/aegis/demo"),
 ];
