@@ -33,6 +33,9 @@ pub struct Recovery {
     pub saved_as: Option<PathBuf>,
     /// SHA-256 of them.
     pub sha256: Option<Hash>,
+    /// What an earlier start set aside at the same place, each with its SHA-256: no entry tells of it yet,
+    /// since nothing was signed in between.
+    pub earlier: Vec<(PathBuf, Hash)>,
     /// Whether a checkpoint was cut short.
     pub torn_checkpoint: bool,
     /// Whether the stored hashes of the tree were made anew from the entries.
@@ -49,6 +52,13 @@ impl fmt::Display for Recovery {
         )?;
         if let (Some(path), Some(sha256)) = (&self.saved_as, &self.sha256) {
             write!(f, ", set aside as {} with SHA-256 {sha256}", path.display())?;
+        }
+        for (path, sha256) in &self.earlier {
+            write!(
+                f,
+                "; an earlier start set aside {} with SHA-256 {sha256}",
+                path.display()
+            )?;
         }
         if self.torn_checkpoint {
             write!(f, "; a torn checkpoint removed")?;
@@ -95,12 +105,11 @@ pub(super) fn recover(
         if let Some(finding) = tree_beyond(dir, 0) {
             return Err(finding.into());
         }
-        let tree = TreeWriter::open(dir, 0)?;
         return Ok(Recovered {
             state: empty_state(key, chain_id),
-            tree,
+            tree: TreeWriter::open(dir, 0)?,
             last: None,
-            repaired: None,
+            repaired: told(dir, catalog, Recovery::default())?,
         });
     };
     let from = first_to_walk(dir, verifier, catalog)?;
@@ -129,16 +138,34 @@ pub(super) fn recover(
         checkpoint,
         segment,
     };
-    let untouched = Recovery {
-        at_seq: repair.at_seq,
-        ..Recovery::default()
-    };
     Ok(Recovered {
         state,
         tree,
         last: walked.last,
-        repaired: (repair != untouched).then_some(repair),
+        repaired: told(dir, catalog, repair)?,
     })
+}
+
+/// What there is to tell of a repair, with what earlier ones left untold; `None` if nothing.
+fn told(
+    dir: &Path,
+    catalog: &Catalog,
+    mut repair: Recovery,
+) -> Result<Option<Recovery>, OpenError> {
+    let untouched = Recovery {
+        at_seq: repair.at_seq,
+        ..Recovery::default()
+    };
+    let here = format!("{:020}-", repair.at_seq);
+    for name in catalog.cut.iter().filter(|name| name.starts_with(&here)) {
+        let path = dir.join(name);
+        if repair.saved_as.as_ref() != Some(&path) {
+            let bytes =
+                std::fs::read(&path).map_err(|source| IoError::new("read", &path, source))?;
+            repair.earlier.push((path, Hash::of(&bytes)));
+        }
+    }
+    Ok((repair != untouched).then_some(repair))
 }
 
 /// Checks that every segment begins where the one before it ended, and returns the last one that has

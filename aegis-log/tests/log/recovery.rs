@@ -175,6 +175,34 @@ fn a_segment_that_was_about_to_begin_begins_again() {
 }
 
 #[test]
+fn what_was_cut_off_is_told_until_an_entry_is_signed() {
+    let (log, _) = two_states();
+    let name = log.names(".seg").pop().unwrap();
+    let tear = |with: &[u8]| log.write(&name, &[&log.read(&name), with].concat());
+    tear(b"first");
+    let first = log.try_open().unwrap().1.recovery.unwrap();
+    let again = log.try_open().unwrap().1.recovery.unwrap();
+    assert_eq!(
+        (again.bytes_cut, &again.earlier),
+        (
+            0,
+            &vec![(first.saved_as.clone().unwrap(), first.sha256.unwrap())]
+        )
+    );
+    tear(b"second");
+    let second = log.try_open().unwrap().1.recovery.unwrap();
+    assert_eq!((second.bytes_cut, &second.earlier), (6, &again.earlier));
+    assert!(
+        second
+            .to_string()
+            .contains(&first.sha256.unwrap().to_string()),
+        "{second}"
+    );
+    goes_on_from(&log, 5, "told");
+    assert_eq!(log.try_open().unwrap().1.recovery, None);
+}
+
+#[test]
 fn unfinished_files_are_removed() {
     let log = Log::varied();
     log.write(".new-00000000000000000024-2026-11-21.notes", b"half");
