@@ -24,6 +24,7 @@ use aegis_agent::{
     audit::{AuditLog, Batching},
     directory::Directory,
     pipeline::{Begin, Pipeline, RecordSource},
+    query::Lookup as _,
     store::{Index, IndexWriter},
 };
 use aegis_log::{VerifyOptions, Writer, WriterOptions, host_boot_id, verify};
@@ -97,7 +98,7 @@ fn main() -> anyhow::Result<()> {
     let (audit, audit_thread) = AuditLog::start(writer, Batching::default(), rows)?;
     let read = Arc::new(AtomicU64::new(0));
     let ring = Ring { round: round(), next: 1, count, read: read.clone() };
-    let expected = (1..=count).filter(|n| (n % ROUND) % FORKS != 0).count() as u64;
+    let expected = (1..=count).filter(|n| !(n % ROUND).is_multiple_of(FORKS)).count() as u64;
 
     let begun = Instant::now();
     let directory = Arc::new(Directory::default());

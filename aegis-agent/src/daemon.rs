@@ -5,18 +5,18 @@
 mod notify;
 mod start;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep},
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 
 use self::start::Running;
 use crate::{
-    control::{Access, ControlService},
+    control::{Access, Connection, ControlService},
     engine::Warden,
     paths::{self, Layout},
     proto::control::control_server::ControlServer,
@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             .map_err(|source| DaemonError::Io { what: "starting the warden", path: socket.clone(), source })?;
         let service = ControlService::new(
             running.engine.clone(),
-            running.index.clone(),
+            Arc::new(running.index.clone()),
             Access::new(paths::GROUP),
             options.transient,
             running.chain.clone(),
@@ -106,7 +106,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = tonic::transport::Server::builder().add_service(service);
         let mut server = tokio::spawn(server.serve_with_incoming_shutdown(
-            UnixListenerStream::new(listener),
+            UnixListenerStream::new(listener).map(|taken| taken.map(Connection::new)),
             async move { drop(stopped.await) },
         ));
         let ended = tokio::select! {

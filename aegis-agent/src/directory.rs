@@ -29,7 +29,7 @@ pub struct AgentView {
     /// Id of this run.
     pub session: String,
     /// Images by index: the one in force, and those of earlier generations.
-    pub images: HashMap<u32, Arc<ImageView>>,
+    images: RwLock<HashMap<u32, Arc<ImageView>>>,
     /// Operations that went on.
     pub allowed: AtomicU64,
     /// Operations that were refused.
@@ -37,6 +37,29 @@ pub struct AgentView {
 }
 
 impl AgentView {
+    /// An agent without images.
+    #[must_use]
+    pub fn new(name: &str, session: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            session: session.to_owned(),
+            images: RwLock::default(),
+            allowed: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
+        }
+    }
+
+    /// An image that decides, or did.
+    #[must_use]
+    pub fn image(&self, index: u32) -> Option<Arc<ImageView>> {
+        self.images.read().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+    }
+
+    /// Makes an image known. To be called before it decides.
+    pub fn add_image(&self, index: u32, image: ImageView) {
+        self.images.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::new(image));
+    }
+
     /// Counts one recorded decision.
     pub fn count(&self, denied: bool) {
         let counter = if denied { &self.denied } else { &self.allowed };

@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod mountinfo;
 pub mod paths;
 pub mod pipeline;
+pub mod query;
 pub mod record;
 pub mod store;
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! another one on btrfs.
 
 use std::{
+    fs::File,
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use aegis_policy::host::mountinfo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,28 @@ pub fn parse(text: &[u8]) -> io::Result<Vec<Mount>> {
     Ok(named
         .map(|m| Mount { dev: m.dev, root: m.root.to_bytes(), point: m.mount_point.to_bytes(), fs_type: m.fs_type })
         .collect())
+}
+
+/// Tells when the mounts of this process's namespace change.
+#[derive(Debug)]
+pub struct Watch(File);
+
+impl Watch {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// `/proc/self/mountinfo` cannot be opened.
+    pub fn begin() -> io::Result<Self> {
+        File::open("/proc/self/mountinfo").map(Self)
+    }
+
+    /// Whether they changed since the last question.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::PRI)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().intersects(PollFlags::PRI | PollFlags::ERR)
+    }
 }
 
 /// Whether `path` is `base` or below it; both absolute, in normal form.

@@ -3,7 +3,7 @@
 
 use aegis_common::event::EventHeader;
 
-use crate::proto::event::{Event, Process, event};
+use crate::proto::event::{Event, Loss, Process, event};
 
 /// A record from the kernel after [`crate::decode`] has checked it.
 #[derive(Clone, Debug)]
@@ -115,6 +115,13 @@ pub struct Draft {
     pub event: Event,
     /// Whether it must be durable at once (denials, what operators do).
     pub urgent: bool,
+}
+
+/// An entry that tells of lost records.
+#[must_use]
+pub fn loss(kind: &str, count: u64, total: u64, place: &str) -> Event {
+    let loss = Loss { kind: kind.to_owned(), count, total, r#where: place.to_owned() };
+    Event { detail: Some(event::Detail::Loss(loss)), ..Event::default() }
 }
 
 /// What the index keeps of an entry: enough to find it, no body.

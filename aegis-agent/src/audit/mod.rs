@@ -24,8 +24,8 @@ pub use self::batch::Batching;
 use self::batch::Batch;
 use crate::{
     clock,
-    proto::event::{Event, Kind, Loss, event},
-    record::{Draft, Row},
+    proto::event::{Event, Kind},
+    record::{Draft, Row, loss},
 };
 
 /// Messages that may wait for the log.
@@ -353,13 +353,6 @@ impl Stage {
 /// Removes secrets from what will be logged. The only place for it: every entry passes here, and
 /// nothing encodes an event elsewhere. What must not be logged is not known yet, so nothing is removed.
 fn redact(_event: &mut Event) {}
-
-/// An entry that tells of lost records.
-#[must_use]
-pub fn loss(kind: &str, count: u64, total: u64, place: &str) -> Event {
-    let loss = Loss { kind: kind.to_owned(), count, total, r#where: place.to_owned() };
-    Event { detail: Some(event::Detail::Loss(loss)), ..Event::default() }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Answers the Events request: from the index, then from the log as it grows.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aegis_log::{Entry, Reader};
 use prost::Message as _;
@@ -14,11 +14,14 @@ use crate::{
         event::Event,
     },
     record::Row,
-    store::{Filter, Finder, IndexWriter},
+    query::{Filter, Lookup},
 };
 
 /// How long the index may take to reach what was durable when the question came.
 const INDEX: Duration = Duration::from_secs(10);
+
+/// Entries read at a time while following: what a slow reader makes wait stays in the log.
+const PART: u64 = 1_000;
 
 /// One answer under way.
 pub(super) struct Answer {
@@ -27,7 +30,7 @@ pub(super) struct Answer {
     pub filter: Filter,
     /// Entries that were durable when the question came.
     pub size: u64,
-    pub index: IndexWriter,
+    pub index: Arc<dyn Lookup>,
     pub durable: watch::Receiver<u64>,
     pub to: Sender<Result<EventRecord, Status>>,
 }
@@ -39,16 +42,15 @@ impl Answer {
             return Err(Status::unavailable("the index is behind the log; ask again in a moment"));
         }
         let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
-        let finder = Finder::open(&self.layout.index()).map_err(|e| wrong(&e))?;
         let mut log = Reader::open(self.layout.log()).map_err(|e| wrong(&e))?;
         log.refresh().map_err(|e| wrong(&e))?;
         let last = usize::try_from(self.request.last).unwrap_or(usize::MAX);
         let found = if last == 0 {
-            finder.find(&self.filter, self.size, usize::MAX)
+            self.index.find(&self.filter, self.size, usize::MAX)
         } else {
             let mut newest = self.filter.clone();
             newest.reverse = true;
-            finder.find(&newest, self.size, last).map(|mut seqs| {
+            self.index.find(&newest, self.size, last).map(|mut seqs| {
                 if !self.filter.reverse {
                     seqs.reverse();
                 }
@@ -67,19 +69,23 @@ impl Answer {
 
     /// Sends entries as they become durable, until nobody listens.
     pub(super) async fn follow(mut self) -> Result<(), Status> {
+        let internal = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
         let mut next = self.size;
+        let mut log = Reader::open(self.layout.log()).map_err(|e| internal(&e))?;
         loop {
             let size = *self.durable.borrow_and_update();
-            if size > next {
-                let layout = self.layout.clone();
+            while next < size {
                 let filter = self.filter.clone();
-                let read = tokio::task::spawn_blocking(move || between(&layout, &filter, next, size)).await;
-                for record in read.map_err(|e| Status::internal(e.to_string()))?? {
+                let to = size.min(next + PART);
+                let read = tokio::task::spawn_blocking(move || between(&mut log, &filter, next, to).map(|r| (log, r)));
+                let records;
+                (log, records) = read.await.map_err(|e| internal(&e))??;
+                for record in records {
                     if self.to.send(Ok(record)).await.is_err() {
                         return Ok(());
                     }
                 }
-                next = size;
+                next = to;
             }
             tokio::select! {
                 changed = self.durable.changed() => if changed.is_err() { return Ok(()) },
@@ -89,9 +95,8 @@ impl Answer {
     }
 }
 
-fn between(layout: &Layout, filter: &Filter, from: u64, to: u64) -> Result<Vec<EventRecord>, Status> {
+fn between(log: &mut Reader, filter: &Filter, from: u64, to: u64) -> Result<Vec<EventRecord>, Status> {
     let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
-    let mut log = Reader::open(layout.log()).map_err(|e| wrong(&e))?;
     log.refresh().map_err(|e| wrong(&e))?;
     let mut records = Vec::new();
     for entry in log.entries(from) {

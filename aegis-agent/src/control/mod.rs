@@ -2,11 +2,13 @@
 //!
 //! Knows the protocol, who may ask, and where answers come from. Decides nothing about agents.
 
+mod connection;
 mod events;
 mod peer;
 mod service;
 
 pub use self::{
+    connection::{Connection, Credentials},
     peer::{Access, Denied},
     service::ControlService,
 };

@@ -2,6 +2,7 @@
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use super::connection::Credentials;
 use crate::engine::{Peer, process};
 
 /// Why a peer is refused.
@@ -40,17 +41,18 @@ impl Access {
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn admit(
-        &self,
-        credentials: Option<(u32, u32, Option<i32>)>,
-        governed: impl Fn(&str) -> bool,
-    ) -> Result<Peer, Denied> {
+    pub fn admit(&self, peer: Option<Credentials>, governed: impl Fn(&str) -> bool) -> Result<Peer, Denied> {
         let unknown = |why: &str| Denied::Unknown(why.to_owned());
-        let (uid, gid, pid) = credentials.ok_or_else(|| unknown("no peer"))?;
-        // A process of another pid namespace is 0 here.
-        let pid = pid.and_then(|p| u32::try_from(p).ok()).filter(|p| *p > 0).ok_or_else(|| unknown("no process id"))?;
+        let Credentials { uid, gid, process } = peer.ok_or_else(|| unknown("no peer"))?;
+        let process = process.ok_or_else(|| unknown("its process cannot be seen"))?;
+        let pid = process.pid;
         let cgroup = process::cgroup(pid).or_else(|e| without_cgroup2(&e));
-        if governed(&cgroup.map_err(|e| unknown(&e.to_string()))?) {
+        let governed = governed(&cgroup.map_err(|e| unknown(&e.to_string()))?);
+        // Asked after the cgroup was read: that was this process's cgroup then.
+        if !process.is_alive() {
+            return Err(unknown("the process that connected has ended"));
+        }
+        if governed {
             return Err(Denied::Governed);
         }
         if uid != 0 && !self.is_member(uid, gid) {
@@ -80,32 +82,41 @@ fn without_cgroup2(error: &std::io::Error) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
-    fn me() -> Option<(u32, u32, Option<i32>)> {
-        let pid = i32::try_from(std::process::id()).expect("pid");
-        Some((0, 0, Some(pid)))
+    use crate::engine::process::ProcessId;
+
+    fn me() -> Credentials {
+        let process = ProcessId::of(std::process::id()).expect("own process");
+        Credentials { uid: 0, gid: 0, process: Some(process) }
     }
 
     #[test]
     fn root_is_let_in_and_a_governed_root_is_not() {
         let access = Access::new("aegis-no-such-group");
-        assert_eq!(access.admit(me(), |_| false).expect("root").pid, std::process::id());
-        assert_eq!(access.admit(me(), |_| true), Err(Denied::Governed));
+        assert_eq!(access.admit(Some(me()), |_| false).expect("root").pid, std::process::id());
+        assert_eq!(access.admit(Some(me()), |_| true), Err(Denied::Governed));
     }
 
     #[test]
     fn strangers_and_peers_without_a_process_are_refused() {
         let access = Access::new("aegis-no-such-group");
-        let stranger = me().map(|(_, _, pid)| (54_321, 54_321, pid));
-        assert!(matches!(access.admit(stranger, |_| false), Err(Denied::NotAllowed { uid: 54_321, .. })));
+        let stranger = Credentials { uid: 54_321, gid: 54_321, ..me() };
+        assert!(matches!(access.admit(Some(stranger), |_| false), Err(Denied::NotAllowed { uid: 54_321, .. })));
         assert!(matches!(access.admit(None, |_| false), Err(Denied::Unknown(_))));
-        assert!(matches!(access.admit(Some((0, 0, Some(0))), |_| false), Err(Denied::Unknown(_))));
-        assert!(matches!(access.admit(Some((0, 0, Some(-5))), |_| false), Err(Denied::Unknown(_))));
+        let hidden = Credentials { process: None, ..me() };
+        assert!(matches!(access.admit(Some(hidden), |_| false), Err(Denied::Unknown(_))));
+    }
+
+    #[test]
+    fn a_process_id_that_was_used_again_is_refused() {
+        let access = Access::new("aegis-no-such-group");
+        let process = me().process.expect("process");
+        let another = Credentials { process: Some(ProcessId { start: process.start + 1, ..process }), ..me() };
+        assert!(matches!(access.admit(Some(another), |_| false), Err(Denied::Unknown(_))));
     }
 
     #[test]
     fn members_by_primary_group_are_let_in() {
         let access = Access::new("root");
-        let member = me().map(|(_, _, pid)| (54_321, 0, pid));
-        assert!(access.admit(member, |_| false).is_ok());
+        assert!(access.admit(Some(Credentials { uid: 54_321, gid: 0, ..me() }), |_| false).is_ok());
     }
 }

@@ -4,9 +4,9 @@ use std::{pin::Pin, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Response, Status};
 
-use super::{events::Answer, peer::Access};
+use super::{connection::Credentials, events::Answer, peer::Access};
 use crate::{
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
@@ -18,7 +18,7 @@ use crate::{
         },
         event::{Event, Kind, Operator, event::Detail},
     },
-    store::{Filter, IndexWriter},
+    query::{Filter, Lookup},
 };
 
 /// Records of one answer that may wait for a slow reader.
@@ -32,7 +32,7 @@ pub struct ControlService {
 
 struct Inner {
     engine: Arc<Engine>,
-    index: IndexWriter,
+    index: Arc<dyn Lookup>,
     access: Access,
     transient: bool,
     chain: String,
@@ -42,14 +42,13 @@ struct Inner {
 impl ControlService {
     /// A service over an engine.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, index: IndexWriter, access: Access, transient: bool, chain: String) -> Self {
+    pub fn new(engine: Arc<Engine>, index: Arc<dyn Lookup>, access: Access, transient: bool, chain: String) -> Self {
         Self { inner: Arc::new(Inner { engine, index, access, transient, chain, begun: Instant::now() }) }
     }
 
     /// Lets a request in, or not: every one passes here.
     fn peer<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
-        let info = request.extensions().get::<UdsConnectInfo>();
-        let credentials = info.and_then(|i| i.peer_cred).map(|c| (c.uid(), c.gid(), c.pid()));
+        let credentials = request.extensions().get::<Option<Credentials>>().copied().flatten();
         let engine = &self.inner.engine;
         self.inner.access.admit(credentials, |cgroup| engine.is_governed(cgroup)).map_err(|denied| {
             tracing::warn!(%denied, "a request was refused");

@@ -42,8 +42,8 @@ impl Decider {
         if let Some(agent) = &agent {
             agent.count(denied);
         }
-        let image = agent.as_ref().and_then(|a| a.images.get(&header.image));
-        let rule = match image {
+        let image = agent.as_ref().and_then(|a| a.image(header.image));
+        let rule = match &image {
             _ if header.rule == RULE_DEFAULT => DEFAULT.to_owned(),
             Some(image) => image
                 .rules
@@ -58,7 +58,7 @@ impl Decider {
             session: agent.as_ref().map(|a| a.session.clone()).unwrap_or_default(),
             rule,
             generation: header.generation,
-            image: image.map(|i| i.sha256.clone()).unwrap_or_default(),
+            image: image.as_ref().map(|i| i.sha256.clone()).unwrap_or_default(),
             reason: words::reason(header.reason).to_owned(),
             process: Some(record.process),
             kernel_seq: header.seq,
@@ -100,7 +100,7 @@ const fn wanted(header: &EventHeader) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::atomic::AtomicU64};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
     use crate::{
@@ -112,13 +112,7 @@ mod tests {
 
     fn decided(record: &Record) -> (Draft, Arc<AgentView>) {
         let directory = Arc::new(Directory::default());
-        let agent = Arc::new(AgentView {
-            name: "coder".into(),
-            session: "s1".into(),
-            images: HashMap::new(),
-            allowed: AtomicU64::new(0),
-            denied: AtomicU64::new(0),
-        });
+        let agent = Arc::new(AgentView::new("coder", "s1"));
         directory.set(1, agent.clone());
         let enriched = Enricher::new(None, Box::new(RealProcfs))
             .enrich(decode(&record.bytes()).expect("record"))

@@ -36,6 +36,8 @@ impl Engine {
             }
         }
         self.tell_strangers();
+        // What the rules stand for on this host may have changed while no engine ran.
+        self.refresh();
         Ok(())
     }
 
@@ -113,11 +115,7 @@ impl Engine {
         if state.flags & agent_flag::KILLED != 0 {
             session.state = State::Killed;
         }
-        if session.saved.image == hash {
-            return Ok("its policy stayed in force".into());
-        }
-        // The rules are the same, what they stand for on this host is not (a mount, a new hard link).
-        Ok(format!("its policy stayed in force as it was loaded; loaded now it would be {hash}"))
+        Ok("its policy stayed in force".into())
     }
 
     /// Cgroups that the kernel governs and no agent claims stay governed.

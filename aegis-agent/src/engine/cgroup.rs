@@ -108,6 +108,11 @@ pub trait CgroupPort: Send + Sync {
     /// # Errors
     /// It is not there.
     fn id(&self, folder: &Path) -> Result<u64, CgroupError>;
+    /// Ids of a cgroup and everything below it, parents first.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn ids(&self, folder: &Path) -> Result<Vec<u64>, CgroupError>;
     /// Moves a process in.
     ///
     /// # Errors
@@ -213,6 +218,13 @@ impl CgroupPort for Cgroups {
 
     fn id(&self, folder: &Path) -> Result<u64, CgroupError> {
         Ok(fs::metadata(folder).map_err(|e| at(folder, e))?.ino())
+    }
+
+    fn ids(&self, folder: &Path) -> Result<Vec<u64>, CgroupError> {
+        let mut ids = vec![self.id(folder)?];
+        // A child that went away since it was listed needs no governing.
+        ids.extend(tree(folder).iter().skip(1).filter_map(|child| self.id(child).ok()));
+        Ok(ids)
     }
 
     fn admit(&self, folder: &Path, pid: u32) -> Result<(), CgroupError> {

@@ -1,6 +1,6 @@
 //! An agent is made: policy, cgroup, limits, kernel tables, file, entries. Nothing runs in it yet.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use aegis_common::policy::AgentState;
 use aegis_policy::{
@@ -215,18 +215,30 @@ impl Engine {
         compiled: &CompiledImage,
         undo: &mut Undo<'a>,
     ) -> Result<(), EngineError> {
-        let (slot, image, cgroup) = (session.saved.slot, session.saved.image_index, session.saved.cgroup_id);
+        let (slot, image) = (session.saved.slot, session.saved.image_index);
         // Also when it fails half way: what was filled must go.
         undo.later(move || report("removing the image", self.kernel_step("removing the image", |k| k.remove_image(image))));
-        self.kernel_step("loading the policy", |k| k.install(compiled))?;
-        let state = session.agent_state(false);
+        self.kernel_step("loading the policy", |k| {
+            if k.adopted() {
+                // An engine that died may have left rules under this number.
+                k.remove_image(image)?;
+            }
+            k.install(compiled)
+        })?;
+        let state = session.agent_state();
         undo.later(move || {
             let reset = |k: &mut dyn super::port::KernelPort| k.set_agent(slot, AgentState::default());
             report("freeing the slot", self.kernel_step("freeing the slot", reset));
         });
         self.kernel_step("activating the agent", |k| k.set_agent(slot, state))?;
-        self.kernel_step("governing the cgroup", |k| k.bind_cgroup(cgroup, slot))?;
-        undo.later(move || report("releasing the cgroup", self.kernel_step("releasing the cgroup", |k| k.unbind_cgroup(cgroup))));
+        // Children that are there already first: what is made from here on inherits.
+        let all = self.cgroups()?.ids(&session.saved.cgroup)?;
+        for cgroup in all.into_iter().rev() {
+            undo.later(move || {
+                report("releasing a cgroup", self.kernel_step("releasing a cgroup", |k| k.unbind_cgroup(cgroup)));
+            });
+            self.kernel_step("governing the cgroup", |k| k.bind_cgroup(cgroup, slot))?;
+        }
         Ok(())
     }
 
@@ -241,19 +253,7 @@ impl Engine {
         let audit = self.audit();
         let operator = super::kill::operator("run", session, peer, "");
         audit.record(Kind::Operator, Event { detail: Some(Detail::Operator(operator)), ..session.event() })?;
-        let rules = u32::try_from(compiled.rules.rules().len()).unwrap_or(u32::MAX);
-        let parts = request.manifest.chunks(MANIFEST_PART);
-        for part in parts {
-            let policy = event::Policy {
-                name: session.policy.clone(),
-                image: session.saved.image.clone(),
-                generation: session.saved.generation,
-                mode: mode_word(session.mode).to_owned(),
-                manifest: part.to_vec(),
-                rules,
-            };
-            audit.record(Kind::Policy, Event { detail: Some(Detail::Policy(policy)), ..session.event() })?;
-        }
+        self.record_policy(session, compiled)?;
         let (argv, cut) = cut(&request.argv);
         let mut text = String::new();
         if cut {
@@ -272,6 +272,23 @@ impl Engine {
         };
         let detail = Some(Detail::AgentState(agent));
         audit.record(Kind::Agent, Event { detail, verdict: Verdict::Allow as i32, ..session.event() })?;
+        Ok(())
+    }
+
+    /// The policy as it comes into force, whole: a manifest longer than an entry takes several, in order.
+    pub(super) fn record_policy(&self, session: &Session, compiled: &CompiledImage) -> Result<(), EngineError> {
+        let rules = u32::try_from(compiled.rules.rules().len()).unwrap_or(u32::MAX);
+        for part in session.saved.manifest.0.chunks(MANIFEST_PART) {
+            let policy = event::Policy {
+                name: session.policy.clone(),
+                image: session.saved.image.clone(),
+                generation: session.saved.generation,
+                mode: mode_word(session.mode).to_owned(),
+                manifest: part.to_vec(),
+                rules,
+            };
+            self.audit().record(Kind::Policy, Event { detail: Some(Detail::Policy(policy)), ..session.event() })?;
+        }
         Ok(())
     }
 
@@ -304,14 +321,13 @@ impl Engine {
 }
 
 pub(super) fn view(saved: &Saved, compiled: &CompiledImage) -> Arc<AgentView> {
-    let image = ImageView { sha256: hex(&compiled.hash), rules: compiled.rules.clone() };
-    Arc::new(AgentView {
-        name: saved.name.clone(),
-        session: saved.session.clone(),
-        images: HashMap::from([(compiled.index, Arc::new(image))]),
-        allowed: std::sync::atomic::AtomicU64::new(0),
-        denied: std::sync::atomic::AtomicU64::new(0),
-    })
+    let view = AgentView::new(&saved.name, &saved.session);
+    view.add_image(compiled.index, image_view(compiled));
+    Arc::new(view)
+}
+
+pub(super) fn image_view(compiled: &CompiledImage) -> ImageView {
+    ImageView { sha256: hex(&compiled.hash), rules: compiled.rules.clone() }
 }
 
 /// The same characters as a manifest's name.

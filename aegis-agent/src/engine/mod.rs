@@ -11,12 +11,15 @@ pub mod port;
 pub mod process;
 pub mod session;
 
+mod admit;
 mod adopt;
 mod create;
 mod finish;
 mod host;
 mod kill;
+mod refresh;
 mod registry;
+mod runtime;
 mod tmpdir;
 mod warden;
 
@@ -26,6 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use aegis_common::policy::agent_flag;
 use aegis_policy::{CompileError, Diagnostic, ResolveError, policy::RuntimeRuleError};
 
 use self::{
@@ -268,9 +272,19 @@ impl Engine {
         self.with_kernel(f).unwrap_or(Ok(())).map_err(|source| EngineError::Kernel { step, source })
     }
 
+    /// Raises or clears the kill flag. What else the state says may change at the same time (a policy that
+    /// is loaded anew): it is read and written under one lock.
     fn set_killed(&self, session: &Session, killed: bool) -> Result<(), EngineError> {
-        let state = session.agent_state(killed);
-        self.kernel_step("setting the kill flag", |k| k.set_agent(session.saved.slot, state))
+        let slot = session.saved.slot;
+        self.kernel_step("setting the kill flag", |k| {
+            let mut state = k.agent(slot)?;
+            if killed {
+                state.flags |= agent_flag::KILLED;
+            } else {
+                state.flags &= !agent_flag::KILLED;
+            }
+            k.set_agent(slot, state)
+        })
     }
 
     /// Whether a peer may act on a session: who started it, and root.

@@ -223,11 +223,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Its state in the kernel's tables.
+    /// Its state in the kernel's tables while nothing is wrong.
     #[must_use]
-    pub const fn agent_state(&self, killed: bool) -> AgentState {
-        let flags = if killed { agent_flag::ACTIVE | agent_flag::KILLED } else { agent_flag::ACTIVE };
-        AgentState { flags, image: self.saved.image_index }
+    pub const fn agent_state(&self) -> AgentState {
+        AgentState { flags: agent_flag::ACTIVE, image: self.saved.image_index }
     }
 
     /// How long it has run.

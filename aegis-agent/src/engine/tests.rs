@@ -1,186 +1,23 @@
 //! The engine over a kernel side and cgroups made of tables.
 
 use std::{
-    collections::BTreeMap,
-    path::Path,
     process::{Child, Command},
     sync::mpsc::sync_channel,
     time::Duration,
 };
 
-use aegis_common::{
-    counter::Counter,
-    policy::{AgentState, agent_flag},
-};
+use aegis_common::policy::{AgentState, agent_flag};
 use aegis_log::{Reader, Writer, WriterOptions};
-use aegis_policy::{CompiledImage, policy::Limits};
 use prost::Message as _;
 
-use super::{
-    cgroup::{Events, Pressure, Task, Used},
-    port::Hook,
-    session::Saved,
-    *,
-};
+use self::fake::Fake;
+use super::{cgroup::Pressure, session::Saved, *};
 use crate::{
     audit::Batching,
     proto::event::{Event, Kind, event::Detail},
 };
 
-/// Both fakes at once: what there is, what was done, and what is to fail.
-#[derive(Default)]
-struct World {
-    images: BTreeMap<u32, [u8; 32]>,
-    agents: BTreeMap<u32, AgentState>,
-    bound: BTreeMap<u64, u32>,
-    groups: BTreeMap<PathBuf, Group>,
-    next_id: u64,
-    fail: Option<&'static str>,
-    adopted: bool,
-    order: Vec<&'static str>,
-}
-
-#[derive(Clone, Default)]
-struct Group {
-    id: u64,
-    procs: Vec<u32>,
-    frozen: bool,
-    pressure: Pressure,
-}
-
-#[derive(Clone, Default)]
-struct Fake(Arc<Mutex<World>>);
-
-impl Fake {
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().expect("world")
-    }
-
-    fn step(&self, name: &'static str) -> Result<MutexGuard<'_, World>, PortError> {
-        let mut world = self.world();
-        if world.fail == Some(name) {
-            return Err(format!("{name} was made to fail").into());
-        }
-        world.order.push(name);
-        Ok(world)
-    }
-
-    fn group_step(&self, name: &'static str, folder: &Path) -> Result<MutexGuard<'_, World>, CgroupError> {
-        let wrong = |source| CgroupError::Io { path: folder.into(), source };
-        let world = self.step(name).map_err(|e| wrong(io::Error::other(e)))?;
-        if name != "create" && !world.groups.contains_key(folder) {
-            return Err(wrong(io::ErrorKind::NotFound.into()));
-        }
-        Ok(world)
-    }
-}
-
-impl KernelPort for Fake {
-    fn adopted(&self) -> bool {
-        self.world().adopted
-    }
-    fn hash_key(&self) -> [u64; 2] {
-        [1, 2]
-    }
-    fn install(&mut self, image: &CompiledImage) -> Result<(), PortError> {
-        self.step("install")?.images.insert(image.index, image.hash);
-        Ok(())
-    }
-    fn remove_image(&mut self, index: u32) -> Result<(), PortError> {
-        self.step("remove_image")?.images.remove(&index);
-        Ok(())
-    }
-    fn set_agent(&mut self, slot: u32, state: AgentState) -> Result<(), PortError> {
-        let mut world = self.step("set_agent")?;
-        if state == AgentState::default() {
-            world.agents.remove(&slot);
-        } else {
-            world.agents.insert(slot, state);
-        }
-        Ok(())
-    }
-    fn agent(&self, slot: u32) -> Result<AgentState, PortError> {
-        Ok(self.world().agents.get(&slot).copied().unwrap_or_default())
-    }
-    fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), PortError> {
-        self.step("bind")?.bound.insert(cgroup, slot);
-        Ok(())
-    }
-    fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError> {
-        self.step("unbind")?.bound.remove(&cgroup);
-        Ok(())
-    }
-    fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {
-        Ok(self.world().bound.iter().map(|(c, s)| (*c, *s)).collect())
-    }
-    fn counters(&self) -> Result<Vec<(Counter, u64)>, PortError> {
-        Ok(Vec::new())
-    }
-    fn hooks(&self) -> Vec<Hook> {
-        Vec::new()
-    }
-    fn detach_all(self: Box<Self>) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-impl CgroupPort for Fake {
-    fn create(&self, session: &str, _limits: &Limits) -> Result<(PathBuf, u64), CgroupError> {
-        let folder = PathBuf::from("/fake/aegis").join(session);
-        let mut world = self.group_step("create", &folder)?;
-        world.next_id += 1;
-        let id = 1_000 + world.next_id;
-        world.groups.insert(folder.clone(), Group { id, ..Group::default() });
-        Ok((folder, id))
-    }
-    fn id(&self, folder: &Path) -> Result<u64, CgroupError> {
-        Ok(self.group_step("id", folder)?.groups[folder].id)
-    }
-    fn admit(&self, folder: &Path, pid: u32) -> Result<(), CgroupError> {
-        self.group_step("admit", folder)?.groups.entry(folder.into()).or_default().procs.push(pid);
-        Ok(())
-    }
-    fn events(&self, folder: &Path) -> Result<Events, CgroupError> {
-        let world = self.group_step("events", folder)?;
-        let group = &world.groups[folder];
-        Ok(Events { populated: !group.procs.is_empty(), frozen: group.frozen })
-    }
-    fn freeze(&self, folder: &Path, frozen: bool) -> Result<(), CgroupError> {
-        self.group_step("freeze", folder)?.groups.entry(folder.into()).or_default().frozen = frozen;
-        Ok(())
-    }
-    fn kill(&self, folder: &Path) -> Result<(), CgroupError> {
-        self.group_step("kill", folder)?.groups.entry(folder.into()).or_default().procs.clear();
-        Ok(())
-    }
-    fn tasks(&self, folder: &Path) -> Result<Vec<Task>, CgroupError> {
-        let world = self.group_step("tasks", folder)?;
-        Ok(world.groups[folder].procs.iter().map(|p| Task { tid: *p, ran: 7 }).collect())
-    }
-    fn pressure(&self, folder: &Path) -> Pressure {
-        self.world().groups.get(folder).map_or_else(Pressure::default, |g| g.pressure)
-    }
-    fn used(&self, _folder: &Path) -> Used {
-        Used { cpu_usec: 5, memory_peak: 6, ..Used::default() }
-    }
-    fn remove(&self, folder: &Path) -> Result<(), CgroupError> {
-        let mut world = self.group_step("rmdir", folder)?;
-        if world.groups[folder].procs.is_empty() {
-            world.groups.remove(folder);
-            return Ok(());
-        }
-        Err(CgroupError::Io { path: folder.into(), source: io::ErrorKind::ResourceBusy.into() })
-    }
-    fn shown(&self, folder: &Path) -> String {
-        folder.strip_prefix("/fake").map_or_else(|_| String::new(), |p| format!("/{}", p.display()))
-    }
-    fn list(&self) -> Vec<PathBuf> {
-        self.world().groups.keys().cloned().collect()
-    }
-    fn present(&self, folder: &Path) -> bool {
-        self.world().groups.contains_key(folder)
-    }
-}
+mod fake;
 
 const MANIFEST: &[u8] = b"version: \"1.0\"\nagent: {name: tester}\npermissions: {fs: {write: [/work]}}\n";
 
@@ -521,6 +358,72 @@ fn an_agent_whose_tables_are_gone_is_governed_again() {
     }
     assert_eq!(second.agent_states().last().map(String::as_str), Some("adopted"));
     end(child);
+}
+
+#[test]
+fn children_of_a_cgroup_that_is_governed_again_are_governed_too() {
+    let first = bench();
+    let id = first.create();
+    let Bench { fake, engine, dir, .. } = first;
+    forget(engine);
+    {
+        let mut world = fake.world();
+        world.bound.clear();
+        world.groups.values_mut().for_each(|g| g.children = vec![5_001, 5_002]);
+    }
+    let second = bench_with(fake, dir, None);
+    second.engine.adopt().expect("adopted");
+    assert_eq!(second.fake.world().bound.len(), 3);
+    assert_eq!(second.engine.sessions()[0].saved.session, id);
+}
+
+#[test]
+fn an_image_that_says_the_same_is_not_swapped_and_another_is_in_one_store() {
+    let bench = bench();
+    bench.create();
+    bench.engine.refresh();
+    assert_eq!(bench.engine.sessions()[0].saved.generation, 1, "nothing changed");
+
+    // As if the host had changed since: the image in force says something else.
+    bench.engine.registry().sessions.values_mut().for_each(|s| s.saved.image = "00".into());
+    bench.engine.kill("tester", "", &me()).expect("killed");
+    bench.engine.refresh();
+    let session = bench.engine.sessions().remove(0);
+    assert_eq!((session.saved.generation, session.saved.image_index), (2, 3));
+    {
+        let world = bench.fake.world();
+        assert_eq!(world.agents[&1], AgentState { flags: agent_flag::ACTIVE | agent_flag::KILLED, image: 3 });
+        assert_eq!(world.images.keys().copied().collect::<Vec<_>>(), [3], "the earlier image is gone");
+    }
+    assert!(session.view.image(1).is_some() && session.view.image(3).is_some(), "late records find their rules");
+    let policies = bench.entries().into_iter().filter(|(k, _)| *k == Kind::Policy).count();
+    assert_eq!(policies, 2);
+    let saved = Saved::read_all(&bench.engine.layout().agents()).expect("folder").remove(0).expect("saved");
+    assert_eq!(saved.image_index, 3);
+}
+
+#[test]
+fn a_policy_that_cannot_be_swapped_stays_in_force() {
+    let bench = bench();
+    bench.create();
+    bench.engine.registry().sessions.values_mut().for_each(|s| s.saved.image = "00".into());
+    bench.fake.world().fail = Some("install");
+    bench.engine.refresh();
+    bench.fake.world().fail = None;
+    assert_eq!(bench.fake.world().agents[&1], AgentState { flags: agent_flag::ACTIVE, image: 1 });
+    assert_eq!(bench.fake.world().images.keys().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(bench.engine.sessions()[0].saved.generation, 1);
+}
+
+#[test]
+fn a_kill_flag_that_the_kernel_raised_is_seen_and_told() {
+    let bench = bench();
+    bench.create();
+    bench.fake.world().agents.values_mut().for_each(|a| a.flags |= agent_flag::KILLED);
+    bench.engine.look_after();
+    bench.engine.look_after();
+    assert_eq!(bench.engine.sessions()[0].state, State::Killed);
+    assert_eq!(bench.agent_states(), ["started", "limit"]);
 }
 
 #[test]

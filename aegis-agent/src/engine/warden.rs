@@ -9,14 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aegis_common::policy::agent_flag;
+
 use super::{
     Engine, EngineError, finish,
     session::{EndedBy, Session, State},
 };
-use crate::proto::event::{self, Event, Kind, Verdict, event::Detail};
+use crate::{
+    mountinfo::Watch,
+    proto::event::{self, Event, Kind, Verdict, event::Detail},
+};
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(100);
+/// How long mounts must have been left alone.
+const SETTLED: Duration = Duration::from_millis(300);
+/// How long somebody who raises the kill flag may take to say so.
+const SAYS: Duration = Duration::from_millis(50);
 /// How long an empty agent waits for its client, which is about to report the exit status.
 const CLIENT: Duration = Duration::from_secs(10);
 
@@ -33,9 +42,18 @@ impl Warden {
     /// When no thread can be made.
     pub fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
         let (stop, stopped) = sync_channel(0);
+        let mounts = Watch::begin()?;
         let thread = thread::Builder::new().name("warden".into()).spawn(move || {
+            let mut changed: Option<Instant> = None;
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 engine.look_after();
+                // Mounts come in series: what they mean is asked when they have settled.
+                if mounts.changed() {
+                    changed = Some(Instant::now());
+                } else if changed.is_some_and(|at| at.elapsed() >= SETTLED) {
+                    changed = None;
+                    engine.refresh();
+                }
             }
         })?;
         Ok(Self { stop, thread })
@@ -59,7 +77,8 @@ impl Engine {
             }
             let id = session.saved.session.clone();
             self.tell_pressure(&id);
-            let done = self.look_at_time(&session).and_then(|()| self.look_at_tasks(&session));
+            let looked = self.look_at_time(&session).and_then(|()| self.look_at_flag(&session));
+            let done = looked.and_then(|()| self.look_at_tasks(&session));
             match done {
                 // Somebody else ended it in between.
                 Ok(()) | Err(EngineError::Unknown(_) | EngineError::State { .. }) => {}
@@ -77,6 +96,26 @@ impl Engine {
         let most = session.limits.execution_time.unwrap_or_default();
         self.tell_limit(session, format!("execution_time: {} s are over; all tasks were ended", most.as_secs_f64()), Verdict::Kill);
         stopped
+    }
+
+    /// The kernel raises the kill flag by itself where a child cgroup could not be governed.
+    fn look_at_flag(&self, session: &Session) -> Result<(), EngineError> {
+        let killed = |state: &Session| matches!(state.state, State::Killed | State::Ending) || state.saved.ended_by.is_some();
+        let raised = || {
+            let state = self.with_kernel(|k| k.agent(session.saved.slot)).and_then(Result::ok);
+            state.is_some_and(|s| s.flags & agent_flag::KILLED != 0)
+        };
+        if killed(session) || !raised() {
+            return Ok(());
+        }
+        thread::sleep(SAYS);
+        if killed(&self.session(&session.saved.session)?) || !raised() {
+            return Ok(());
+        }
+        self.update(&session.saved.session, |s| s.state = State::Killed);
+        let text = "cgroups: one below it could not be governed, the kernel denies everything from there on";
+        self.tell_limit(session, text.to_owned(), Verdict::Kill);
+        Ok(())
     }
 
     fn look_at_tasks(&self, session: &Session) -> Result<(), EngineError> {

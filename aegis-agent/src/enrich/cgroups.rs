@@ -15,7 +15,7 @@ use crate::paths;
 const KEPT: usize = 65_536;
 /// Folders looked at in one search, so that a hostile tree of cgroups costs a bounded time.
 const SEARCHED: usize = 65_536;
-/// A search that found nothing is not repeated sooner.
+/// A search for an id that was not found is not repeated sooner.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Table from id to path below the mount.
@@ -24,17 +24,18 @@ pub(super) struct CgroupNames {
     mount: Option<PathBuf>,
     names: HashMap<u64, Arc<str>>,
     unknown: Arc<str>,
-    searched: Option<Instant>,
+    /// Ids that a search did not find, and when.
+    missing: HashMap<u64, Instant>,
 }
 
 impl CgroupNames {
     pub(super) fn new(mount: Option<PathBuf>) -> Self {
-        Self { mount, names: HashMap::new(), unknown: "".into(), searched: None }
+        Self { mount, names: HashMap::new(), unknown: "".into(), missing: HashMap::new() }
     }
 
-    /// A governed cgroup got a child: the next unknown id is worth a search.
+    /// A governed cgroup got a child: what was not found may be there now.
     pub(super) fn changed(&mut self) {
-        self.searched = None;
+        self.missing.clear();
     }
 
     /// Path of a cgroup as `/proc/PID/cgroup` shows it, empty when it is not known.
@@ -42,9 +43,14 @@ impl CgroupNames {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
         }
-        if self.searched.is_none_or(|at| at.elapsed() > AGAIN) {
+        if self.missing.get(&id).is_none_or(|at| at.elapsed() > AGAIN) {
             self.search();
-            self.searched = Some(Instant::now());
+            if !self.names.contains_key(&id) {
+                if self.missing.len() >= KEPT {
+                    self.missing.clear();
+                }
+                self.missing.insert(id, Instant::now());
+            }
         }
         self.names.get(&id).unwrap_or(&self.unknown).clone()
     }
@@ -98,8 +104,11 @@ mod tests {
         let child = session.join("child");
         fs::create_dir(&child).expect("mkdir");
         let id = fs::metadata(&child).expect("stat").ino();
-        assert_eq!(&*names.name(id), "", "no second search so soon");
-        names.changed();
         assert_eq!(&*names.name(id), "/aegis/s1/child");
+
+        assert_eq!(&*names.name(1), "");
+        assert_eq!(names.missing.len(), 1, "no second search for it so soon");
+        names.changed();
+        assert!(names.missing.is_empty());
     }
 }

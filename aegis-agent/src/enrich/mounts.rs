@@ -1,13 +1,8 @@
 //! The mounts of this process's namespace, kept current.
 
-use std::{
-    fs::File,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::mountinfo::{self, Mount};
+use crate::mountinfo::{self, Mount, Watch};
 
 /// A device that stays unknown makes the table be read again at most this often.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -15,15 +10,14 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Table of mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
-    /// Open for as long as the table lives: the kernel reports changes on it.
-    watch: Option<File>,
+    watch: Option<Watch>,
     mounts: Vec<Mount>,
     read: Instant,
 }
 
 impl Mounts {
     pub(super) fn of_this_process() -> Self {
-        let watch = File::open("/proc/self/mountinfo").ok();
+        let watch = Watch::begin().ok();
         let mut table = Self { watch, mounts: Vec::new(), read: Instant::now() };
         table.read();
         table
@@ -39,12 +33,7 @@ impl Mounts {
 
     /// Device numbers are used again: a table from before a change may name the wrong mount.
     pub(super) fn refresh_if_changed(&mut self) {
-        let Some(watch) = &self.watch else { return };
-        let mut fds = [PollFd::new(watch, PollFlags::PRI)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let changed = poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
-            && fds[0].revents().intersects(PollFlags::PRI | PollFlags::ERR);
-        if changed {
+        if self.watch.as_ref().is_some_and(Watch::changed) {
             self.read();
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    audit, clock,
+    clock,
     proto::event::Kind,
-    record::Draft,
+    record::{self, Draft},
 };
 
 /// What has been told of each kind of loss.
@@ -32,7 +32,7 @@ impl LossBook {
         let told = self.told.entry(kind.to_owned()).or_default();
         let grown = total.checked_sub(*told).filter(|n| *n > 0)?;
         *told = total;
-        let mut event = audit::loss(kind, grown, total, place);
+        let mut event = record::loss(kind, grown, total, place);
         event.kernel_seq = kernel_seq;
         tracing::warn!(kind, grown, total, place, "records were lost");
         Some(Draft { kind: Kind::Loss as u32, time: clock::wall(), event, urgent: true })

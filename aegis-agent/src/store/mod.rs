@@ -3,7 +3,7 @@
 //! Knows rows and the log's reader. The log is the truth: an index that is missing, broken, of another
 //! log or behind is made again from it.
 
-mod filter;
+mod sql;
 mod writer;
 
 use std::{
@@ -16,10 +16,8 @@ use aegis_log::Reader;
 use prost::Message as _;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-pub use self::{
-    filter::{Filter, FilterError},
-    writer::IndexWriter,
-};
+pub use self::writer::IndexWriter;
+pub use crate::query::Filter;
 use crate::{
     proto::event::Event,
     record::{Mark, Row},
@@ -255,7 +253,7 @@ impl Finder {
     /// # Errors
     /// SQLite failed.
     pub fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, IndexError> {
-        let (sql, values) = filter.sql(below);
+        let (sql, values) = sql::question(filter, below);
         let run = || -> rusqlite::Result<Vec<u64>> {
             let mut statement = self.connection.prepare(&sql)?;
             let mut found = Vec::new();

@@ -2,12 +2,12 @@ use aegis_log::{Writer, WriterOptions};
 
 use super::*;
 use crate::{
-    audit,
     proto::{
         control::EventsRequest,
         event::{Daemon, File, Kind, Process, Verdict, event::Detail},
     },
-    record::KERNEL_ATTACHED,
+    query::Lookup as _,
+    record::{self, KERNEL_ATTACHED},
 };
 
 fn file(agent: &str, path: &str, verdict: Verdict, kernel_seq: u64) -> Event {
@@ -66,7 +66,7 @@ impl Bench {
             self.append(Kind::File, &file("a", "/work/x", Verdict::Allow, 1)),
             self.append(Kind::File, &file("a", "/etc/shadow", Verdict::Deny, 2)),
             self.append(Kind::File, &file("b", "/etc/shadow", Verdict::Deny, 3)),
-            self.append(Kind::Loss, &audit::loss("lost_file", 4, 9, "ring")),
+            self.append(Kind::Loss, &record::loss("lost_file", 4, 9, "ring")),
             self.append(Kind::File, &file("b", "/etc/ssl/key", Verdict::Deny, 8)),
         ]
     }

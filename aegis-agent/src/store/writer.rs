@@ -13,8 +13,11 @@ use std::{
 
 use aegis_log::Reader;
 
-use super::{Index, IndexError};
-use crate::record::Row;
+use super::{Finder, Index, IndexError};
+use crate::{
+    query::{Filter, Lookup},
+    record::Row,
+};
 
 /// Commits whose rows may wait. Rows that find no room are read from the log later.
 const QUEUE: usize = 64;
@@ -27,6 +30,7 @@ const IDLE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct IndexWriter {
     reached: Arc<(Mutex<u64>, Condvar)>,
+    path: PathBuf,
 }
 
 impl IndexWriter {
@@ -37,26 +41,29 @@ impl IndexWriter {
     pub fn start(index: Index, log: PathBuf) -> io::Result<(Self, SyncSender<Vec<Row>>, JoinHandle<()>)> {
         let (rows, queue) = sync_channel(QUEUE);
         let reached = Arc::new((Mutex::new(index.next_seq()), Condvar::new()));
-        let writer = Self { reached: reached.clone() };
+        let writer = Self { reached: reached.clone(), path: index.path.clone() };
         let thread = thread::Builder::new()
             .name("index".into())
             .spawn(move || Keeper { index, log, reader: None, reached }.run(&queue))?;
         Ok((writer, rows, thread))
     }
+}
 
-    /// Waits until the index has all entries before `size`; answers whether it has.
-    #[must_use]
-    pub fn wait_for(&self, size: u64, timeout: Duration) -> bool {
+impl Lookup for IndexWriter {
+    fn wait_for(&self, size: u64, timeout: Duration) -> bool {
         let (reached, changed) = &*self.reached;
         let guard = reached.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = changed.wait_timeout_while(guard, timeout, |at| *at < size);
         *waited.unwrap_or_else(PoisonError::into_inner).0 >= size
     }
 
-    /// Sequence number of the first entry that is not in the index.
-    #[must_use]
-    pub fn reached(&self) -> u64 {
+    fn reached(&self) -> u64 {
         *self.reached.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, String> {
+        let found = Finder::open(&self.path).and_then(|finder| finder.find(filter, below, limit));
+        found.map_err(|e| e.to_string())
     }
 }
 

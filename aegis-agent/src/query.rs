@@ -1,9 +1,9 @@
 //! Which entries a reader wants.
 //!
 //! Knows the words that readers use, and rows. The same filter serves the index and a log that is
-//! followed.
+//! followed. Not a stage: who asks and who looks up know this and not each other.
 
-use rusqlite::types::Value;
+use std::time::Duration;
 
 use crate::{
     proto::{
@@ -33,12 +33,18 @@ pub struct Filter {
     pub since: u64,
     /// Latest time, 0 for none.
     pub until: u64,
-    kinds: Vec<u32>,
-    verdicts: Vec<i32>,
-    agent: String,
-    rule: String,
-    pids: Vec<u32>,
-    path: Option<Vec<u8>>,
+    /// Numbers of kinds; empty for all.
+    pub kinds: Vec<u32>,
+    /// Numbers of verdicts; empty for all.
+    pub verdicts: Vec<i32>,
+    /// Name or session of the agent; empty for all.
+    pub agent: String,
+    /// Rule that decided; empty for all.
+    pub rule: String,
+    /// Process ids; empty for all.
+    pub pids: Vec<u32>,
+    /// Pattern of the path.
+    pub path: Option<Vec<u8>>,
     /// Newest first.
     pub reverse: bool,
 }
@@ -65,7 +71,7 @@ impl Filter {
         })
     }
 
-    /// Whether a row passes; the same question that [`Filter::sql`] and [`Filter::takes_path`] answer.
+    /// Whether a row passes; an index that asks in another way must agree.
     #[must_use]
     pub fn takes(&self, row: &Row) -> bool {
         row.seq >= self.from_seq
@@ -79,54 +85,25 @@ impl Filter {
             && self.takes_path(&row.path)
     }
 
-    /// The part that SQL does not answer.
-    pub(super) fn takes_path(&self, path: &[u8]) -> bool {
+    /// The part about the path.
+    #[must_use]
+    pub fn takes_path(&self, path: &[u8]) -> bool {
         self.path.as_ref().is_none_or(|pattern| glob(pattern, path))
     }
-
-    /// The question for the index: `seq, path` of entries before `below`.
-    pub(super) fn sql(&self, below: u64) -> (String, Vec<Value>) {
-        let mut sql = String::from("SELECT seq, path FROM entries WHERE seq >= ? AND seq < ?");
-        let mut values = vec![integer(self.from_seq), integer(below)];
-        if self.since > 0 {
-            sql.push_str(" AND time >= ?");
-            values.push(integer(self.since));
-        }
-        if self.until > 0 {
-            sql.push_str(" AND time <= ?");
-            values.push(integer(self.until));
-        }
-        one_of(&mut sql, &mut values, "kind", self.kinds.iter().map(|k| i64::from(*k)));
-        if !self.verdicts.is_empty() && self.verdicts.iter().all(|v| *v >= Verdict::Deny as i32) {
-            // The words of the partial index.
-            sql.push_str(" AND verdict >= 3");
-        }
-        one_of(&mut sql, &mut values, "verdict", self.verdicts.iter().map(|v| i64::from(*v)));
-        one_of(&mut sql, &mut values, "pid", self.pids.iter().map(|p| i64::from(*p)));
-        if !self.agent.is_empty() {
-            sql.push_str(" AND (agent = (SELECT id FROM names WHERE name = ?) OR session = (SELECT id FROM names WHERE name = ?))");
-            values.extend([Value::Text(self.agent.clone()), Value::Text(self.agent.clone())]);
-        }
-        if !self.rule.is_empty() {
-            sql.push_str(" AND rule = (SELECT id FROM names WHERE name = ?)");
-            values.push(Value::Text(self.rule.clone()));
-        }
-        sql.push_str(if self.reverse { " ORDER BY seq DESC" } else { " ORDER BY seq" });
-        (sql, values)
-    }
 }
 
-fn one_of(sql: &mut String, values: &mut Vec<Value>, column: &str, wanted: impl Iterator<Item = i64>) {
-    let before = values.len();
-    values.extend(wanted.map(Value::Integer));
-    let count = values.len() - before;
-    if count > 0 {
-        sql.push_str(&format!(" AND {column} IN ({})", vec!["?"; count].join(",")));
-    }
-}
-
-fn integer(value: u64) -> Value {
-    Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+/// Finds entries of the log by their rows.
+pub trait Lookup: Send + Sync {
+    /// Waits until it knows all entries before `size`; answers whether it does.
+    fn wait_for(&self, size: u64, timeout: Duration) -> bool;
+    /// Sequence number of the first entry that it does not know.
+    fn reached(&self) -> u64;
+    /// Sequence numbers of the entries before `below` that the filter takes, in the filter's order, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// Why it cannot tell.
+    fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, String>;
 }
 
 /// Number of a kind from its word.
