@@ -28,6 +28,7 @@ use crate::verify::{VerifyError, VerifyOptions, stored_key, verify};
 use crate::walk::Stop;
 use crate::writer::{Opening, Writer};
 
+mod end;
 mod recover;
 
 pub use recover::Recovery;

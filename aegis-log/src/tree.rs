@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{AppendFile, IoError, PRIVATE};
 use crate::hash::Hash;
-use crate::merkle::{Frontier, HashStore, TILE_HEIGHT};
+use crate::merkle::{HashStore, TILE_HEIGHT};
 use crate::segment::tree_name;
 
 const HASH_LEN: u64 = Hash::LEN as u64;
@@ -88,17 +88,6 @@ impl TreeWriter {
     pub(crate) fn add(&mut self, hashes: &[(usize, Hash)]) {
         for (level, hash) in hashes {
             self.level(*level).waiting.extend_from_slice(&hash.0);
-        }
-    }
-
-    /// Adds leaves to `frontier` and takes the hashes that this completes.
-    pub(crate) fn extend(&mut self, frontier: &mut Frontier, leaves: &[Hash]) {
-        for leaf in leaves {
-            frontier.push(*leaf, |height, hash| {
-                if height.is_multiple_of(TILE_HEIGHT) {
-                    self.add(&[((height / TILE_HEIGHT) as usize, *hash)]);
-                }
-            });
         }
     }
 
@@ -253,7 +242,7 @@ impl LevelScan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::MemoryLevels;
+    use crate::merkle::{Frontier, MemoryLevels};
 
     #[test]
     fn the_stored_levels_are_those_in_memory() {
@@ -266,7 +255,13 @@ mod tests {
             .collect();
         leaves.iter().for_each(|leaf| memory.push(*leaf));
         for chunk in leaves.chunks(999) {
-            writer.extend(&mut frontier, chunk);
+            for leaf in chunk {
+                frontier.push(*leaf, |height, hash| {
+                    if height.is_multiple_of(TILE_HEIGHT) {
+                        writer.add(&[((height / TILE_HEIGHT) as usize, *hash)]);
+                    }
+                });
+            }
             writer.flush().unwrap();
         }
         assert_eq!(&frontier, memory.frontier());

@@ -1,23 +1,22 @@
-//! Finding where the signed log ends, and cutting off what follows.
+//! Cutting off what follows the signed log, and what there is to tell of it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::end::{SignedLog, Walked};
 use super::{OpenError, empty_state};
 use crate::batch::{SegmentTip, State};
-use crate::chain::Link;
 use crate::durable::{self, AppendFile, IoError, PRIVATE};
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
-use crate::key::{SigningKey, VerifierKey};
-use crate::merkle::{Frontier, HashStore as _};
+use crate::key::SigningKey;
 use crate::report::EntryInfo;
-use crate::scan::{FrameScan, last_note};
+use crate::scan::FrameScan;
 use crate::segment::{CUT_SUFFIX, Catalog, SEGMENT_HEADER_LEN, SegmentFiles};
-use crate::tree::{TreeError, TreeReader, TreeWriter};
+use crate::tree::TreeWriter;
 use crate::verify::levels::tree_beyond;
-use crate::walk::order::{arrangement, impossible_names, inner_tail};
-use crate::walk::{SignedEnd, Stop, Tail, Visitor, Walk};
+use crate::walk::order::impossible_names;
+use crate::walk::{SignedEnd, Tail};
 
 /// What was repaired when the log was opened. All of it lay after the last checkpoint, or was made from
 /// what lies before it.
@@ -112,16 +111,13 @@ pub(super) fn recover(
             repaired: told(dir, catalog, Recovery::default())?,
         });
     };
-    let from = first_to_walk(dir, verifier, catalog)?;
-    let walked = match walk_end(dir, verifier, chain_id, catalog, from) {
-        // Either the stored tree is damaged or the log is: the entries decide.
-        Err(Stop::Found(_)) if from > 0 => walk_end(dir, verifier, chain_id, catalog, 0)?,
-        other => other?,
+    let log = SignedLog {
+        dir,
+        key: verifier,
+        chain_id,
+        catalog,
     };
-    if let Some(finding) = tree_beyond(dir, walked.link.next_seq) {
-        return Err(finding.into());
-    }
-    let (tree, tree_rebuilt) = open_tree(dir, &walked)?;
+    let (walked, tree, tree_rebuilt) = log.end()?;
     let mut repair = Recovery {
         at_seq: walked.link.next_seq,
         tree_rebuilt,
@@ -166,134 +162,6 @@ fn told(
         }
     }
     Ok((repair != untouched).then_some(repair))
-}
-
-/// Checks that every segment begins where the one before it ended, and returns the last one that has
-/// signed entries, so that the end of the chain is among what is read.
-fn first_to_walk(dir: &Path, key: &VerifierKey, catalog: &Catalog) -> Result<usize, OpenError> {
-    let mut expected = 0;
-    let mut signed = 0;
-    for (index, files) in catalog.segments.iter().enumerate() {
-        let is_last = index + 1 == catalog.segments.len();
-        arrangement(expected, files, is_last)?;
-        let end = last_note(&files.notes_path(dir), key)?.map_or(0, |(note, _)| note.size());
-        if end > files.first_seq {
-            signed = index;
-        }
-        expected = end;
-    }
-    Ok(signed)
-}
-
-/// The end of the log as the walk found it.
-struct Walked {
-    link: Link,
-    frontier: Frontier,
-    checkpoint: Option<crate::SignedCheckpoint>,
-    last: Option<EntryInfo>,
-    end: SignedEnd,
-    /// First sequence number walked, and the leaf hashes from there on.
-    from_seq: u64,
-    leaves: Vec<Hash>,
-    /// Whether all leaf hashes passed are stored as they should be.
-    tree_agrees: bool,
-}
-
-fn walk_end(
-    dir: &Path,
-    key: &VerifierKey,
-    chain_id: [u8; 16],
-    catalog: &Catalog,
-    from: usize,
-) -> Result<Walked, Stop> {
-    let segments = &catalog.segments[from..];
-    let from_seq = segments
-        .first()
-        .map_or(0, |files| if from == 0 { 0 } else { files.first_seq });
-    let (link, frontier) = start(dir, chain_id, from_seq)?;
-    let mut walk = Walk::new(dir, key, link, frontier)?;
-    if from > 0 {
-        walk.note =
-            last_note(&catalog.segments[from - 1].notes_path(dir), key)?.map(|(note, _)| note);
-    }
-    let mut collected = Collect::default();
-    let mut end = SignedEnd {
-        entries_len: 0,
-        notes_len: 0,
-        tail: Tail::default(),
-    };
-    for (index, files) in segments.iter().enumerate() {
-        let is_last = index + 1 == segments.len();
-        arrangement(walk.link.next_seq, files, is_last)?;
-        end = walk.segment(files, &mut collected)?;
-        if !is_last {
-            inner_tail(files, walk.link.next_seq, end.tail.is_empty())?;
-        }
-    }
-    Ok(Walked {
-        link: walk.link,
-        frontier: walk.frontier,
-        checkpoint: walk.note,
-        last: collected.last,
-        end,
-        from_seq,
-        leaves: collected.leaves,
-        tree_agrees: walk.suspect.is_none(),
-    })
-}
-
-/// Where the walk begins, from the stored tree. What is stored is no evidence: the walk compares it with
-/// the checkpoint that stands there.
-fn start(dir: &Path, chain_id: [u8; 16], from_seq: u64) -> Result<(Link, Frontier), Stop> {
-    if from_seq == 0 {
-        return Ok((Link::genesis(chain_id), Frontier::default()));
-    }
-    let tree = TreeReader::new(dir);
-    let load = || -> Result<(Link, Frontier), TreeError> {
-        let prev = tree
-            .hashes(0, from_seq - 1, 1)?
-            .first()
-            .copied()
-            .unwrap_or(Hash::ZERO);
-        Ok((
-            Link {
-                chain_id,
-                next_seq: from_seq,
-                prev,
-                floor: 0,
-            },
-            Frontier::load(&tree, from_seq)?,
-        ))
-    };
-    load().map_err(|error| match error {
-        TreeError::Io(error) => Stop::Io(error),
-        TreeError::Short(_) => Finding::new(Code::Tree, "the stored tree is too short")
-            .at(from_seq)
-            .into(),
-    })
-}
-
-/// The stored tree, made anew where it does not agree with the entries; and whether it was.
-fn open_tree(dir: &Path, walked: &Walked) -> Result<(TreeWriter, bool), OpenError> {
-    let size = walked.link.next_seq;
-    let reader = TreeReader::new(dir);
-    let agrees = walked.tree_agrees
-        && Frontier::load(&reader, size).is_ok_and(|stored| stored == walked.frontier);
-    if agrees {
-        match TreeWriter::open(dir, size) {
-            Err(TreeError::Short(_)) => {}
-            other => return Ok((other?, false)),
-        }
-    }
-    let mut tree = TreeWriter::open(dir, walked.from_seq)?;
-    let mut frontier = if walked.from_seq == 0 {
-        Frontier::default()
-    } else {
-        Frontier::load(&reader, walked.from_seq)?
-    };
-    tree.extend(&mut frontier, &walked.leaves);
-    tree.sync()?;
-    Ok((tree, true))
 }
 
 /// Sets aside and cuts off what follows the last checkpoint, and returns the segment to go on with.
@@ -360,23 +228,4 @@ fn cut(path: &Path, len: u64, excess: u64) -> Result<(), IoError> {
     let mut file = AppendFile::open(path, PRIVATE)?;
     file.cut(len)?;
     file.sync()
-}
-
-/// Keeps what the end of the log is made from.
-#[derive(Default)]
-struct Collect {
-    leaves: Vec<Hash>,
-    last: Option<EntryInfo>,
-}
-
-impl Visitor for Collect {
-    fn entry(&mut self, info: &EntryInfo, leaf: &Hash) -> Result<(), IoError> {
-        self.leaves.push(*leaf);
-        self.last = Some(*info);
-        Ok(())
-    }
-
-    fn subtree(&mut self, _: u32, _: &Hash) {}
-
-    fn grown(&mut self, _: &Frontier) {}
 }
