@@ -101,19 +101,18 @@ impl Daemon {
     }
 
     fn spawn(&mut self) -> Result<Duration> {
-        let log: File = OpenOptions::new().create(true).append(true).open(MESSAGES)?;
         let begun = Instant::now();
-        let mut child = Command::new("aegisd")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("start aegisd: is it installed?")?;
+        let mut child = launch()?;
         while begun.elapsed() < START_LIMIT {
             if let Some(status) = child.try_wait()? {
-                bail!("aegisd ended with {status}: {}", last_messages());
-            }
-            if answers() {
+                let said = last_messages();
+                // A transient engine whose last agent has gone is still taking its programs down.
+                if !said.lines().last().is_some_and(|l| l.contains("another aegisd")) {
+                    bail!("aegisd ended with {status}: {said}");
+                }
+                std::thread::sleep(Duration::from_millis(500));
+                child = launch()?;
+            } else if answers() {
                 self.child = Some(child);
                 return Ok(begun.elapsed());
             }
@@ -134,6 +133,16 @@ impl Drop for Daemon {
     }
 }
 
+fn launch() -> Result<Child> {
+    let log: File = OpenOptions::new().create(true).append(true).open(MESSAGES)?;
+    Command::new("aegisd")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("start aegisd: is it installed?")
+}
+
 fn answers() -> bool {
     Command::new("aegis")
         .arg("status")
@@ -148,5 +157,5 @@ fn answers() -> bool {
 pub fn last_messages() -> String {
     let text = std::fs::read_to_string(MESSAGES).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+    lines[lines.len().saturating_sub(4)..].join("\n")
 }

@@ -30,6 +30,7 @@ def link_descriptor(source, flags, target):
 attempt("linked-before-load", read, f"{work}/linked-before")
 attempt("link-denied", link, key, f"{work}/l1")
 attempt("link-would-grant-more", link, other, f"{work}/l2")
+attempt("link-unnamed-by-the-policy", link, f"{T}/unnamed/key", f"{work}/l5")
 fd = os.open(key, os.O_PATH)
 if AGENT_UID == 0:
     attempt("linkat-empty-path", link_descriptor, (fd, b""), AT_EMPTY_PATH, f"{work}/l3")
