@@ -18,6 +18,8 @@ mod durable;
 mod entry;
 mod finding;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod hash;
 mod key;
 mod merkle;

@@ -1,0 +1,11 @@
+//! Receipts, which come from strangers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(receipt) = aegis_log::Receipt::parse(text) {
+        let key = aegis_log::VerifierKey::parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k");
+        assert!(receipt.verify(&key.expect("a valid key")).is_err());
+    }
+});
