@@ -57,7 +57,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
     }
     if conclude::is_recorded(&decision) {
         claim.set_body(FileBody {
-            ino: number(inode),
+            ino: inode.number(),
             dev: found.dev,
             target_dev: 0,
             path_len: found.end,
@@ -81,7 +81,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
 /// A deny that follows the file under its other names. Files with one name need no look-up.
 #[inline(always)]
 pub fn same_file(subject: &Subject, dev: u32, inode: Inode, wanted: u8) -> Option<Decision> {
-    if !subject.has(image_flag::INODE_RULES) || inode.is_null() || inode.links() < 2 {
+    if !subject.has(image_flag::INODE_RULES) || inode.is_none() || inode.links() == Some(1) {
         return None;
     }
     let key = InodeKey { image: subject.image, dev, ino: inode.number() };
@@ -97,17 +97,11 @@ fn leaves_cgroup(subject: &Subject, dentry: Dentry) -> i32 {
     guarded::refuse(subject, &Guarded {
         op: op::CGROUP_WRITE,
         reason: reason::GUARD,
-        subject: number(dentry.inode()),
+        subject: dentry.inode().number(),
         detail: 0,
         refusal: Refusal::Permission,
         silent: false,
     })
-}
-
-/// The inode's number, 0 when there is none.
-#[inline(always)]
-pub fn number(inode: Inode) -> u64 {
-    if inode.is_null() { 0 } else { inode.number() }
 }
 
 /// Refuses a task whose agent is killed or has no policy: recorded without a path, since nothing is

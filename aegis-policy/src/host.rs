@@ -31,6 +31,16 @@ pub struct Mount {
     pub root_is_exact: bool,
 }
 
+/// Dynamic loaders that run another program when they are run themselves: glibc's for x86-64, x32,
+/// i386 and aarch64, and musl's.
+pub const LOADERS: [&[u8]; 5] = [
+    b"/lib64/ld-linux-x86-64.so.2",
+    b"/libx32/ld-linux-x32.so.2",
+    b"/lib/ld-linux.so.2",
+    b"/lib/ld-linux-aarch64.so.1",
+    b"/lib/ld-musl-x86_64.so.1",
+];
+
 /// What a name is, its links not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {

@@ -113,6 +113,9 @@ impl<'p> Reference<'p> {
             }
             if effect.ban_content {
                 one.contents = names.programs(host, &path)?;
+                for loader in crate::host::LOADERS {
+                    one.contents.extend(names.programs(host, loader)?);
+                }
             }
             held.push(one);
         }

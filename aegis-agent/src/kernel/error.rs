@@ -71,6 +71,9 @@ pub enum KernelError {
         /// What the kernel said.
         detail: String,
     },
+    /// The kernel does not say when its hooks have left an image.
+    #[error("cannot wait for the hooks to leave a policy: {0}; the system call membarrier must be allowed to aegisd")]
+    Quiesce(io::Error),
     /// No such slot.
     #[error("there is no agent slot {0}")]
     Slot(u32),

@@ -9,6 +9,7 @@ mod load;
 mod offsets;
 mod pin;
 mod programs;
+mod quiesce;
 mod ring;
 mod states;
 mod tables;
@@ -87,11 +88,12 @@ impl Kernel {
         self.tables.install(image)
     }
 
-    /// Removes an image and all its rules.
+    /// Removes an image and all its rules, once no hook can still be reading it.
     ///
     /// # Errors
     /// When a map can't be read or changed.
     pub fn remove_image(&mut self, index: u32) -> Result<(), KernelError> {
+        quiesce::wait_for_hooks()?;
         self.tables.remove_image(index)
     }
 

@@ -35,7 +35,7 @@ fn refuse(subject: &Subject, program: File, decision: &Decision) -> i32 {
     walk(&mut claim, dentry, subject.image, 0, perm::EXEC, 0);
     let found = claim.found();
     claim.set_body(FileBody {
-        ino: file::number(program.inode()),
+        ino: program.inode().number(),
         dev: found.dev,
         target_dev: 0,
         path_len: found.end,
@@ -80,7 +80,7 @@ pub fn bprm_check_security(context: LsmContext) -> i32 {
     }
     let program = Binprm::new(context.arg(0)).file();
     if !subject.has(image_flag::ANONYMOUS_EXEC)
-        && (program.dentry().superblock().is_pseudo() || program.inode().links() == 0)
+        && (program.dentry().superblock().is_pseudo() || program.inode().links().is_none_or(|links| links == 0))
     {
         return refuse(&subject, program, &Decision::refuse(reason::ANONYMOUS));
     }
@@ -99,6 +99,11 @@ pub fn bprm_check_content(context: LsmContext) -> i32 {
         table::count(Counter::HashFailed);
         return refuse(&subject, program, &Decision::refuse(reason::UNREADABLE));
     };
+    // Hashing may have slept while the policy was replaced: what is in force now decides.
+    let Some(subject) = Subject::current() else { return 0 };
+    if subject.blocked != 0 {
+        return file::blocked(&subject, op::EXEC);
+    }
     let key = ContentKey { image: subject.image, reserved: 0, sha256 };
     if let Some(rule) = table::content_rule(&key) {
         return refuse(&subject, program, &Decision::refuse_by(rule, reason::SAME_CONTENT));

@@ -9,7 +9,6 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
     conclude::{self, Refusal},
-    file,
     judge::Decision,
     read::{
         kernel::{Binprm, Task},
@@ -42,7 +41,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         None => (0, flag::ARGV_UNREAD),
     };
     claim.set_body(ExecBody {
-        ino: file::number(program.inode()),
+        ino: program.inode().number(),
         dev: found.dev,
         path_len: path,
         argv_len: argv,

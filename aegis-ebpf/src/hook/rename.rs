@@ -29,19 +29,6 @@ const fn key(subject: &Subject, found: &Found) -> PathKey {
     PathKey { image: subject.image, dev: found.dev, hash: found.hash }
 }
 
-#[inline(always)]
-fn is_directory(dentry: Dentry) -> bool {
-    let inode = dentry.inode();
-    !inode.is_null() && inode.is_directory()
-}
-
-/// A symbolic link at a rule's own name would choose where the next load of the policy leads.
-#[inline(always)]
-fn is_symlink(dentry: Dentry) -> bool {
-    let inode = dentry.inode();
-    !inode.is_null() && inode.is_symlink()
-}
-
 /// Judges giving the file at `from` the name `to`.
 #[inline(always)]
 fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
@@ -62,12 +49,13 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     }
     if !decision.deny {
         let more = judge::granted(&subject, &target) & !judge::granted(&subject, &source);
-        let moves_directory = operation == op::RENAME && (is_directory(from) || is_directory(to));
+        let moves_directory = operation == op::RENAME && (from.inode().is_directory() || to.inode().is_directory());
+        // A symbolic link at a rule's own name would choose where the next load of the policy leads.
         let (at_source, at_target) = (key(&subject, &source), key(&subject, &target));
         if more != 0 {
             decision = Decision::refuse(reason::WOULD_GRANT_MORE);
         } else if (moves_directory && table::holds_rule(&at_source))
-            || ((moves_directory || is_symlink(from)) && table::holds_rule(&at_target))
+            || ((moves_directory || from.inode().is_symlink()) && table::holds_rule(&at_target))
         {
             decision = Decision::refuse(reason::HOLDS_RULE);
         } else if let Some(other) =
@@ -81,7 +69,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     }
     if conclude::is_recorded(&decision) {
         claim.set_body(FileBody {
-            ino: file::number(from.inode()),
+            ino: from.inode().number(),
             dev: source.dev,
             target_dev: target.dev,
             path_len: source.end,

@@ -61,13 +61,29 @@ pub struct Found {
     pub cut: u32,
 }
 
+/// Words of a name that fit into a dentry on every kernel.
+pub const SHORT_WORDS: usize = 4;
+
+/// The name of one component.
+#[repr(C)]
+pub struct Component {
+    /// A short name, as it lies in the dentry: what is behind its end means nothing.
+    pub words: [u64; SHORT_WORDS],
+    /// Address of a name that is not short, else 0.
+    pub address: u64,
+    /// Length in bytes.
+    pub length: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// State of a path walk.
 #[repr(C)]
 pub struct WalkState {
-    /// Addresses of component names, the deepest first.
-    pub names: [u64; MAX_DEPTH as usize],
-    /// Their lengths.
-    pub lengths: [u32; MAX_DEPTH as usize],
+    /// Names of the components, the deepest first.
+    pub components: [Component; MAX_DEPTH as usize],
+    /// Sum of the sequence counters of all dentries walked.
+    pub sequence: u64,
     /// Levels at which rules exist.
     pub levels: u64,
     /// Components found.
@@ -76,12 +92,12 @@ pub struct WalkState {
     pub limit: u32,
     /// Image whose rules count.
     pub image: u32,
-    /// Sum of the sequence counters of all dentries walked.
-    pub sequence: u32,
+    /// Odd when one of the sequence counters was: a rename under way.
+    pub moving: u32,
     /// 1 once a name could not be read.
     pub unread: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Components hashed, from the root.
+    pub hashed: u32,
     /// The result.
     pub found: Found,
     /// The result of the walk before, kept by [`Claim::keep`].

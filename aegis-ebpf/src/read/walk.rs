@@ -17,7 +17,8 @@ use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use super::{
     hash_key,
     kernel::Dentry,
-    scratch::{BYTES, Claim, Found, SPILL, Scratch, WalkState},
+    load, offset,
+    scratch::{BYTES, Claim, Component, Found, SHORT_WORDS, SPILL, Scratch, WalkState},
     table,
 };
 
@@ -39,6 +40,11 @@ const DEPTH_MASK: usize = MAX_DEPTH as usize - 1;
 const NAME_MASK: u32 = MAX_NAME as u32 - 1;
 const POSITION_MASK: usize = BYTES - 1;
 
+/// Components that one turn of a loop takes: a turn costs as much as a component.
+const TURN: u32 = 4;
+const TURNS: u32 = (MAX_DEPTH + TURN) / TURN;
+const SHORT: u32 = 8 * SHORT_WORDS as u32;
+
 #[repr(C)]
 struct Climb {
     dentry: Dentry,
@@ -58,47 +64,124 @@ struct Words {
     length: u32,
 }
 
-/// One component up; ends at the root.
-extern "C" fn climb(index: u64, climb: *mut Climb) -> i64 {
+/// Where a dentry holds a name that is short enough: behind its inode. Whether that is so on this
+/// kernel, and for this name, only the address of the name tells.
+#[inline(always)]
+fn short_name() -> usize {
+    offset!(dentry_inode) + size_of::<u64>()
+}
+
+/// Notes the name of a dentry.
+#[inline(always)]
+fn note(dentry: Dentry, component: &mut Component) {
+    let length = dentry.name_len();
+    let address = dentry.name();
+    component.length = length;
+    if length >= SHORT || address != dentry.as_ptr() as u64 + short_name() as u64 {
+        component.address = address;
+        return;
+    }
+    component.address = 0;
+    let word = |index: usize| -> u64 {
+        // SAFETY: a dentry with such an address holds its name there; the verifier checks that
+        // the word lies inside it.
+        unsafe { load(dentry.as_ptr(), short_name() + 8 * index) }
+    };
+    component.words[0] = word(0);
+    if length > 8 {
+        component.words[1] = word(1);
+    }
+    if length > 16 {
+        component.words[2] = word(2);
+        component.words[3] = word(3);
+    }
+}
+
+/// Some components up; ends at the root.
+extern "C" fn climb(turn: u64, climb: *mut Climb) -> i64 {
     // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
     let climb = unsafe { &mut *climb };
-    let dentry = climb.dentry;
-    let parent = dentry.parent();
     // SAFETY: the scratch slot is live and claimed.
     let walk = unsafe { &mut (*climb.scratch).walk };
-    let sequence = dentry.sequence();
-    // Bit 31 remembers that some counter was odd: a rename under way.
-    walk.sequence = (walk.sequence.wrapping_add(sequence) & 0x7fff_ffff)
-        | (walk.sequence & 0x8000_0000)
-        | (sequence << 31);
-    if parent.is(dentry) {
-        return 1;
+    let mut dentry = climb.dentry;
+    let mut sum = walk.sequence;
+    let mut moving = walk.moving;
+    let mut index = turn as u32 * TURN;
+    let mut step = 0;
+    let mut root = 0;
+    while step < TURN {
+        let parent = dentry.parent();
+        let sequence = dentry.sequence();
+        sum = sum.wrapping_add(u64::from(sequence));
+        moving |= sequence;
+        if parent.is(dentry) {
+            root = 1;
+            break;
+        }
+        // SAFETY: the mask keeps the index below MAX_DEPTH.
+        note(dentry, unsafe { &mut *walk.components.as_mut_ptr().add(index as usize & DEPTH_MASK) });
+        index += 1;
+        dentry = parent;
+        step += 1;
     }
-    let at = index as usize & DEPTH_MASK;
-    // SAFETY: `at` is below MAX_DEPTH.
-    unsafe {
-        *walk.names.as_mut_ptr().add(at) = dentry.name();
-        *walk.lengths.as_mut_ptr().add(at) = dentry.name_len();
-    }
-    walk.depth = index as u32 + 1;
-    climb.dentry = parent;
-    0
+    walk.sequence = sum;
+    walk.moving = moving;
+    walk.depth = index;
+    climb.dentry = dentry;
+    root
 }
 
 /// The same chain again, for its sequence counters alone.
-extern "C" fn recheck(_index: u64, climb: *mut Climb) -> i64 {
+extern "C" fn recheck(_turn: u64, climb: *mut Climb) -> i64 {
     // SAFETY: as for `climb`.
     let climb = unsafe { &mut *climb };
-    let dentry = climb.dentry;
-    let parent = dentry.parent();
     // SAFETY: as for `climb`.
     let walk = unsafe { &mut (*climb.scratch).walk };
-    walk.sequence = walk.sequence.wrapping_sub(dentry.sequence()) & 0x7fff_ffff;
-    if parent.is(dentry) {
-        return 1;
+    let mut dentry = climb.dentry;
+    let mut sum = walk.sequence;
+    let mut step = 0;
+    let mut root = 0;
+    while step < TURN {
+        let parent = dentry.parent();
+        sum = sum.wrapping_sub(u64::from(dentry.sequence()));
+        if parent.is(dentry) {
+            root = 1;
+            break;
+        }
+        dentry = parent;
+        step += 1;
     }
-    climb.dentry = parent;
-    0
+    walk.sequence = sum;
+    climb.dentry = dentry;
+    root
+}
+
+/// What of a word belongs to a name: `rest` bytes of it, or all.
+#[inline(always)]
+const fn cut(word: u64, rest: u32) -> u64 {
+    if rest < 8 { word & ((1u64 << ((rest & 7) * 8)) - 1) } else { word }
+}
+
+/// Loads a word from wherever it lies: the compiler would do it byte by byte.
+///
+/// # Safety
+/// Eight bytes at `from` must be readable.
+#[inline(always)]
+unsafe fn load_word(from: *const u8) -> u64 {
+    let word: u64;
+    // SAFETY: the caller's; the processors that Aegis runs on load unaligned words.
+    unsafe { core::arch::asm!("{} = *(u64 *)({} + 0)", out(reg) word, in(reg) from) };
+    word
+}
+
+/// Stores a word wherever it is to lie.
+///
+/// # Safety
+/// Eight bytes at `to` must be writable, and nobody else's.
+#[inline(always)]
+unsafe fn store_word(to: *mut u8, word: u64) {
+    // SAFETY: as for `load_word`.
+    unsafe { core::arch::asm!("*(u64 *)({} + 0) = {}", in(reg) to, in(reg) word) };
 }
 
 /// Eight bytes of a name.
@@ -106,9 +189,7 @@ extern "C" fn recheck(_index: u64, climb: *mut Climb) -> i64 {
 unsafe fn word_at(name: *const u8, offset: u32, length: u32) -> u64 {
     // SAFETY: the caller's: `offset` is within the name, and eight bytes behind it are within the
     // record's spill.
-    let word = unsafe { name.add(offset as usize).cast::<u64>().read_unaligned() };
-    let rest = length - offset;
-    if rest < 8 { word & ((1u64 << ((rest & 7) * 8)) - 1) } else { word }
+    cut(unsafe { load_word(name.add(offset as usize)) }, length - offset)
 }
 
 extern "C" fn hash_word(index: u64, words: *mut Words) -> i64 {
@@ -132,6 +213,7 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     }
     let found = &mut walk.found;
     let key = PathKey { image: walk.image, dev: found.dev, hash: hasher.finish() };
+    found.hash = key.hash;
     let Some(rule) = table::path_rule(&key) else { return };
     let (allow, deny) = (u32::from(rule.allow), u32::from(rule.deny));
     if deny & found.wanted != 0 && found.deny & found.wanted == 0 {
@@ -145,28 +227,78 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     found.deny |= deny;
 }
 
-/// One component down: copies its name into the record, hashes it, looks it up.
-extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
-    // SAFETY: as for `climb`.
-    let descent = unsafe { &mut *descent };
-    let index = index as u32;
-    let scratch = descent.scratch;
+/// Copies a name from its address to `place`; false when it can't be read.
+#[inline(always)]
+fn copy_long(address: u64, length: u32, place: *mut u8) -> bool {
+    // SAFETY: `length` is at most 255; the place has room for that and eight bytes more.
+    unsafe { bpf_probe_read_kernel(place.cast(), length, address as *const c_void) == 0 }
+}
+
+/// Copies a short name to `place`, and a part of what lies behind its end.
+#[inline(always)]
+fn copy_short(component: &Component, length: u32, place: *mut u8) {
+    // SAFETY: as for `copy_long`.
+    unsafe {
+        store_word(place, component.words[0]);
+        if length > 8 {
+            store_word(place.add(8), component.words[1]);
+        }
+        if length > 16 {
+            store_word(place.add(16), component.words[2]);
+            store_word(place.add(24), component.words[3]);
+        }
+    }
+}
+
+#[inline(always)]
+fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
+    let mut index = 0;
+    while index < SHORT_WORDS {
+        let offset = index as u32 * 8;
+        if offset >= length {
+            return;
+        }
+        hasher.word(cut(component.words[index], length - offset));
+        index += 1;
+    }
+}
+
+#[inline(always)]
+fn hash_long(hasher: &mut PathHasher, length: u32, place: *const u8) {
+    let mut words = Words { hasher: *hasher, name: place, length };
+    if length > 0 {
+        // SAFETY: as for `hash_word`.
+        words.hasher.word(unsafe { word_at(place, 0, length) });
+    }
+    if length > 8 {
+        // SAFETY: as for `hash_word`.
+        words.hasher.word(unsafe { word_at(place, 8, length) });
+    }
+    if length > 16 {
+        // SAFETY: callback and context fit each other.
+        unsafe {
+            bpf_loop(30, hash_word as *mut c_void, (&raw mut words).cast(), 0);
+        }
+    }
+    *hasher = words.hasher;
+}
+
+/// The component at `index` from the root, and the place in the record that its name goes to. What
+/// does not fit there goes behind it: it is still hashed.
+#[inline(always)]
+fn component_at<'a>(scratch: *mut Scratch, index: u32) -> (&'a Component, u32, *mut u8) {
     // SAFETY: as for `climb`.
     let walk = unsafe { &mut (*scratch).walk };
-    if index >= walk.depth {
-        return 1;
-    }
     let at = (walk.depth - 1 - index) as usize & DEPTH_MASK;
-    // SAFETY: `at` is below MAX_DEPTH.
-    let (from, length) =
-        unsafe { (*walk.names.as_ptr().add(at), *walk.lengths.as_ptr().add(at) & NAME_MASK) };
+    // SAFETY: the mask keeps `at` below MAX_DEPTH.
+    let component = unsafe { &*walk.components.as_ptr().add(at) };
+    let length = component.length & NAME_MASK;
     // SAFETY: the record is live.
     let bytes = unsafe { (&raw mut (*scratch).record.bytes).cast::<u8>() };
     let position = walk.found.end;
-    let fits = walk.found.cut == 0 && position + length < walk.limit;
     // SAFETY: the mask keeps the position below BYTES, and a name is shorter than MAX_NAME.
-    let name = unsafe {
-        if fits {
+    let place = unsafe {
+        if walk.found.cut == 0 && position + length < walk.limit {
             let place = bytes.add(position as usize & POSITION_MASK);
             *place = b'/';
             walk.found.end = position + 1 + length;
@@ -176,29 +308,62 @@ extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
             bytes.add(SPILL - 8)
         }
     };
-    // SAFETY: `length` is at most 255; both places have room for that and eight bytes more.
-    if unsafe { bpf_probe_read_kernel(name.cast(), length, from as *const c_void) } != 0 {
-        walk.unread = 1;
+    (component, length, place)
+}
+
+/// One component down: hashes it, copies its name, looks it up. Ends where no rule can be any more.
+extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
+    // SAFETY: as for `climb`.
+    let descent = unsafe { &mut *descent };
+    let index = index as u32 & DEPTH_MASK as u32;
+    let scratch = descent.scratch;
+    // SAFETY: as for `climb`.
+    let walk = unsafe { &mut (*scratch).walk };
+    walk.hashed = index;
+    if index >= walk.depth || walk.levels >> index >> 1 == 0 {
         return 1;
     }
-    let mut words = Words { hasher: descent.hasher, name, length };
-    words.hasher.word(u64::from(length));
-    if length > 0 {
-        // SAFETY: as for `hash_word`.
-        words.hasher.word(unsafe { word_at(name, 0, length) });
-    }
-    if length > 8 {
-        // SAFETY: as for `hash_word`.
-        words.hasher.word(unsafe { word_at(name, 8, length) });
-    }
-    if length > 16 {
-        // SAFETY: callback and context fit each other.
-        unsafe {
-            bpf_loop(30, hash_word as *mut c_void, (&raw mut words).cast(), 0);
+    let (component, length, place) = component_at(scratch, index);
+    let mut hasher = descent.hasher;
+    hasher.word(u64::from(length));
+    if component.address == 0 {
+        copy_short(component, length, place);
+        hash_short(&mut hasher, component, length);
+    } else {
+        if !copy_long(component.address, length, place) {
+            walk.unread = 1;
+            return 1;
         }
+        hash_long(&mut hasher, length, place);
     }
-    descent.hasher = words.hasher;
-    look_up(walk, words.hasher, index + 1);
+    descent.hasher = hasher;
+    look_up(walk, hasher, index + 1);
+    0
+}
+
+/// One component down, below all rules: copies its name.
+extern "C" fn spell(index: u64, descent: *mut Descent) -> i64 {
+    // SAFETY: as for `climb`.
+    let descent = unsafe { &mut *descent };
+    let scratch = descent.scratch;
+    // SAFETY: as for `climb`.
+    let walk = unsafe { &mut (*scratch).walk };
+    let mut index = walk.hashed + index as u32 * 2;
+    let mut step = 0;
+    while step < 2 {
+        if index >= walk.depth {
+            return 1;
+        }
+        let (component, length, place) = component_at(scratch, index);
+        if component.address == 0 {
+            copy_short(component, length, place);
+        } else if !copy_long(component.address, length, place) {
+            walk.unread = 1;
+            return 1;
+        }
+        index += 1;
+        step += 1;
+    }
     0
 }
 
@@ -215,6 +380,7 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     state.limit = start + MAX_PATH as u32 - 1;
     state.image = image;
     state.sequence = 0;
+    state.moving = 0;
     state.unread = 0;
     state.found = Found {
         outcome: outcome::UNREAD,
@@ -231,8 +397,8 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     };
 
     let mut up = Climb { dentry, scratch };
-    // SAFETY: callback and context fit each other. One turn more than the deepest path, for its root.
-    unsafe { bpf_loop(MAX_DEPTH + 1, climb as *mut c_void, (&raw mut up).cast(), 0) };
+    // SAFETY: callback and context fit each other. Room for one more than the deepest path, for its root.
+    unsafe { bpf_loop(TURNS, climb as *mut c_void, (&raw mut up).cast(), 0) };
     if !up.dentry.parent().is(up.dentry) || claim.walk().depth > MAX_DEPTH {
         claim.walk().found.outcome = outcome::TOO_DEEP;
         return;
@@ -245,15 +411,23 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     look_up(claim.walk(), down.hasher, 0);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(MAX_DEPTH, descend as *mut c_void, (&raw mut down).cast(), 0) };
+    let state = claim.walk();
+    if state.hashed < state.depth {
+        // An anchor stands at or above a rule, so there is none with this name.
+        state.found.hash = 0;
+        // SAFETY: callback and context fit each other.
+        unsafe { bpf_loop(MAX_DEPTH / 2, spell as *mut c_void, (&raw mut down).cast(), 0) };
+    } else if levels >> (state.depth & 63) & 1 == 0 {
+        state.found.hash = down.hasher.finish();
+    }
 
     let mut again = Climb { dentry, scratch };
     // SAFETY: callback and context fit each other.
-    unsafe { bpf_loop(MAX_DEPTH + 1, recheck as *mut c_void, (&raw mut again).cast(), 0) };
+    unsafe { bpf_loop(TURNS, recheck as *mut c_void, (&raw mut again).cast(), 0) };
     let state = claim.walk();
-    state.found.hash = down.hasher.finish();
     state.found.outcome = if state.unread != 0 {
         outcome::UNREAD
-    } else if state.sequence != 0 {
+    } else if state.sequence != 0 || state.moving & 1 != 0 {
         outcome::CHANGED
     } else {
         outcome::WHOLE

@@ -22,7 +22,7 @@ use aegis_common::path::perm;
 
 pub use mounts::{MountTable, Place};
 
-use crate::host::{Entry, HostError, HostView, Mount};
+use crate::host::{Entry, HostError, HostView, LOADERS, Mount};
 use crate::path::AbsPath;
 use crate::policy::{Effect, PathEffect, Policy, Rule};
 
@@ -275,6 +275,23 @@ impl Resolver<'_> {
                     self.place(n, &effect.path, effect.allow, 0);
                 }
                 Some(_) => {}
+            }
+        }
+        if effect.ban_content { self.ban_loaders(n) } else { Ok(()) }
+    }
+
+    /// Where a program is banned, the dynamic loader may not be run as a program either: it would
+    /// run a copy of the banned one without the kernel's seeing an exec of that copy. As the
+    /// interpreter of another program it is not affected.
+    fn ban_loaders(&mut self, rule: usize) -> Result<(), HostError> {
+        for loader in LOADERS {
+            let Ok(path) = AbsPath::parse(loader) else { continue };
+            let at = self.names(&path)?.full.target;
+            if self.host.entry(&at)? != Some(Entry::File) {
+                continue;
+            }
+            for program in self.host.programs(&at, 1)? {
+                self.out.contents.push(ContentBan { sha256: program.sha256, rule });
             }
         }
         Ok(())
