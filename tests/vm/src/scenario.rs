@@ -188,7 +188,7 @@ pub struct Scenario {
     /// Users it runs as, each a case of its own.
     #[serde(default = "both_users")]
     pub users: Vec<User>,
-    /// Manifest of the agent; `lib/standard.yaml` when left out.
+    /// Manifest of the agent, or `@NAME` for a shipped one; `lib/standard.yaml` when left out.
     pub manifest: Option<String>,
     /// Files beside the scenario (or in `lib/`) that are put into `$T/prog`.
     #[serde(default)]

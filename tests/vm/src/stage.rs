@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// Folder that holds all stages. Not below /tmp: agents get a TMPDIR of their own there.
 const ROOT: &str = "/srv/aegis-vm";
+/// Manifests as they are installed.
+const SHIPPED: &str = "/etc/aegis/policies";
 /// What was built once, by the text of its command.
 const BUILT: &str = "/var/tmp/aegis-vm-built";
 
@@ -63,7 +65,13 @@ impl<'a> Stage<'a> {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
         let manifest = match &self.scenario.manifest {
-            Some(text) => text.clone(),
+            Some(text) => match text.strip_prefix('@') {
+                Some(name) => {
+                    let path = Path::new(SHIPPED).join(name);
+                    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?
+                }
+                None => text.clone(),
+            },
             None => fs::read_to_string(self.library.join("standard.yaml")).context("read lib/standard.yaml")?,
         };
         fs::write(self.manifest(), self.fill(&manifest))?;

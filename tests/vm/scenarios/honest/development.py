@@ -1,15 +1,14 @@
 import os
 import subprocess
-from attempt import T, say
+from attempt import AGENT_UID, say
 
-work = f"{T}/work"
-environment = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
+work = "/work/scenario"
+environment = {**os.environ, "HOME": "/home/agent" if AGENT_UID else "/root", "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
                "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org"}
 
-# The agent's own TMPDIR belongs to who started it; another user brings one along.
+# The agent's own TMPDIR belongs to who started it; another user takes the project's.
 if not os.access(environment.get("TMPDIR", "/tmp"), os.W_OK):
-    os.makedirs(f"{work}/tmp", exist_ok=True)
-    environment["TMPDIR"] = f"{work}/tmp"
+    environment["TMPDIR"] = "/work/tmp"
 
 
 def does(name, expected, *words, cwd=f"{work}/clone"):
@@ -21,7 +20,7 @@ def does(name, expected, *words, cwd=f"{work}/clone"):
     say(name, "ok" if good else f"status-{done.returncode}")
 
 
-does("allowed-git-clone", "", "git", "clone", "-q", f"file://{T}/in/origin", "clone", cwd=work)
+does("allowed-git-clone", "", "git", "clone", "-q", f"file://{work}/origin", "clone", cwd=work)
 with open(f"{work}/clone/more", "w") as file:
     file.write("more\n")
 does("allowed-git-commit", "", "sh", "-c", "git add more && git commit -qm second && git log --oneline | grep -c . | grep -qx 2")
