@@ -27,8 +27,6 @@ pub struct Case {
     pub name: &'static str,
     /// Who governs.
     pub by: By,
-    /// What is measured.
-    pub operations: &'static [Operation],
 }
 
 /// What one operation took.
@@ -56,12 +54,12 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures a case.
-    pub fn measure(&mut self, case: &Case) -> Result<Row> {
-        self.row(case).with_context(|| format!("case {}", case.name))
+    /// Measures these operations in a case.
+    pub fn measure(&mut self, case: &Case, operations: &[Operation]) -> Result<Row> {
+        self.row(case, operations).with_context(|| format!("case {}", case.name))
     }
 
-    fn row(&mut self, case: &Case) -> Result<Row> {
+    fn row(&mut self, case: &Case, operations: &[Operation]) -> Result<Row> {
         let profile = match case.by {
             By::AppArmor(rules) => Some(crate::apparmor::load(rules)?),
             _ => None,
@@ -80,7 +78,7 @@ impl Bench<'_> {
             By::Nobody | By::AppArmor(_) => {}
         }
         let mut row = Row::new();
-        for operation in case.operations.iter().copied() {
+        for operation in operations.iter().copied() {
             let covered = match case.by {
                 By::Landlock(_) => match operation {
                     Operation::Tcp => knows_ports,

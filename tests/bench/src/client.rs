@@ -1,6 +1,7 @@
 //! The bench's side of a worker: start it, tell it what to do, read its answers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -36,7 +37,10 @@ impl Client {
             .spawn()
             .context("start a worker")?;
         let output = child.stdout.take().context("a worker without output")?;
-        Ok(Self { input: child.stdin.take(), output: BufReader::new(output), child })
+        let mut client = Self { input: child.stdin.take(), output: BufReader::new(output), child };
+        // Until then it opens files of its own: libraries, and what the C library looks for.
+        client.answer().context("wait for the worker to begin")?;
+        Ok(client)
     }
 
     /// Its process id.
@@ -63,6 +67,18 @@ impl Client {
         }
     }
 
+    /// What opening a file for reading comes to.
+    pub fn open(&mut self, path: &Path) -> Result<Errno> {
+        let number = self.ask(&format!("open {}", path.display()))?;
+        Ok(Errno::from_raw(number.parse().context("an error number")?))
+    }
+
+    /// What renaming comes to.
+    pub fn rename(&mut self, from: &Path, to: &Path) -> Result<Errno> {
+        let number = self.ask(&format!("rename {} {}", from.display(), to.display()))?;
+        Ok(Errno::from_raw(number.parse().context("an error number")?))
+    }
+
     /// Lets the worker confine itself by Landlock; true when addresses are covered too.
     pub fn landlock(&mut self, rules: usize) -> Result<bool> {
         Ok(self.ask(&format!("landlock {rules}"))? == "all")
@@ -81,10 +97,14 @@ impl Client {
     fn ask(&mut self, line: &str) -> Result<String> {
         let input = self.input.as_mut().context("the worker was ended")?;
         writeln!(input, "{line}").with_context(|| format!("tell the worker to {line}"))?;
+        self.answer().with_context(|| line.to_owned())
+    }
+
+    fn answer(&mut self) -> Result<String> {
         let mut answer = String::new();
         self.output.read_line(&mut answer).context("read the worker's answer")?;
         if answer.is_empty() {
-            bail!("the worker ended at: {line}");
+            bail!("the worker ended");
         }
         Ok(answer.trim_end().to_owned())
     }

@@ -7,13 +7,15 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use aegis_agent::engine::Host;
 use aegis_agent::kernel::{EventRing, HookState, Kernel, Options};
-use aegis_common::event::{EventHeader, verdict};
+use aegis_common::event::{EventHeader, FileBody, kind, verdict};
 use aegis_common::policy::{AgentState, agent_flag};
+use aegis_policy::{CompiledImage, Policy, compile, resolve};
 use anyhow::{Context as _, Result, bail};
 use zerocopy::FromBytes as _;
 
-use crate::rules::Manifest;
+use crate::rules::{self, Manifest};
 
 /// Pins of the bench: a folder of its own, so that it never takes over an engine's maps.
 const PINS: &str = "/sys/fs/bpf/aegis-bench";
@@ -36,6 +38,18 @@ impl Records {
     }
 }
 
+/// A record about a file.
+pub struct Opened {
+    /// `verdict::*`.
+    pub verdict: u8,
+    /// `reason::*`.
+    pub reason: u8,
+    /// Number of the rule that decided.
+    pub rule: u32,
+    /// Path inside its filesystem.
+    pub path: Vec<u8>,
+}
+
 /// The programs in force.
 pub struct Governor {
     kernel: Kernel,
@@ -55,10 +69,25 @@ impl Governor {
 
     /// Lets a cgroup be governed by a policy.
     pub fn govern(&mut self, cgroup: u64, manifest: Manifest, ports: (u16, u16)) -> Result<u32> {
+        let image = self.compile(manifest.policy(ports)?)?;
+        self.put_in_force(cgroup, &image)
+    }
+
+    /// The image of a manifest's text.
+    pub fn compile_text(&mut self, text: &str) -> Result<CompiledImage> {
+        self.compile(rules::policy(text)?)
+    }
+
+    fn compile(&mut self, policy: Policy) -> Result<CompiledImage> {
         self.given += 1;
-        let index = self.given;
-        let image = manifest.compile(ports, index, self.kernel.hash_key())?;
-        self.kernel.install(&image).context("install the image")?;
+        let resolved = resolve(&policy, &Host).context("resolve the manifest")?;
+        compile(&policy, &resolved, self.given, self.kernel.hash_key(), 1).context("compile the manifest")
+    }
+
+    /// Lets a cgroup be governed by an image; the slot has the image's number.
+    pub fn put_in_force(&mut self, cgroup: u64, image: &CompiledImage) -> Result<u32> {
+        let index = image.index;
+        self.kernel.install(image).context("install the image")?;
         self.kernel.set_agent(index, AgentState { flags: agent_flag::ACTIVE, image: index })?;
         self.kernel.bind_cgroup(cgroup, index)?;
         Ok(index)
@@ -74,19 +103,42 @@ impl Governor {
     /// Reads the ring empty. A record that was lost is an error: what it cost was not measured.
     pub fn records(&mut self) -> Result<Records> {
         let mut records = Records::default();
+        self.drain(|header, _| {
+            *records.by_kind.entry((header.kind, header.verdict)).or_default() += 1;
+            Some(())
+        })?;
+        Ok(records)
+    }
+
+    /// Reads the ring empty: what its records say about files.
+    pub fn opened(&mut self) -> Result<Vec<Opened>> {
+        let mut opened = Vec::new();
+        self.drain(|header, rest| {
+            if header.kind == kind::FILE {
+                let (body, bytes) = FileBody::read_from_prefix(rest).ok()?;
+                let path = bytes.get(..usize::try_from(body.path_len).ok()?)?.to_vec();
+                opened.push(Opened { verdict: header.verdict, reason: header.reason, rule: header.rule, path });
+            }
+            Some(())
+        })?;
+        Ok(opened)
+    }
+
+    /// Hands over every record; nothing comes back for one that is shorter than it says.
+    fn drain(&mut self, mut take: impl FnMut(&EventHeader, &[u8]) -> Option<()>) -> Result<()> {
         let mut odd = 0;
-        self.ring.drain(usize::MAX, |bytes| match EventHeader::read_from_prefix(bytes) {
-            Ok((header, _)) => *records.by_kind.entry((header.kind, header.verdict)).or_default() += 1,
-            Err(_) => odd += 1,
+        self.ring.drain(usize::MAX, |bytes| {
+            let whole = EventHeader::read_from_prefix(bytes).ok().and_then(|(header, rest)| take(&header, rest));
+            odd += u32::from(whole.is_none());
         });
         if odd > 0 {
-            bail!("{odd} records were shorter than a header");
+            bail!("{odd} records were shorter than they say");
         }
         let lost: u64 = self.kernel.counters()?.iter().filter(|(counter, _)| counter.is_loss()).map(|(_, count)| count).sum();
         if lost != self.lost {
             bail!("{} records were lost", lost - self.lost);
         }
-        Ok(records)
+        Ok(())
     }
 
     /// Names of the programs in force.

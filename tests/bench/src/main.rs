@@ -5,6 +5,7 @@
 
 mod apparmor;
 mod case;
+mod check;
 mod client;
 mod governor;
 mod landlock;
@@ -43,9 +44,12 @@ enum Command {
         /// Batches of which the best counts
         #[arg(long, default_value_t = 9)]
         batches: usize,
-        /// Only Aegis and what it is compared with, without Landlock and AppArmor
-        #[arg(long)]
-        alone: bool,
+        /// Only cases whose name contains this, beside the plain one
+        #[arg(long, default_value = "")]
+        case: String,
+        /// Only this operation, by the head of its column; repeatable
+        #[arg(long = "operation", value_parser = named)]
+        operations: Vec<Operation>,
     },
     /// What each program adds to each operation of a governed process, found by taking it out of force
     Hooks {
@@ -56,6 +60,8 @@ enum Command {
         #[arg(long)]
         ungoverned: bool,
     },
+    /// Names of every length and paths of every depth, against rules that name them
+    Check,
     /// The process that is measured
     #[command(hide = true)]
     Worker {
@@ -68,53 +74,79 @@ enum Command {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Run { batches, alone } => run(batches, alone),
+        Command::Run { batches, case, operations } => run(batches, &case, &operations),
         Command::Hooks { batches, ungoverned } => hooks(batches, ungoverned),
+        Command::Check => {
+            let count = check::run()?;
+            writeln!(stdout().lock(), "{count} opens and renames came out as expected, with their records")?;
+            Ok(())
+        }
         Command::Worker { tcp, udp } => worker::serve(tcp, udp),
     }
 }
 
-fn aegis(name: &'static str, rules: usize, recorded: bool, baseline: bool) -> Case {
-    Case { name, by: By::Aegis(Manifest { rules, recorded, baseline }), operations: &Operation::ALL }
+fn named(name: &str) -> Result<Operation, String> {
+    Operation::parse(name).ok_or_else(|| format!("one of {}", Operation::ALL.map(Operation::name).join(", ")))
+}
+
+const fn aegis(name: &'static str, rules: usize, recorded: bool, baseline: bool) -> Case {
+    Case { name, by: By::Aegis(Manifest { rules, recorded, baseline }) }
 }
 
 const fn other(name: &'static str, by: By) -> Case {
-    Case { name, by, operations: &Operation::ALL }
+    Case { name, by }
 }
 
-fn run(batches: usize, alone: bool) -> Result<()> {
+/// What is measured before Aegis is attached, after the plain case.
+const PEERS: [Case; 4] = [
+    other("Landlock, 10 rules", By::Landlock(10)),
+    other("Landlock, 1,000 rules", By::Landlock(1_000)),
+    other("AppArmor, 10 rules", By::AppArmor(10)),
+    other("AppArmor, 1,000 rules", By::AppArmor(1_000)),
+];
+
+/// What is measured while it is attached.
+const OURS: [Case; 6] = [
+    other("Aegis, not governed", By::Nobody),
+    aegis("Aegis, 10 rules", 10, false, false),
+    aegis("Aegis, 1,000 rules", 1_000, false, false),
+    aegis("Aegis, 50,000 rules", 50_000, false, false),
+    aegis("Aegis, 10 rules and the baseline", 10, false, true),
+    aegis("Aegis, 10 rules, recorded", 10, true, false),
+];
+
+/// Rules from which on only opens are measured: nothing else looks at more of them.
+const MANY: usize = 50_000;
+
+fn run(batches: usize, filter: &str, operations: &[Operation]) -> Result<()> {
     let stage = Stage::set(FILLERS)?;
     let mut bench = Bench { stage: &stage, batches, governor: None, checked: true };
     let mut table = Table::default();
     let mut measure = |bench: &mut Bench<'_>, case: &Case| -> Result<()> {
-        table.add(case.name, bench.measure(case)?);
+        let opens_only = matches!(case.by, By::Aegis(manifest) if manifest.rules >= MANY);
+        let wanted = |operation: &Operation| {
+            (operations.is_empty() || operations.contains(operation)) && (!opens_only || operation.opens())
+        };
+        let chosen: Vec<_> = Operation::ALL.into_iter().filter(wanted).collect();
+        table.add(case.name, bench.measure(case, &chosen)?);
         Ok(())
     };
     measure(&mut bench, &other("plain", By::Nobody))?;
-    if !alone {
-        measure(&mut bench, &other("Landlock, 10 rules", By::Landlock(10)))?;
-        measure(&mut bench, &other("Landlock, 1,000 rules", By::Landlock(1_000)))?;
-        measure(&mut bench, &other("AppArmor, 10 rules", By::AppArmor(10)))?;
-        measure(&mut bench, &other("AppArmor, 1,000 rules", By::AppArmor(1_000)))?;
+    for case in PEERS.iter().filter(|case| case.name.contains(filter)) {
+        measure(&mut bench, case)?;
     }
     bench.governor = Some(Governor::start()?);
-    measure(&mut bench, &other("Aegis, not governed", By::Nobody))?;
-    measure(&mut bench, &aegis("Aegis, 10 rules", 10, false, false))?;
-    measure(&mut bench, &aegis("Aegis, 1,000 rules", 1_000, false, false))?;
-    let most = Case {
-        operations: &[Operation::OpenShallow, Operation::OpenDeep],
-        ..aegis("Aegis, 50,000 rules", 50_000, false, false)
-    };
-    measure(&mut bench, &most)?;
-    measure(&mut bench, &aegis("Aegis, 10 rules and the baseline", 10, false, true))?;
-    measure(&mut bench, &aegis("Aegis, 10 rules, recorded", 10, true, false))?;
+    for case in OURS.iter().filter(|case| case.name.contains(filter)) {
+        measure(&mut bench, case)?;
+    }
     if let Some(governor) = bench.governor.take() {
         governor.end()?;
     }
+    // Nothing that ran between has changed what the first row is.
     measure(&mut bench, &other("plain again", By::Nobody))?;
-    let release = nix::sys::utsname::uname().context("ask for the kernel's release")?;
+    let name = nix::sys::utsname::uname().context("ask for the kernel's release")?;
     let mut out = stdout().lock();
-    writeln!(out, "Linux {}\n\n{}\n{}", release.release().display(), table.markdown(), table.spread())?;
+    writeln!(out, "Linux {}\n\n{}\n{}", name.release().display(), table.markdown(), table.spread())?;
     Ok(())
 }
 
@@ -129,12 +161,12 @@ fn hooks(batches: usize, ungoverned: bool) -> Result<()> {
         write!(out, "{:>9}", operation.name())?;
     }
     writeln!(out)?;
-    let mut all = best(bench.measure(&case)?);
+    let mut all = best(bench.measure(&case, &Operation::ALL)?);
     for program in programs {
         if let Some(governor) = &bench.governor {
             governor.detach(program)?;
         }
-        let rest = best(bench.measure(&case)?);
+        let rest = best(bench.measure(&case, &Operation::ALL)?);
         write!(out, "{program:<28}")?;
         for (with, without) in all.iter().zip(&rest) {
             write!(out, "{:>9.0}", with - without)?;

@@ -52,6 +52,11 @@ impl Operation {
         Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 
+    /// Whether it is an open and little else.
+    pub const fn opens(self) -> bool {
+        matches!(self, Self::OpenShallow | Self::OpenDeep)
+    }
+
     /// How often a batch does it: long enough that starting the clock does not count, short enough
     /// that some batches have no timer interrupt in them.
     pub const fn batch(self) -> u32 {
@@ -60,7 +65,7 @@ impl Operation {
             // Not more than the listener's backlog holds.
             Self::Tcp => 100,
             Self::Udp => 500,
-            Self::Exec => 10,
+            Self::Exec => 20,
             Self::Create => 50,
         }
     }

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use aegis_agent::engine::Host;
-use aegis_policy::{CompiledImage, Policy, check, compile, resolve};
-use anyhow::{Context as _, Result, bail};
+use aegis_policy::{Policy, check};
+use anyhow::{Result, anyhow};
 
 use crate::stage::filler;
 
@@ -71,15 +70,9 @@ impl Manifest {
         ))
     }
 
-    fn policy(self, ports: (u16, u16)) -> Result<Policy> {
-        let text = self.text(ports)?;
-        let mut policy = match check(text.as_bytes(), "bench.yaml") {
-            Ok(policy) => policy,
-            Err(errors) => match errors.first() {
-                Some(first) => bail!("the manifest is refused: {first}"),
-                None => bail!("the manifest is refused"),
-            },
-        };
+    /// The policy that it says.
+    pub fn policy(self, ports: (u16, u16)) -> Result<Policy> {
+        let mut policy = policy(&self.text(ports)?)?;
         if !self.recorded {
             for rule in &mut policy.rules {
                 rule.record = false;
@@ -87,13 +80,14 @@ impl Manifest {
         }
         Ok(policy)
     }
+}
 
-    /// The image, on this host.
-    pub fn compile(self, ports: (u16, u16), index: u32, key: [u64; 2]) -> Result<CompiledImage> {
-        let policy = self.policy(ports)?;
-        let resolved = resolve(&policy, &Host).context("resolve the manifest")?;
-        compile(&policy, &resolved, index, key, 1).context("compile the manifest")
-    }
+/// The policy of a manifest's text.
+pub fn policy(text: &str) -> Result<Policy> {
+    check(text.as_bytes(), "bench.yaml").map_err(|errors| match errors.first() {
+        Some(first) => anyhow!("the manifest is refused: {first}"),
+        None => anyhow!("the manifest is refused"),
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{Mode, OFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::landlock;
@@ -15,6 +16,7 @@ use crate::operation::{Forbidden, Operation, Tools};
 pub fn serve(tcp_port: u16, udp_port: u16) -> Result<()> {
     let tools = Tools::new(tcp_port, udp_port).context("make the UDP socket")?;
     let mut out = io::stdout().lock();
+    writeln!(out, "ready").and_then(|()| out.flush()).context("answer")?;
     for line in io::stdin().lock().lines() {
         let line = line.context("read a command")?;
         let words: Vec<&str> = line.split(' ').collect();
@@ -26,6 +28,13 @@ pub fn serve(tcp_port: u16, udp_port: u16) -> Result<()> {
                 let forbidden = if *forbidden == "family" { Forbidden::Family } else { Forbidden::Place };
                 let outcome = tools.attempt(named(operation)?, forbidden);
                 outcome.err().map_or(0, |error| error.raw_os_error().unwrap_or(-1)).to_string()
+            }
+            ["open", path] => {
+                let outcome = rustix::fs::open(*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                outcome.err().map_or(0, rustix::io::Errno::raw_os_error).to_string()
+            }
+            ["rename", from, to] => {
+                rustix::fs::rename(*from, *to).err().map_or(0, rustix::io::Errno::raw_os_error).to_string()
             }
             ["landlock", rules] => landlock::confine(rules.parse().context("a number of rules")?, tcp_port)?,
             _ => bail!("no such command: {line}"),
