@@ -49,7 +49,7 @@ pub struct Pipeline {
 
 /// Lets the engine wait for what the kernel has already written. Cheap to clone.
 #[derive(Clone)]
-pub struct Flusher(Option<Arc<Control>>);
+pub struct Flusher(Arc<Control>);
 
 struct Control {
     stop: AtomicBool,
@@ -86,7 +86,7 @@ impl Pipeline {
     /// See [`Flusher`].
     #[must_use]
     pub fn flusher(&self) -> Flusher {
-        Flusher(Some(self.control.clone()))
+        Flusher(self.control.clone())
     }
 
     /// Reads what the ring still holds, hands it to the log and ends.
@@ -102,17 +102,11 @@ impl Pipeline {
 }
 
 impl Flusher {
-    /// For an engine without a ring.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self(None)
-    }
-
     /// Waits until every record that the kernel has written before now is in the hands of the log.
     /// Answers whether it is; after `timeout` it is not known.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
-        let Some(control) = &self.0 else { return true };
+        let control = &self.0;
         let (done, finished) = sync_channel(1);
         control.barriers.lock().unwrap_or_else(PoisonError::into_inner).push(done);
         control.wake();

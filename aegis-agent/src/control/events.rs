@@ -17,8 +17,8 @@ use crate::{
     query::{Filter, Lookup},
 };
 
-/// How long the index may take to reach what was durable when the question came.
-const INDEX: Duration = Duration::from_secs(10);
+/// How long the index may take to reach what was durable when the question came; then the log is read.
+const INDEX: Duration = Duration::from_secs(1);
 
 /// Entries read at a time while following: what a slow reader makes wait stays in the log.
 const PART: u64 = 1_000;
@@ -38,33 +38,48 @@ pub(super) struct Answer {
 impl Answer {
     /// Sends the entries that are there; blocking.
     pub(super) fn past(&self) -> Result<(), Status> {
-        if !self.index.wait_for(self.size, INDEX) {
-            return Err(Status::unavailable("the index is behind the log; ask again in a moment"));
-        }
         let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
         let mut log = Reader::open(self.layout.log()).map_err(|e| wrong(&e))?;
         log.refresh().map_err(|e| wrong(&e))?;
-        let last = usize::try_from(self.request.last).unwrap_or(usize::MAX);
-        let found = if last == 0 {
-            self.index.find(&self.filter, self.size, usize::MAX)
-        } else {
-            let mut newest = self.filter.clone();
-            newest.reverse = true;
-            self.index.find(&newest, self.size, last).map(|mut seqs| {
-                if !self.filter.reverse {
-                    seqs.reverse();
-                }
-                seqs
-            })
-        };
-        for seq in found.map_err(|e| wrong(&e))? {
+        for seq in self.find(&log)? {
             let entry = log.get(seq).map_err(|e| wrong(&e))?;
-            let entry = entry.ok_or_else(|| Status::data_loss(format!("entry {seq} is in the index and not in the log: run `aegis verify`")))?;
+            let entry = entry.ok_or_else(|| {
+                Status::data_loss(format!("entry {seq} is in the index and not in the log: run `aegis verify`"))
+            })?;
             if self.to.blocking_send(Ok(record(entry))).is_err() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Numbers of the entries that are wanted, in order. What the index does not have yet is looked for in
+    /// the log itself.
+    fn find(&self, log: &Reader) -> Result<Vec<u64>, Status> {
+        let known = if self.index.wait_for(self.size, INDEX) { self.size } else { self.index.reached().min(self.size) };
+        let most = if self.request.last == 0 { usize::MAX } else { usize::try_from(self.request.last).unwrap_or(usize::MAX) };
+        let mut newest_first = Vec::new();
+        for entry in log.entries(known) {
+            let entry = entry.map_err(|e| Status::internal(e.to_string()))?;
+            if entry.header.seq >= self.size {
+                break;
+            }
+            if takes(&self.filter, &entry)? {
+                newest_first.push(entry.header.seq);
+            }
+        }
+        newest_first.reverse();
+        newest_first.truncate(most);
+        let mut newest = self.filter.clone();
+        newest.reverse = true;
+        let left = most - newest_first.len();
+        if left > 0 {
+            newest_first.extend(self.index.find(&newest, known, left).map_err(Status::internal)?);
+        }
+        if !self.filter.reverse {
+            newest_first.reverse();
+        }
+        Ok(newest_first)
     }
 
     /// Sends entries as they become durable, until nobody listens.
@@ -104,12 +119,16 @@ fn between(log: &mut Reader, filter: &Filter, from: u64, to: u64) -> Result<Vec<
         if entry.header.seq >= to {
             break;
         }
-        let event = Event::decode(entry.body.as_slice()).map_err(|e| wrong(&e))?;
-        if filter.takes(&Row::new(entry.header.seq, entry.header.time, entry.header.kind, &event)) {
+        if takes(filter, &entry)? {
             records.push(record(entry));
         }
     }
     Ok(records)
+}
+
+fn takes(filter: &Filter, entry: &Entry) -> Result<bool, Status> {
+    let event = Event::decode(entry.body.as_slice()).map_err(|e| Status::internal(e.to_string()))?;
+    Ok(filter.takes(&Row::new(entry.header.seq, entry.header.time, entry.header.kind, &event)))
 }
 
 fn record(entry: Entry) -> EventRecord {

@@ -30,7 +30,7 @@ use crate::{
     },
     kernel::{self, EventRing, Kernel},
     paths::Layout,
-    pipeline::{Begin, Counts, Flusher, Pipeline, RecordSource, UNACCOUNTED},
+    pipeline::{Begin, Counts, Pipeline, RecordSource, UNACCOUNTED},
     proto::event::{self, Event, Kind, event::Detail},
     record::KERNEL_ATTACHED,
     store::{Index, IndexWriter},
@@ -89,30 +89,26 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
     let mount = cgroups.as_ref().ok().map(|c| c.mount().to_path_buf());
     let kernel: SharedKernel = Arc::new(Mutex::new(attached.kernel));
     let not_enforcing = attached.why.or_else(|| cgroups.as_ref().err().map(ToString::to_string));
-    let engine = |flusher| {
-        let cgroups = cgroups.ok().map(|c| Box::new(c) as Box<dyn CgroupPort>);
-        Arc::new(Engine::new(Parts {
-            layout: layout.clone(),
-            tmp: "/tmp".into(),
-            audit: audit.clone(),
-            directory: directory.clone(),
-            kernel: kernel.clone(),
-            not_enforcing,
-            cgroups,
-            flusher,
-        }))
-    };
-    let (engine, pipeline) = match attached.ring {
-        None => (engine(Flusher::none()), None),
+    let engine = Arc::new(Engine::new(Parts {
+        layout: layout.clone(),
+        tmp: "/tmp".into(),
+        audit: audit.clone(),
+        directory: directory.clone(),
+        kernel: kernel.clone(),
+        not_enforcing,
+        cgroups: cgroups.ok().map(|c| Box::new(c) as Box<dyn CgroupPort>),
+    }));
+    engine.adopt()?;
+    let pipeline = match attached.ring {
+        None => None,
         Some(ring) => {
-            let counts = counts(kernel.clone());
-            let pipeline =
-                Pipeline::start(Box::new(ring), counts, begin, mount, directory.clone(), audit.clone())
-                    .map_err(|source| wrong("starting the pipeline", &layout.log(), source))?;
-            (engine(pipeline.flusher()), Some(pipeline))
+            let pipeline = Pipeline::start(Box::new(ring), counts(kernel.clone()), begin, mount, directory, audit.clone())
+                .map_err(|source| wrong("starting the pipeline", &layout.log(), source))?;
+            engine.pipeline_runs(pipeline.flusher());
+            Some(pipeline)
         }
     };
-    engine.adopt()?;
+    engine.settle();
     let chain = crate::words::hex(&chain_id);
     Ok(Running { engine, index, chain, kernel, pipeline, audit, audit_thread, index_thread, _lock: lock })
 }
@@ -228,11 +224,13 @@ fn begin(index: &Index, reader: &Reader) -> Result<Begin, DaemonError> {
     let mut logged = HashSet::new();
     for entry in reader.entries(reader.size().saturating_sub(TAIL)) {
         let entry = entry.map_err(|e| DaemonError::Log(e.to_string()))?;
-        if let Ok(event) = Event::decode(entry.body.as_slice())
-            && event.kernel_seq > 0
-            && entry.header.kind != Kind::Loss as u32
-        {
-            logged.insert(event.kernel_seq);
+        let event = Event::decode(entry.body.as_slice()).unwrap_or_default();
+        match event.detail {
+            // Numbers from before are other records.
+            Some(Detail::Daemon(daemon)) if daemon.state == KERNEL_ATTACHED => logged.clear(),
+            Some(Detail::Loss(_)) => {}
+            _ if event.kernel_seq > 0 => drop(logged.insert(event.kernel_seq)),
+            _ => {}
         }
     }
     Ok(Begin { kernel_seq: index.kernel_seq()?, logged, told })

@@ -17,7 +17,8 @@ use super::{
 use crate::proto::event::{self, Event, Kind, event::Detail};
 
 impl Engine {
-    /// Takes over the agents of an earlier engine.
+    /// Takes over the agents of an earlier engine, before the pipeline runs: records that wait in the ring
+    /// are theirs.
     ///
     /// # Errors
     /// The folder of agents cannot be read.
@@ -36,9 +37,20 @@ impl Engine {
             }
         }
         self.tell_strangers();
-        // What the rules stand for on this host may have changed while no engine ran.
-        self.refresh();
         Ok(())
+    }
+
+    /// What can wait until the pipeline runs: the last entry of agents that are gone, and policies whose
+    /// paths have come to mean something else on this host.
+    pub fn settle(&self) {
+        let Ok(cgroups) = self.cgroups() else { return };
+        for session in self.sessions() {
+            if !cgroups.present(&session.saved.cgroup) {
+                let ended = self.end(&session.saved.session, finish::Exit::UNKNOWN, "it ended while no engine ran, its exit status is not known");
+                report("ending an agent that is gone", ended);
+            }
+        }
+        self.refresh();
     }
 
     fn take_over(&self, saved: Saved) -> Result<(), EngineError> {
@@ -85,7 +97,6 @@ impl Engine {
         registry.sessions.insert(id.clone(), session);
         drop(registry);
         if !there {
-            self.end(&id, finish::Exit::default(), "it ended while no engine ran")?;
             return Ok(());
         }
         let agent = event::Agent { state: "adopted".into(), text, ..event::Agent::default() };

@@ -18,8 +18,6 @@ use crate::{
 
 /// How long tasks may take to end after they were killed. A task in an uninterruptible wait takes longer.
 const EMPTY: Duration = Duration::from_secs(10);
-/// How long the ring's last records are waited for.
-const FLUSH: Duration = Duration::from_secs(2);
 
 /// How an agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +29,15 @@ pub struct Finished {
 }
 
 /// What its first process left, as the client saw it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
     pub code: i32,
     pub signal: u32,
+}
+
+impl Exit {
+    /// Nobody saw it.
+    pub const UNKNOWN: Self = Self { code: -1, signal: 0 };
 }
 
 impl Engine {
@@ -74,7 +77,7 @@ impl Engine {
         let used = if cgroups.present(folder) {
             empty(cgroups, &session)?;
             let used = cgroups.used(folder);
-            if !self.parts.flusher.flush(FLUSH) {
+            if !self.flush() {
                 tracing::warn!(session = id, "records of the agent may come after its last entry");
             }
             cgroups.remove(folder)?;

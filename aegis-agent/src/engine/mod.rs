@@ -26,7 +26,8 @@ mod warden;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use aegis_common::policy::agent_flag;
@@ -45,6 +46,9 @@ use crate::{
     paths::Layout,
     pipeline::Flusher,
 };
+
+/// How long the ring's last records are waited for.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,21 +160,20 @@ pub struct Parts {
     pub not_enforcing: Option<String>,
     /// Cgroups; `None` where there are none.
     pub cgroups: Option<Box<dyn CgroupPort>>,
-    /// Waits for the pipeline.
-    pub flusher: Flusher,
 }
 
 /// The engine of a host.
 pub struct Engine {
     parts: Parts,
     registry: Mutex<Registry>,
+    flusher: OnceLock<Flusher>,
 }
 
 impl Engine {
     /// An engine without agents; see [`Engine::adopt`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts, registry: Mutex::default() }
+        Self { parts, registry: Mutex::default(), flusher: OnceLock::new() }
     }
 
     /// Why nothing is enforced; `None` when it is.
@@ -191,10 +194,17 @@ impl Engine {
         &self.parts.layout
     }
 
-    /// Waits until what the kernel has written is in the hands of the log.
+    /// The pipeline runs: from here on its records can be waited for.
+    pub fn pipeline_runs(&self, flusher: Flusher) {
+        if self.flusher.set(flusher).is_err() {
+            tracing::error!("the engine had a pipeline already");
+        }
+    }
+
+    /// Waits until what the kernel has written is in the hands of the log; answers whether it is.
     #[must_use]
     pub fn flush(&self) -> bool {
-        self.parts.flusher.flush(std::time::Duration::from_secs(2))
+        self.flusher.get().is_none_or(|pipeline| pipeline.flush(FLUSH))
     }
 
     /// Runs `f` with the kernel side, if there is one.

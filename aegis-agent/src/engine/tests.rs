@@ -51,7 +51,6 @@ fn bench_with(fake: Fake, dir: tempfile::TempDir, not_enforcing: Option<&str>) -
         kernel: Arc::new(Mutex::new(kernel)),
         not_enforcing: not_enforcing.map(str::to_owned),
         cgroups: Some(Box::new(fake.clone())),
-        flusher: Flusher::none(),
     });
     Bench { fake, engine, log, dir }
 }
@@ -80,6 +79,11 @@ fn end(mut child: Child) {
 }
 
 impl Bench {
+    fn adopt(&self) {
+        self.engine.adopt().expect("adopted");
+        self.engine.settle();
+    }
+
     fn create(&self) -> String {
         self.engine.create(&request(), &me()).expect("created").session
     }
@@ -323,7 +327,7 @@ fn a_new_engine_takes_over_what_runs() {
     fake.world().order.clear();
 
     let second = bench_with(fake, dir, None);
-    second.engine.adopt().expect("adopted");
+    second.adopt();
     let session = second.engine.sessions().remove(0);
     assert_eq!((session.saved.session.as_str(), session.state), (id.as_str(), State::Killed));
     assert_eq!(session.saved.image, image);
@@ -351,7 +355,7 @@ fn an_agent_whose_tables_are_gone_is_governed_again() {
         world.bound.clear();
     }
     let second = bench_with(fake, dir, None);
-    second.engine.adopt().expect("adopted");
+    second.adopt();
     {
         let world = second.fake.world();
         assert_eq!((world.images.len(), world.agents.len(), world.bound.len()), (1, 1, 1));
@@ -372,7 +376,7 @@ fn children_of_a_cgroup_that_is_governed_again_are_governed_too() {
         world.groups.values_mut().for_each(|g| g.children = vec![5_001, 5_002]);
     }
     let second = bench_with(fake, dir, None);
-    second.engine.adopt().expect("adopted");
+    second.adopt();
     assert_eq!(second.fake.world().bound.len(), 3);
     assert_eq!(second.engine.sessions()[0].saved.session, id);
 }
@@ -434,7 +438,7 @@ fn an_agent_that_ended_while_no_engine_ran_gets_its_last_entry() {
     forget(engine);
     fake.world().groups.clear();
     let second = bench_with(fake, dir, None);
-    second.engine.adopt().expect("adopted");
+    second.adopt();
     second.nothing_left();
     assert_eq!(second.agent_states(), ["started", "ended"]);
 }
@@ -445,7 +449,7 @@ fn governed_cgroups_that_nobody_claims_stay_governed_and_are_told() {
     fake.world().bound.insert(77, 1);
     fake.world().adopted = true;
     let bench = bench_with(fake, tempfile::tempdir().expect("tempdir"), None);
-    bench.engine.adopt().expect("adopted");
+    bench.adopt();
     assert_eq!(bench.fake.world().bound[&77], 1);
     bench.create();
     assert!(bench.fake.world().agents.contains_key(&2), "their slot is not given out");
@@ -457,7 +461,7 @@ fn governed_cgroups_that_nobody_claims_stay_governed_and_are_told() {
 fn a_changed_agent_file_is_told_and_not_passed_over() {
     let bench = bench();
     std::fs::write(bench.engine.layout().agents().join("x.json"), "{}").expect("write");
-    bench.engine.adopt().expect("adopted");
+    bench.adopt();
     let told = bench.entries().into_iter().any(|(_, e)| matches!(e.detail, Some(Detail::Daemon(d)) if d.state == "agent_not_adopted" && d.text.contains("x.json")));
     assert!(told);
 }

@@ -135,8 +135,8 @@ impl Engine {
         if client && !(session.populated && waited) {
             return Ok(());
         }
-        let text = if client { "its client did not report the end" } else { "its client was gone" };
-        self.end(id, finish::Exit::default(), text).map(|_| ())
+        let text = if client { "its client did not report its exit status" } else { "its client was gone, its exit status is not known" };
+        self.end(id, finish::Exit::UNKNOWN, text).map(|_| ())
     }
 
     /// Tells of limits that were reached since the last look.
