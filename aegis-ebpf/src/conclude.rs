@@ -7,7 +7,7 @@ use aegis_common::{
 
 use crate::{
     judge::Decision,
-    read::{ring, scratch::Claim},
+    read::{self, ring, scratch::Claim},
     subject::Subject,
 };
 
@@ -23,19 +23,13 @@ pub enum Refusal {
 const EPERM: u16 = 1;
 const EACCES: u16 = 13;
 
-/// The return value of a refusal. A constant the compiler can't fold into arithmetic: the verifier
-/// of some kernels can't bound `-(condition)` (6.9 to 6.12).
+/// The return value of a refusal.
 #[inline(always)]
 pub fn refuse(refusal: Refusal) -> i32 {
-    let value: i64;
-    // SAFETY: one move of a constant.
-    unsafe {
-        match refusal {
-            Refusal::Access => core::arch::asm!("{} = -13", out(reg) value),
-            Refusal::Permission => core::arch::asm!("{} = -1", out(reg) value),
-        }
+    match refusal {
+        Refusal::Access => read::minus_eacces(),
+        Refusal::Permission => read::minus_eperm(),
     }
-    value as i32
 }
 
 /// What happens to a call, after the policy's mode is taken into account: a policy in audit mode

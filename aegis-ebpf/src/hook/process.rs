@@ -33,9 +33,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
-    // SAFETY: behind a path there is room for another one.
-    let arguments = unsafe { Task::new(context.arg(0)).arguments(claim.bytes().add(path as usize)) };
-    let (argv, flags) = match arguments {
+    let (argv, flags) = match Task::new(context.arg(0)).arguments(&mut claim, path) {
         Some((length, true)) => (length, flag::ARGV_CUT),
         Some((length, false)) => (length, 0),
         None => (0, flag::ARGV_UNREAD),

@@ -50,8 +50,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, other: Sock, operation: u8) -
     }
     let dentry = unix.dentry();
     let (decision, dev, length) = if dentry.is_null() {
-        // SAFETY: the record has room for two paths.
-        let length = unsafe { unix.name(claim.bytes()) };
+        let length = unix.name(claim);
         // An unnamed peer is the other end of a socketpair: it was passed in with the descriptor.
         let decision = if length == 0 {
             Decision::allow(0, reason::DEFAULT, false)

@@ -14,7 +14,7 @@ use aya_ebpf::{
     },
 };
 
-use super::{load, offset, probe};
+use super::{load, offset, probe, scratch::Claim};
 
 /// `sb->s_flags`: a filesystem that can't be mounted (pipes, sockets, memfd, anonymous inodes).
 const SB_NOUSER: u64 = 1 << 31;
@@ -275,12 +275,10 @@ impl Task {
         let cgroup: u64 = probe(set, offset!(css_set_cgroup))?;
         cgroup_id_at(cgroup)
     }
-    /// Copies the argument area to `to`, at most `room` bytes; `None` when it can't be read.
-    ///
-    /// # Safety
-    /// `to` must have room for `aegis_common::limits::MAX_ARGV` bytes.
+    /// Copies the argument area into the record's bytes behind a path of `path` bytes; how many, and
+    /// whether they were cut. `None` when they can't be read.
     #[inline(always)]
-    pub unsafe fn arguments(self, to: *mut u8) -> Option<(u32, bool)> {
+    pub fn arguments(self, claim: &mut Claim, path: u32) -> Option<(u32, bool)> {
         const CAP: u64 = aegis_common::limits::MAX_ARGV as u64 - 1;
         let mm: u64 = member!(self.task_mm);
         if mm == 0 {
@@ -292,8 +290,10 @@ impl Task {
         let cut = all > CAP;
         // The mask tells the verifier what the comparison told us.
         let length = core::hint::black_box(if cut { CAP } else { all }) & CAP;
-        // SAFETY: `length` is at most CAP, for which the caller has room.
+        let behind = path as usize & (aegis_common::limits::MAX_PATH - 1);
+        // SAFETY: the record has room for two paths, and `length` is at most CAP, less than one.
         let result = unsafe {
+            let to = claim.bytes().add(behind);
             bpf_probe_read_user(to.cast(), length as u32, start as *const c_void)
         };
         (result == 0).then_some((length as u32, cut))
@@ -397,12 +397,9 @@ impl UnixSock {
     pub fn dentry(self) -> Dentry {
         Dentry(member!(self.unix_dentry))
     }
-    /// Copies its abstract name to `to` and returns the length, 0 when unnamed.
-    ///
-    /// # Safety
-    /// `to` must have room for 128 bytes.
+    /// Copies its abstract name into the record's bytes and returns the length, 0 when unnamed.
     #[inline(always)]
-    pub unsafe fn name(self, to: *mut u8) -> u32 {
+    pub fn name(self, claim: &mut Claim) -> u32 {
         /// `sizeof(sa_family_t)`, which the stored length counts.
         const FAMILY: u32 = 2;
         let address: u64 = member!(self.unix_addr);
@@ -414,10 +411,10 @@ impl UnixSock {
         let from = (address as usize)
             .wrapping_add(offset!(unix_addr_name))
             .wrapping_add(FAMILY as usize);
-        // SAFETY: `length` is at most 127.
+        // SAFETY: `length` is at most 127, and the record has room for a path.
         let result = unsafe {
             aya_ebpf::helpers::generated::bpf_probe_read_kernel(
-                to.cast(),
+                claim.bytes().cast(),
                 length,
                 from as *const c_void,
             )

@@ -104,3 +104,22 @@ unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
     // SAFETY: the caller's.
     unsafe { atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, value) }
 }
+
+/// `-EACCES`, as a constant the compiler can't fold into arithmetic: the verifiers of Linux 6.9 to 6.12
+/// can't bound `-(condition)`.
+#[inline(always)]
+pub fn minus_eacces() -> i32 {
+    let value: i64;
+    // SAFETY: one move of a constant.
+    unsafe { core::arch::asm!("{} = -13", out(reg) value) };
+    value as i32
+}
+
+/// `-EPERM`, likewise.
+#[inline(always)]
+pub fn minus_eperm() -> i32 {
+    let value: i64;
+    // SAFETY: one move of a constant.
+    unsafe { core::arch::asm!("{} = -1", out(reg) value) };
+    value as i32
+}

@@ -5,6 +5,7 @@
 mod arbitrary;
 mod command;
 mod common;
+mod kept;
 mod recovery;
 mod roundtrip;
 mod tamper;
