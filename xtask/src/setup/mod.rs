@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -65,10 +66,15 @@ fn lock() -> Result<File> {
     let path = host::cache()?.join("setup.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
-    if file.try_lock().is_err() {
-        ui::step("waiting", "another cargo xtask is setting up");
-        file.lock().with_context(|| format!("lock {}", path.display()))?;
+    // A setup that finds everything in place is over at once, and not worth a word.
+    for _ in 0..20 {
+        if file.try_lock().is_ok() {
+            return Ok(file);
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
+    ui::step("waiting", "another cargo xtask is setting up");
+    file.lock().with_context(|| format!("lock {}", path.display()))?;
     Ok(file)
 }
 
