@@ -39,6 +39,13 @@ def denials(after):
     return [json.loads(line) for line in lines]
 
 
+def as_read(events):
+    """The same as `aegis events` shows them to a person."""
+    saved = "".join(json.dumps(event) + "\n" for event in events)
+    done = subprocess.run(["aegis", "events", "--input", "-"], input=saved, stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout.splitlines()
+
+
 def matches(event, kind, op, what):
     """Whether a denial is of that kind and about that path or address."""
     about = event.get(kind, {})

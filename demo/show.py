@@ -29,7 +29,8 @@ def begin(kernel, user):
 def took(run, seconds):
     """When the agent began (with Aegis: after the kernel had verified and loaded its programs), and when it was done."""
     started, done = seconds
-    note(f"{run.ljust(14)} began after {started:.1f} s, did its work in {done - started:.1f} s")
+    first = "" if started < 5 else " (the kernel verified and loaded the programs first)"
+    note(f"{run.ljust(14)} began after {started:.1f} s{first}, did its work in {done - started:.1f} s")
 
 
 def table(acts, free, bound, rules, results):
@@ -68,13 +69,23 @@ def proofs(switch, checked, policy):
     line("one bit changed", f"in a copy, and found: {bad.strip()}")
     say()
     say(paint("Where to look next", BOLD))
+    machine = os.uname().nodename == "aegis-vm"
+    here = "in a machine like this one: cargo xtask vm -- COMMAND" if machine else "on this host"
     for command, what in [
         ("aegis events --agent demo-agent --verdict deny", "what was denied, by which rule, to which program"),
-        ("aegis events -o json -n 1", "one entry, whole"),
+        ("aegis verify", "whether the log is whole"),
         (f"aegis policy show {policy}", "what the agent was allowed"),
-        ("aegis run --policy FILE -- CMD", "your own agent"),
+        ("aegis run --policy FILE -- CMD", f"your own agent, {here}"),
     ]:
         say(f"  {command.ljust(58)} {paint(what, DIM)}")
+    say()
+
+
+def sample(lines):
+    """Entries as an operator reads them."""
+    say(paint("  What the log says of the first two", BOLD))
+    for text in lines:
+        say("  " + paint(text.rstrip(), DIM))
     say()
 
 
