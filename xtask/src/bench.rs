@@ -31,13 +31,20 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     cargo.args(["build", "--quiet", "--package", PACKAGE]);
     host::run_visible(build::with_objects(&mut cargo)).context("build the bench")?;
 
-    let mut command = vec![PROGRAM.into(), if options.hooks { "hooks" } else { "run" }.into()];
+    let mut command = vec![
+        PROGRAM.into(),
+        if options.hooks { "hooks" } else { "run" }.into(),
+    ];
     if options.hooks && options.ungoverned {
         command.push("--ungoverned".into());
     }
     let mut request = VmRequest::new(vm::kernel(&options.kernel)?, &built, command);
     let program = slim(&built.programs.join(PACKAGE))?;
-    request.copies = vec![Copy { from: program, to: PROGRAM.into(), mode: Some(0o755) }];
+    request.copies = vec![Copy {
+        from: program,
+        to: PROGRAM.into(),
+        mode: Some(0o755),
+    }];
     request.counted = true;
     MODULES.clone_into(&mut request.lsm);
     request.limit = LIMIT;
@@ -50,7 +57,10 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     Ok(match outcome {
         Outcome::Status(status) => ExitCode::from(status),
         Outcome::TimedOut => {
-            ui::warn(format_args!("stopped at the time limit of {} s", LIMIT.as_secs()));
+            ui::warn(format_args!(
+                "stopped at the time limit of {} s",
+                LIMIT.as_secs()
+            ));
             ExitCode::from(124)
         }
     })
@@ -58,10 +68,19 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
 
 /// The program without its debugging sections, which would only slow the boot.
 fn slim(program: &Path) -> Result<PathBuf> {
-    let Some(strip) = host::program("strip") else { return Ok(program.to_path_buf()) };
+    let Some(strip) = host::program("strip") else {
+        return Ok(program.to_path_buf());
+    };
     let slim = host::target().join("vm/programs").join(PACKAGE);
-    fs::create_dir_all(slim.parent().unwrap_or(&slim)).context("make the folder of stripped programs")?;
-    host::run(Command::new(strip).arg("--strip-debug").arg("-o").arg(&slim).arg(program))?;
+    fs::create_dir_all(slim.parent().unwrap_or(&slim))
+        .context("make the folder of stripped programs")?;
+    host::run(
+        Command::new(strip)
+            .arg("--strip-debug")
+            .arg("-o")
+            .arg(&slim)
+            .arg(program),
+    )?;
     Ok(slim)
 }
 
@@ -71,13 +90,19 @@ struct Report(Arc<Mutex<Vec<u8>>>);
 
 impl Report {
     fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         let mut shown: Sink = vm::inherit(false);
         shown.write(bytes)
     }

@@ -18,8 +18,11 @@ struct Object {
     variable: &'static str,
 }
 
-const OBJECTS: &[Object] =
-    &[Object { package: "aegis-ebpf", output: "aegis-ebpf.o", variable: "AEGIS_EBPF_OBJECT" }];
+const OBJECTS: &[Object] = &[Object {
+    package: "aegis-ebpf",
+    output: "aegis-ebpf.o",
+    variable: "AEGIS_EBPF_OBJECT",
+}];
 
 /// Packages of user space; the test program comes with them, it runs beside them.
 const PROGRAMS: &[&str] = &["aegis-agent", "aegis-log", "aegis-vm-tests"];
@@ -87,13 +90,24 @@ fn kernel_object(object: &Object, linker: &Path, options: &BuildOptions) -> Resu
     let target = host::target().join("bpf");
     let mut cargo = host::cargo();
     cargo
-        .args(["build", "--quiet", "--release", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            "bpfel-unknown-none",
+            "-Z",
+            "build-std=core",
+        ])
         .args(["--package", object.package, "--target-dir"])
         .arg(&target)
         // The pinned stable toolchain may use what is unstable, for this target only.
         .env("RUSTC_BOOTSTRAP", "1")
         // Version 3 of the instruction set has the atomic operations that return the old value.
-        .env("RUSTFLAGS", "-C debuginfo=2 -C link-arg=--btf -C target-cpu=v3")
+        .env(
+            "RUSTFLAGS",
+            "-C debuginfo=2 -C link-arg=--btf -C target-cpu=v3",
+        )
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         // The workspace's release profile is for programs: the BTF must survive, and bpf-linker does the
@@ -107,7 +121,9 @@ fn kernel_object(object: &Object, linker: &Path, options: &BuildOptions) -> Resu
         cargo.args(["--features", &options.features.join(",")]);
     }
     host::run_visible(&mut cargo)?;
-    let made = target.join("bpfel-unknown-none/release").join(object.package);
+    let made = target
+        .join("bpfel-unknown-none/release")
+        .join(object.package);
     host::copy_if_changed(&made, &host::target().join(object.output))
 }
 
@@ -115,7 +131,15 @@ fn kernel_object(object: &Object, linker: &Path, options: &BuildOptions) -> Resu
 fn guest() -> Result<()> {
     let mut cargo = host::cargo();
     cargo
-        .args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "aegis-vm-guest"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "xtask",
+            "--bin",
+            "aegis-vm-guest",
+        ])
         .args(["--no-default-features", "--target-dir"])
         .arg(host::target().join("guest"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")

@@ -29,12 +29,21 @@ pub fn run(options: &DemoOptions) -> Result<ExitCode> {
         None => obstacle(&built.programs),
     };
     let Some(reason) = reason else {
-        ui::step("demo", "on this host: its kernel takes BPF LSM programs and has cgroup v2");
+        ui::step(
+            "demo",
+            "on this host: its kernel takes BPF LSM programs and has cgroup v2",
+        );
         return here(&source, &built.programs, options);
     };
     let series = options.kernel.as_deref().unwrap_or(SERIES);
     let kernel = vm::kernel(series)?;
-    ui::step("demo", format_args!("in a virtual machine with Linux {}: {reason}", kernel.release));
+    ui::step(
+        "demo",
+        format_args!(
+            "in a virtual machine with Linux {}: {reason}",
+            kernel.release
+        ),
+    );
     let mut command = vec![INSTALLED.into()];
     command.extend(options.arguments.iter().cloned());
     let mut request = VmRequest::new(kernel, &built, command);
@@ -49,12 +58,17 @@ fn here(source: &Path, programs: &Path, options: &DemoOptions) -> Result<ExitCod
     let mut path = programs.as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    let status = host::command(&source.to_string_lossy()).args(&options.arguments).env("PATH", path).status();
+    let status = host::command(&source.to_string_lossy())
+        .args(&options.arguments)
+        .env("PATH", path)
+        .status();
     let status = status.with_context(|| format!("run {}", source.display()))?;
-    Ok(match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) => ExitCode::from(code),
-        None => bail!("the demo was ended by a signal ({status})"),
-    })
+    Ok(
+        match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(code) => ExitCode::from(code),
+            None => bail!("the demo was ended by a signal ({status})"),
+        },
+    )
 }
 
 /// Why this host can't run it; nothing when it can.

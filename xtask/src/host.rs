@@ -15,8 +15,12 @@ pub fn repository() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         // Cargo sets the variable for what it runs; the compiled-in path serves a copied binary.
-        let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        Path::new(&manifest).parent().map(Path::to_path_buf).unwrap_or_default()
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&manifest)
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default()
     })
 }
 
@@ -30,22 +34,30 @@ pub fn target() -> PathBuf {
 
 /// The cache that outlives a clone: `$XDG_CACHE_HOME/aegis`, by default `~/.cache/aegis`.
 pub fn cache() -> Result<PathBuf> {
-    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|value| Path::new(value).is_absolute()) {
+    let base = match std::env::var_os("XDG_CACHE_HOME")
+        .filter(|value| Path::new(value).is_absolute())
+    {
         Some(folder) => PathBuf::from(folder),
         None => match std::env::var_os("HOME").filter(|value| !value.is_empty()) {
             Some(home) => Path::new(&home).join(".cache"),
-            None => bail!("neither XDG_CACHE_HOME nor HOME is set: set one, kernels and images are cached there"),
+            None => bail!(
+                "neither XDG_CACHE_HOME nor HOME is set: set one, kernels and images are cached there"
+            ),
         },
     };
     let folder = base.join("aegis");
-    fs::create_dir_all(&folder).with_context(|| format!("create the cache folder {}", folder.display()))?;
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("create the cache folder {}", folder.display()))?;
     Ok(folder)
 }
 
 /// A new empty folder beside `destination`, to be renamed to it when complete. What an interrupted run left
 /// there is removed; the caller holds the setup lock.
 pub fn staging(destination: &Path) -> Result<PathBuf> {
-    let mut name = destination.file_name().context("a destination without a name")?.to_owned();
+    let mut name = destination
+        .file_name()
+        .context("a destination without a name")?
+        .to_owned();
     name.push(".partial");
     let folder = destination.with_file_name(name);
     if folder.exists() {
@@ -57,7 +69,11 @@ pub fn staging(destination: &Path) -> Result<PathBuf> {
 
 /// Removes a file or a whole folder, if it is there.
 pub fn remove(path: &Path) -> Result<()> {
-    let outcome = if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let outcome = if path.is_dir() && !path.is_symlink() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))
@@ -72,7 +88,10 @@ pub fn program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .map(|folder| folder.join(name))
-        .find(|file| fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0))
+        .find(|file| {
+            fs::metadata(file)
+                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+        })
 }
 
 /// A command by its name, found in the administration folders too.
@@ -88,7 +107,10 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs the command and returns its standard output; an error carries the end of what it printed.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {name}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {name}"))?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
@@ -104,8 +126,14 @@ pub fn run_visible(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     // Standard output belongs to the result of the task, so everything goes to standard error.
     let stderr = std::io::stderr();
-    let visible = std::os::fd::AsFd::as_fd(&stderr).try_clone_to_owned().context("duplicate standard error")?;
-    let status = command.stdin(Stdio::null()).stdout(visible).status().with_context(|| format!("run {name}"))?;
+    let visible = std::os::fd::AsFd::as_fd(&stderr)
+        .try_clone_to_owned()
+        .context("duplicate standard error")?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(visible)
+        .status()
+        .with_context(|| format!("run {name}"))?;
     if !status.success() {
         bail!("{name} failed ({status})");
     }
@@ -118,7 +146,10 @@ pub fn cargo() -> Command {
     command.current_dir(repository());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_CRATE_NAME" {
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
+            || text == "CARGO_CRATE_NAME"
+        {
             command.env_remove(&name);
         }
     }

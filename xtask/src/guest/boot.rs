@@ -75,12 +75,16 @@ fn boot() -> Result<()> {
 
 fn mode() -> Result<Mode> {
     let line = fs::read_to_string("/proc/cmdline").context("read /proc/cmdline")?;
-    let word = line.split_whitespace().find_map(|word| word.strip_prefix("aegis.mode="));
+    let word = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("aegis.mode="));
     match word {
         None | Some("plain") => Ok(Mode::Plain),
         Some("systemd") => Ok(Mode::Systemd),
         Some("probe") => Ok(Mode::Probe),
-        Some(other) => Err(format!("unknown aegis.mode={other} on the kernel command line")),
+        Some(other) => Err(format!(
+            "unknown aegis.mode={other} on the kernel command line"
+        )),
     }
 }
 
@@ -89,7 +93,9 @@ fn load_modules(folder: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Ok(()); // a kernel with every driver built in
     };
-    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     files.sort();
     for file in files {
         let module = fs::File::open(&file).context(file.display())?;
@@ -108,11 +114,18 @@ fn enter_root(root: &Path) -> Result<()> {
     fs::copy("/init", work.join("guest")).context("copy the guest program into /run")?;
     for folder in ["proc", "sys", "dev"] {
         let from = format!("/{folder}");
-        mount(Some(from.as_str()), &root.join(folder), None::<&str>, MsFlags::MS_MOVE, None::<&str>)
-            .context(format!("move {from} into the root"))?;
+        mount(
+            Some(from.as_str()),
+            &root.join(folder),
+            None::<&str>,
+            MsFlags::MS_MOVE,
+            None::<&str>,
+        )
+        .context(format!("move {from} into the root"))?;
     }
     chdir(root).context("enter the root")?;
-    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("move the root to /")?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .context("move the root to /")?;
     chroot(".").context("chroot")?;
     chdir("/").context("chdir /")
 }
@@ -128,7 +141,8 @@ fn start_systemd() -> Result<()> {
          StandardError=journal+console\nKillMode=mixed\nTimeoutStopSec=10\nDelegate=yes\n"
     );
     fs::write(&unit, text).context(unit.display())?;
-    std::os::unix::fs::symlink(&unit, wants.join("aegis-vm-job.service")).context("enable the job unit")?;
+    std::os::unix::fs::symlink(&unit, wants.join("aegis-vm-job.service"))
+        .context("enable the job unit")?;
     let program = CString::new("/lib/systemd/systemd").context("name of systemd")?;
     execv(&program, &[program.as_c_str()]).context("start systemd")?;
     Ok(())

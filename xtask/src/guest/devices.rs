@@ -28,13 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The device node of the disk with this serial.
 pub fn disk(serial: &str) -> Result<PathBuf> {
-    wait_for(&format!("disk {serial}"), || find(Path::new("/sys/block"), "serial", serial))
+    wait_for(&format!("disk {serial}"), || {
+        find(Path::new("/sys/block"), "serial", serial)
+    })
 }
 
 /// Opens the port with this name for writing.
 pub fn open_port(name: &str) -> Result<File> {
-    let node = wait_for(&format!("port {name}"), || find(Path::new("/sys/class/virtio-ports"), "name", name))?;
-    OpenOptions::new().write(true).open(&node).context(node.display())
+    let node = wait_for(&format!("port {name}"), || {
+        find(Path::new("/sys/class/virtio-ports"), "name", name)
+    })?;
+    OpenOptions::new()
+        .write(true)
+        .open(&node)
+        .context(node.display())
 }
 
 /// Tells the host why there will be no result; best effort, the console has the message too.
@@ -59,7 +66,10 @@ fn wait_for(what: &str, mut look: impl FnMut() -> Option<PathBuf>) -> Result<Pat
             return Ok(node);
         }
         if start.elapsed() > PATIENCE {
-            return Err(format!("{what} did not appear within {} s", PATIENCE.as_secs()));
+            return Err(format!(
+                "{what} did not appear within {} s",
+                PATIENCE.as_secs()
+            ));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -50,10 +50,13 @@ pub fn run_as_init() -> Result<()> {
 
 /// Runs the job as a service of systemd.
 pub fn run_under_systemd() -> ExitCode {
-    let outcome = devices::open_port(devices::STATUS_PORT).and_then(|mut status| run(&mut status, "-"));
+    let outcome =
+        devices::open_port(devices::STATUS_PORT).and_then(|mut status| run(&mut status, "-"));
     match outcome {
         Ok(true) => {
-            let asked = Command::new("/bin/systemctl").args(["reboot", "--no-block"]).status();
+            let asked = Command::new("/bin/systemctl")
+                .args(["reboot", "--no-block"])
+                .status();
             if !asked.is_ok_and(|status| status.success()) {
                 devices::report_failure("`systemctl reboot` failed");
                 return ExitCode::FAILURE;
@@ -77,20 +80,32 @@ fn run(status: &mut File, cgroup: &str) -> Result<bool> {
         1 => job.argv.clone(),
         2 => match &job.after_reboot {
             Some(line) => vec![b"/bin/bash".to_vec(), b"-c".to_vec(), line.clone()],
-            None => return Err("the machine rebooted, and no command was given for after that".to_owned()),
+            None => {
+                return Err(
+                    "the machine rebooted, and no command was given for after that".to_owned(),
+                );
+            }
         },
         _ => return Err(format!("the machine rebooted again: boot number {stage}")),
     };
     prepare_packages(stage)?;
     writeln!(status, "start {stage}").context("status port")?;
     let end = command(&argv, &job.user, cgroup)?;
-    let End { word, code, out, err } = end;
+    let End {
+        word,
+        code,
+        out,
+        err,
+    } = end;
     writeln!(status, "end {stage} {word} {code} out {out} err {err}").context("status port")?;
     Ok(stage == 1 && job.after_reboot.is_some())
 }
 
 fn count_boot() -> Result<u32> {
-    let before: u32 = fs::read_to_string(MARKER).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let before: u32 = fs::read_to_string(MARKER)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
     let mut file = File::create(MARKER).context(MARKER)?;
     write!(file, "{}", before + 1).context(MARKER)?;
     file.sync_all().context(MARKER)?;
@@ -101,14 +116,22 @@ fn count_boot() -> Result<u32> {
 fn unpack(everything: bool) -> Result<()> {
     let disk = devices::disk(devices::JOB_DISK)?;
     let mut tar = Command::new("/bin/tar");
-    tar.args(["--extract", "--preserve-permissions", "--numeric-owner", "--keep-directory-symlink"]);
+    tar.args([
+        "--extract",
+        "--preserve-permissions",
+        "--numeric-owner",
+        "--keep-directory-symlink",
+    ]);
     tar.arg("--file").arg(&disk).args(["--directory", "/"]);
     if !everything {
         tar.arg(WORK_DIR.trim_start_matches('/'));
     }
     let output = tar.stdin(Stdio::null()).output().context("run tar")?;
     if !output.status.success() {
-        return Err(format!("unpack the job: {}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "unpack the job: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     Ok(())
 }
@@ -127,7 +150,9 @@ fn read_job() -> Result<Job> {
 /// Installs the packages that came with the job, before the command starts.
 fn prepare_packages(stage: u32) -> Result<()> {
     let folder = Path::new("/var/cache/aegis-vm");
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
     if stage != 1 {
         return Ok(());
     }
@@ -141,7 +166,10 @@ fn prepare_packages(stage: u32) -> Result<()> {
         .context("run dpkg")?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
-        return Err(format!("dpkg --install failed: {}", String::from_utf8_lossy(&text)));
+        return Err(format!(
+            "dpkg --install failed: {}",
+            String::from_utf8_lossy(&text)
+        ));
     }
     Ok(())
 }
@@ -169,7 +197,12 @@ fn command(argv: &[Vec<u8>], user: &str, cgroup: &str) -> Result<End> {
         Ok(count) => count.context("carry output to the host"),
         Err(_) => Err("the output thread panicked".to_owned()),
     };
-    Ok(End { word, code, out: finish(out)?, err: finish(err)? })
+    Ok(End {
+        word,
+        code,
+        out: finish(out)?,
+        err: finish(err)?,
+    })
 }
 
 /// Waits for the command, reaping every orphan on the way as PID 1 must.
@@ -177,7 +210,9 @@ fn reap_until(command: Pid) -> Result<(&'static str, i32)> {
     loop {
         match waitpid(None, None) {
             Ok(WaitStatus::Exited(pid, code)) if pid == command => return Ok(("exit", code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => return Ok(("signal", signal as i32)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
+                return Ok(("signal", signal as i32));
+            }
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(format!("wait for the command: {error}")),
         }
@@ -206,9 +241,15 @@ fn stop_everything() {
 
 /// Whether a process with a program of its own is left: kernel threads have no command line.
 fn anyone_left() -> bool {
-    let Ok(entries) = fs::read_dir("/proc") else { return false };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return false;
+    };
     entries.flatten().any(|entry| {
-        let pid = entry.file_name().to_string_lossy().parse::<u32>().unwrap_or(1);
+        let pid = entry
+            .file_name()
+            .to_string_lossy()
+            .parse::<u32>()
+            .unwrap_or(1);
         pid > 1 && fs::read(entry.path().join("cmdline")).is_ok_and(|line| !line.is_empty())
     })
 }

@@ -47,7 +47,10 @@ enum Ready {
 
 fn wait(pipe: &File, stop: &OwnedFd, stopped: bool) -> std::io::Result<Ready> {
     loop {
-        let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+        let mut watched = [
+            PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+        ];
         // Once stopped, only what is in the pipe already counts.
         let (list, timeout) = if stopped {
             (&mut watched[..1], PollTimeout::ZERO)

@@ -19,8 +19,15 @@ pub fn become_command(arguments: Vec<OsString>) -> ExitCode {
     match prepare(&arguments) {
         Ok(mut command) => {
             let error = command.exec();
-            complain(&format!("{}: {error}", command.get_program().to_string_lossy()));
-            ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
+            complain(&format!(
+                "{}: {error}",
+                command.get_program().to_string_lossy()
+            ));
+            ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            })
         }
         Err(message) => {
             complain(&message);

@@ -25,16 +25,22 @@ impl Account {
     pub fn named(name: &str) -> Result<Self> {
         let passwd = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
         let group = fs::read_to_string("/etc/group").context("/etc/group")?;
-        Self::find(name, &passwd, &group).ok_or_else(|| format!("no user named {name} in the machine"))
+        Self::find(name, &passwd, &group)
+            .ok_or_else(|| format!("no user named {name} in the machine"))
     }
 
     fn find(name: &str, passwd: &str, group: &str) -> Option<Self> {
-        let fields: Vec<&str> = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name)?;
+        let fields: Vec<&str> = passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields[0] == name)?;
         let gid = fields.get(3)?.parse().ok()?;
         let mut groups = vec![gid];
         for line in group.lines() {
             let entry: Vec<&str> = line.split(':').collect();
-            let (Some(id), Some(members)) = (entry.get(2), entry.get(3)) else { continue };
+            let (Some(id), Some(members)) = (entry.get(2), entry.get(3)) else {
+                continue;
+            };
             if members.split(',').any(|member| member == name) {
                 groups.extend(id.parse::<u32>().ok());
             }
@@ -64,13 +70,15 @@ impl Account {
             ("USER", self.name.clone()),
             ("LOGNAME", self.name.clone()),
             ("SHELL", self.shell.clone()),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            ),
             ("TERM", "linux".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
         ]
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -37,12 +37,18 @@ pub fn packages(suites: &[String], wanted: impl Fn(&str) -> bool) -> Result<Vec<
     for suite in suites {
         let base = mirrors.of_suite(suite);
         match index(base, suite)? {
-            Some(text) => found.extend(text.split("\n\n").filter_map(|stanza| parse(stanza, base, &wanted))),
+            Some(text) => found.extend(
+                text.split("\n\n")
+                    .filter_map(|stanza| parse(stanza, base, &wanted)),
+            ),
             None => ui::warn(format_args!("suite {suite} is no longer at {base}")),
         }
     }
     if found.is_empty() {
-        bail!("none of the suites {} has what is looked for", suites.join(", "));
+        bail!(
+            "none of the suites {} has what is looked for",
+            suites.join(", ")
+        );
     }
     Ok(found)
 }
@@ -55,14 +61,20 @@ fn index(base: &str, suite: &str) -> Result<Option<String>> {
     if mirror::download(&format!("{base}/dists/{suite}/InRelease"), &release)? == Fetched::Gone {
         return Ok(None);
     }
-    let signed = signed_text(&release).with_context(|| format!("signature of suite {suite} at {base}"))?;
+    let signed =
+        signed_text(&release).with_context(|| format!("signature of suite {suite} at {base}"))?;
     let sha256 = hash_of(&signed, INDEX).with_context(|| format!("{suite} lists no {INDEX}"))?;
     let file = folder.join(format!("{suite}.Packages.xz"));
     // By its hash, so that an update of the mirror in between can't mix two states of the archive.
     let by_hash = format!("{base}/dists/{suite}/main/binary-amd64/by-hash/SHA256/{sha256}");
-    mirror::download_verified(&by_hash, sha256, &file)
-        .or_else(|_| mirror::download_verified(&format!("{base}/dists/{suite}/{INDEX}"), sha256, &file))?;
-    let text = host::output(host::command("xz").args(["--decompress", "--stdout"]).arg(&file))?;
+    mirror::download_verified(&by_hash, sha256, &file).or_else(|_| {
+        mirror::download_verified(&format!("{base}/dists/{suite}/{INDEX}"), sha256, &file)
+    })?;
+    let text = host::output(
+        host::command("xz")
+            .args(["--decompress", "--stdout"])
+            .arg(&file),
+    )?;
     Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
 
@@ -83,32 +95,52 @@ fn signed_text(release: &Path) -> Result<String> {
         .context("run gpgv")?;
     // The exit status is no use: it is not 0 when one of several signatures is by a key newer than the keyring.
     if !accepted(&String::from_utf8_lossy(&output.stdout)) {
-        bail!("the signature is not good: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "the signature is not good: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     std::fs::read_to_string(&text).context("read what gpgv verified")
 }
 
 /// At least one signature is valid, and none is bad.
 fn accepted(status: &str) -> bool {
-    let has = |word: &str| status.lines().any(|line| line.strip_prefix("[GNUPG:] ").is_some_and(|rest| rest.starts_with(word)));
+    let has = |word: &str| {
+        status.lines().any(|line| {
+            line.strip_prefix("[GNUPG:] ")
+                .is_some_and(|rest| rest.starts_with(word))
+        })
+    };
     has("VALIDSIG ") && !has("BADSIG ") && !has("EXPKEYSIG ") && !has("REVKEYSIG ")
 }
 
 fn hash_of<'a>(release: &'a str, file: &str) -> Option<&'a str> {
     let section = release.split_once("\nSHA256:")?.1;
-    section.lines().skip(1).take_while(|line| line.starts_with(' ')).find_map(|line| {
-        let mut words = line.split_whitespace();
-        let hash = words.next()?;
-        (words.nth(1)? == file).then_some(hash)
-    })
+    section
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .find_map(|line| {
+            let mut words = line.split_whitespace();
+            let hash = words.next()?;
+            (words.nth(1)? == file).then_some(hash)
+        })
 }
 
 fn parse(stanza: &str, base: &str, wanted: &impl Fn(&str) -> bool) -> Option<Package> {
-    let name = stanza.trim_start().strip_prefix("Package: ")?.lines().next()?;
+    let name = stanza
+        .trim_start()
+        .strip_prefix("Package: ")?
+        .lines()
+        .next()?;
     if !wanted(name) {
         return None;
     }
-    let field = |field: &str| stanza.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(": "));
+    let field = |field: &str| {
+        stanza
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(": "))
+    };
     Some(Package {
         name: name.to_owned(),
         version: field("Version")?.to_owned(),
@@ -126,21 +158,35 @@ mod tests {
     fn a_stanza_gives_address_and_hash() {
         let stanza = "Package: linux-image-6.1.0-56-cloud-amd64\nVersion: 6.1.192-2\nDepends: kmod\n\
                       Filename: pool/l.deb\nSHA256: abc\n";
-        let package = parse(stanza, "http://m/debian", &|name| name.starts_with("linux-")).expect("a package");
-        assert_eq!((package.url.as_str(), package.sha256.as_str()), ("http://m/debian/pool/l.deb", "abc"));
-        assert_eq!(parse(stanza, "http://m/debian", &|name| name == "other"), None);
+        let package = parse(stanza, "http://m/debian", &|name| {
+            name.starts_with("linux-")
+        })
+        .expect("a package");
+        assert_eq!(
+            (package.url.as_str(), package.sha256.as_str()),
+            ("http://m/debian/pool/l.deb", "abc")
+        );
+        assert_eq!(
+            parse(stanza, "http://m/debian", &|name| name == "other"),
+            None
+        );
     }
 
     #[test]
     fn the_hash_is_taken_from_the_sha256_section_only() {
         let release = "Suite: x\nMD5Sum:\n aaa 1 main/binary-amd64/Packages.xz\nSHA256:\n bbb 9 main/x\n ccc 1 main/binary-amd64/Packages.xz\n";
         assert_eq!(hash_of(release, INDEX), Some("ccc"));
-        assert_eq!(hash_of("MD5Sum:\n aaa 1 main/binary-amd64/Packages.xz\n", INDEX), None);
+        assert_eq!(
+            hash_of("MD5Sum:\n aaa 1 main/binary-amd64/Packages.xz\n", INDEX),
+            None
+        );
     }
 
     #[test]
     fn one_bad_signature_spoils_the_good_ones() {
-        assert!(accepted("[GNUPG:] GOODSIG 1 x\n[GNUPG:] VALIDSIG 1 x\n[GNUPG:] ERRSIG 2\n"));
+        assert!(accepted(
+            "[GNUPG:] GOODSIG 1 x\n[GNUPG:] VALIDSIG 1 x\n[GNUPG:] ERRSIG 2\n"
+        ));
         assert!(!accepted("[GNUPG:] VALIDSIG 1 x\n[GNUPG:] BADSIG 2 y\n"));
         assert!(!accepted("[GNUPG:] ERRSIG 2\n"));
     }

@@ -16,8 +16,13 @@ pub fn ensure() -> Result<PathBuf> {
     let toolchain = rust_src::toolchain()?;
     let library = llvm_library(&toolchain)?;
     // The run path of the program points into the sysroot, so that is part of its identity.
-    let key = host::hash([VERSION, &toolchain.commit, &toolchain.sysroot.to_string_lossy()]);
-    let folder = super::cache_folder("tools")?.join(format!("bpf-linker-{VERSION}-{}", host::short(&key)));
+    let key = host::hash([
+        VERSION,
+        &toolchain.commit,
+        &toolchain.sysroot.to_string_lossy(),
+    ]);
+    let folder =
+        super::cache_folder("tools")?.join(format!("bpf-linker-{VERSION}-{}", host::short(&key)));
     if !folder.join("bin/bpf-linker").exists() {
         build(&toolchain, &library, &folder)?;
     }
@@ -37,7 +42,8 @@ fn llvm_library(toolchain: &Toolchain) -> Result<PathBuf> {
     let prefix = format!("libLLVM.so.{}.", toolchain.llvm);
     let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
     let found = entries.flatten().map(|entry| entry.path()).find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
     });
     found.with_context(|| {
         format!(
@@ -48,17 +54,36 @@ fn llvm_library(toolchain: &Toolchain) -> Result<PathBuf> {
 }
 
 fn build(toolchain: &Toolchain, library: &Path, folder: &Path) -> Result<()> {
-    ui::step("bpf-linker", format_args!("building {VERSION} against LLVM {} of Rust {}", toolchain.llvm, toolchain.release));
+    ui::step(
+        "bpf-linker",
+        format_args!(
+            "building {VERSION} against LLVM {} of Rust {}",
+            toolchain.llvm, toolchain.release
+        ),
+    );
     let partial = host::staging(folder)?;
     let prefix = partial.join("llvm");
     fs::create_dir_all(prefix.join("lib")).context("folder for LLVM")?;
-    for name in [format!("libLLVM-{}.so", toolchain.llvm), "libLLVM.so".to_owned()] {
+    for name in [
+        format!("libLLVM-{}.so", toolchain.llvm),
+        "libLLVM.so".to_owned(),
+    ] {
         symlink(library, prefix.join("lib").join(name)).context("link LLVM")?;
     }
-    let run_path = format!("-C link-arg=-Wl,-rpath,{}", toolchain.sysroot.join("lib").display());
+    let run_path = format!(
+        "-C link-arg=-Wl,-rpath,{}",
+        toolchain.sysroot.join("lib").display()
+    );
     let mut cargo = host::cargo();
     cargo
-        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--no-default-features"])
+        .args([
+            "install",
+            "bpf-linker",
+            "--version",
+            VERSION,
+            "--locked",
+            "--no-default-features",
+        ])
         .args(["--features", &format!("llvm-{}", toolchain.llvm), "--root"])
         .arg(&partial)
         .env("LLVM_PREFIX", &prefix)

@@ -24,10 +24,12 @@ struct Description {
 /// Builds the image unless the cache has one of the same description.
 pub fn ensure() -> Result<PathBuf> {
     let source = host::repository().join("tests/vm/image");
-    let text = fs::read_to_string(source.join("image.toml")).context("read tests/vm/image/image.toml")?;
+    let text =
+        fs::read_to_string(source.join("image.toml")).context("read tests/vm/image/image.toml")?;
     let hook = source.join("customize.sh");
     let hook_text = fs::read(&hook).context("read tests/vm/image/customize.sh")?;
-    let description: Description = toml::from_str(&text).context("parse tests/vm/image/image.toml")?;
+    let description: Description =
+        toml::from_str(&text).context("parse tests/vm/image/image.toml")?;
     let key = host::hash([RECIPE.as_bytes(), text.as_bytes(), &hook_text]);
     let image = super::cache_folder("images")?.join(format!("root-{}.ext4", host::short(&key)));
     if !image.exists() {
@@ -37,7 +39,10 @@ pub fn ensure() -> Result<PathBuf> {
 }
 
 fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
-    ui::step("image", format_args!("mmdebstrap {}, about a minute", description.suite));
+    ui::step(
+        "image",
+        format_args!("mmdebstrap {}, about a minute", description.suite),
+    );
     let folder = host::staging(&image.with_extension("work"))?;
     let tar = folder.join("root.tar");
     let mirrors = Mirrors::of_host();
@@ -47,13 +52,25 @@ fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
     mmdebstrap
         .args(["--quiet", "--variant=minbase", "--architectures=amd64"])
         .arg(format!("--include={}", description.packages.join(",")))
-        .args(["--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/man/*"])
-        .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"])
-        .arg(format!("--customize-hook={} \"$1\"", quote(&hook.to_string_lossy())))
+        .args([
+            "--aptopt=Acquire::Languages \"none\"",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+        ])
+        .args([
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+        ])
+        .arg(format!(
+            "--customize-hook={} \"$1\"",
+            quote(&hook.to_string_lossy())
+        ))
         .arg(suite)
         .arg(&tar)
         .arg(format!("deb {} {suite} main", mirrors.of_suite(suite)))
-        .arg(format!("deb {} {security} main", mirrors.of_suite(&security)));
+        .arg(format!(
+            "deb {} {security} main",
+            mirrors.of_suite(&security)
+        ));
     host::run(&mut mmdebstrap)?;
 
     ui::step("image", "file system");
@@ -75,7 +92,12 @@ fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
         unshare.args(["--map-auto", "--map-root-user", "sh"]);
         unshare
     };
-    host::run(shell.arg("-c").arg(script).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))?;
+    host::run(
+        shell
+            .arg("-c")
+            .arg(script)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+    )?;
     fs::rename(&raw, image).with_context(|| format!("put {} in place", image.display()))?;
     host::remove(&folder)
 }

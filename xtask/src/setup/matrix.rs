@@ -36,7 +36,10 @@ pub struct Entry {
 impl Matrix {
     /// The names of the series.
     pub fn series(&self) -> Vec<String> {
-        self.kernels.iter().map(|entry| entry.series.clone()).collect()
+        self.kernels
+            .iter()
+            .map(|entry| entry.series.clone())
+            .collect()
     }
 }
 
@@ -74,14 +77,20 @@ pub fn candidates(index: &[Package], flavour: &str) -> Vec<Candidate> {
     index
         .iter()
         .filter_map(|image| {
-            let abi = image.name.strip_prefix("linux-image-")?.strip_suffix(&suffix)?;
+            let abi = image
+                .name
+                .strip_prefix("linux-image-")?
+                .strip_suffix(&suffix)?;
             // `linux-image-6.12-cloud-amd64` only points at the newest one
             abi.split(['.', '-', '+']).nth(2)?;
             let names = parts(&image.depends);
             let split = names.iter().any(|name| name.starts_with("linux-binary-"));
             let mut packages = vec![image.clone()];
             for name in names {
-                match index.iter().find(|package| package.name == name && package.version == image.version) {
+                match index
+                    .iter()
+                    .find(|package| package.name == name && package.version == image.version)
+                {
                     Some(part) => packages.push(part.clone()),
                     // 6.18 has everything in the image; its base package only carries a bug script, and leaves
                     // the archive before the image does.
@@ -89,7 +98,11 @@ pub fn candidates(index: &[Package], flavour: &str) -> Vec<Candidate> {
                     None => return None,
                 }
             }
-            Some(Candidate { series: series_of(abi)?, version: image.version.clone(), packages })
+            Some(Candidate {
+                series: series_of(abi)?,
+                version: image.version.clone(),
+                packages,
+            })
         })
         .collect()
 }
@@ -106,12 +119,19 @@ fn parts(depends: &str) -> Vec<&str> {
 
 /// The newest kernel of the wanted series, else the newest of the nearest series that there is.
 pub fn choose(wanted: Series, candidates: &[Candidate]) -> Option<&Candidate> {
-    let mut all: Vec<Series> = candidates.iter().map(|candidate| candidate.series).collect();
+    let mut all: Vec<Series> = candidates
+        .iter()
+        .map(|candidate| candidate.series)
+        .collect();
     all.push(wanted);
     all.sort_unstable();
     all.dedup();
     // Distance in releases as they followed each other, so that 6.19 is one step from 7.0; a newer one wins a tie.
-    let place = |series: Series| all.iter().position(|other| *other == series).unwrap_or_default();
+    let place = |series: Series| {
+        all.iter()
+            .position(|other| *other == series)
+            .unwrap_or_default()
+    };
     let distance = |series: Series| (place(series).abs_diff(place(wanted)), Reverse(series));
     candidates.iter().min_by(|a, b| {
         let nearer = distance(a.series).cmp(&distance(b.series));
@@ -141,13 +161,29 @@ mod tests {
         let split = "linux-base-7.2.12+deb13-cloud-amd64 (= 7.2.12-1), linux-binary-7.2.12+deb13-cloud-amd64 (= 7.2.12-1)";
         let torn = "linux-binary-7.3.4+deb13-cloud-amd64 (= 7.3.4-1)";
         let index = [
-            package("linux-image-6.1.0-56-cloud-amd64", "6.1.192-2", "kmod, linux-base (>= 4.3~)"),
+            package(
+                "linux-image-6.1.0-56-cloud-amd64",
+                "6.1.192-2",
+                "kmod, linux-base (>= 4.3~)",
+            ),
             package("linux-image-6.12.9+deb13-cloud-amd64", "6.12.9-1", ""),
             package("linux-image-6.12.117+deb13-cloud-amd64", "6.12.117-1", ""),
-            package("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~deb12u1", ""),
-            package("linux-image-6.12.117+deb13-cloud-amd64-dbg", "6.12.117-1", ""),
+            package(
+                "linux-image-6.12.117+deb12-cloud-amd64",
+                "6.12.117-1~deb12u1",
+                "",
+            ),
+            package(
+                "linux-image-6.12.117+deb13-cloud-amd64-dbg",
+                "6.12.117-1",
+                "",
+            ),
             package("linux-image-6.12-cloud-amd64", "6.12.117-1", ""),
-            package("linux-image-6.18.15+deb13-cloud-amd64", "6.18.15-1", "linux-base-6.18.15+deb13-cloud-amd64 (= 6.18.15-1)"),
+            package(
+                "linux-image-6.18.15+deb13-cloud-amd64",
+                "6.18.15-1",
+                "linux-base-6.18.15+deb13-cloud-amd64 (= 6.18.15-1)",
+            ),
             package("linux-image-7.2.12+deb13-cloud-amd64", "7.2.12-1", split),
             package("linux-base-7.2.12+deb13-cloud-amd64", "7.2.12-1", ""),
             package("linux-binary-7.2.12+deb13-cloud-amd64", "7.2.12-1", ""),
@@ -159,7 +195,10 @@ mod tests {
     #[test]
     fn the_newest_patch_of_a_series_is_taken() {
         let archive = archive();
-        assert_eq!(choose((6, 12), &archive).expect("6.12").version, "6.12.117-1");
+        assert_eq!(
+            choose((6, 12), &archive).expect("6.12").version,
+            "6.12.117-1"
+        );
         assert_eq!(choose((6, 1), &archive).expect("6.1").version, "6.1.192-2");
     }
 
@@ -175,7 +214,10 @@ mod tests {
     fn a_series_that_left_is_replaced_by_its_neighbour() {
         let archive = archive();
         assert_eq!(choose((6, 19), &archive).expect("neighbour").series, (7, 2));
-        assert_eq!(choose((6, 17), &archive).expect("neighbour").series, (6, 18));
+        assert_eq!(
+            choose((6, 17), &archive).expect("neighbour").series,
+            (6, 18)
+        );
         assert_eq!(choose((6, 2), &archive).expect("neighbour").series, (6, 12));
         assert_eq!(choose((5, 10), &archive).expect("neighbour").series, (6, 1));
         assert!(choose((6, 1), &[]).is_none());
@@ -184,6 +226,11 @@ mod tests {
     #[test]
     fn the_shipped_matrix_is_valid() {
         let matrix = load().expect("kernels.toml");
-        assert!(matrix.kernels.iter().all(|entry| series_of(&entry.series).is_some() && !entry.claims.is_empty()));
+        assert!(
+            matrix
+                .kernels
+                .iter()
+                .all(|entry| series_of(&entry.series).is_some() && !entry.claims.is_empty())
+        );
     }
 }

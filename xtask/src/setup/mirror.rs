@@ -39,7 +39,11 @@ impl Mirrors {
 
     /// The archive that holds this suite.
     pub fn of_suite(&self, suite: &str) -> &str {
-        if suite.ends_with("-security") { &self.security } else { &self.main }
+        if suite.ends_with("-security") {
+            &self.security
+        } else {
+            &self.main
+        }
     }
 }
 
@@ -59,8 +63,24 @@ pub fn download(url: &str, destination: &Path) -> Result<Fetched> {
     partial.push(".partial");
     let partial = Path::new(&partial);
     let output = host::command("curl")
-        .args(["--silent", "--show-error", "--location", "--retry", "3", "--connect-timeout", "20"])
-        .args(["--speed-limit", "1000", "--speed-time", "60", "--write-out", "%{http_code}", "--output"])
+        .args([
+            "--silent",
+            "--show-error",
+            "--location",
+            "--retry",
+            "3",
+            "--connect-timeout",
+            "20",
+        ])
+        .args([
+            "--speed-limit",
+            "1000",
+            "--speed-time",
+            "60",
+            "--write-out",
+            "%{http_code}",
+            "--output",
+        ])
         .arg(partial)
         .arg(url)
         .stdin(std::process::Stdio::null())
@@ -69,7 +89,8 @@ pub fn download(url: &str, destination: &Path) -> Result<Fetched> {
     let code = String::from_utf8_lossy(&output.stdout).into_owned();
     match (output.status.success(), code.trim()) {
         (true, "200") => {
-            fs::rename(partial, destination).with_context(|| format!("put {} in place", destination.display()))?;
+            fs::rename(partial, destination)
+                .with_context(|| format!("put {} in place", destination.display()))?;
             Ok(Fetched::Yes)
         }
         (_, "404" | "410") => {
@@ -78,7 +99,10 @@ pub fn download(url: &str, destination: &Path) -> Result<Fetched> {
         }
         (_, code) => {
             let reason = String::from_utf8_lossy(&output.stderr);
-            bail!("download {url}: {} (HTTP status {code}); is there a network, or is a proxy needed?", reason.trim())
+            bail!(
+                "download {url}: {} (HTTP status {code}); is there a network, or is a proxy needed?",
+                reason.trim()
+            )
         }
     }
 }
@@ -90,12 +114,16 @@ pub fn download_verified(url: &str, sha256: &str, destination: &Path) -> Result<
     }
     ui::step("download", url.rsplit('/').next().unwrap_or(url));
     if download(url, destination)? == Fetched::Gone {
-        bail!("{url} is gone: the mirror is being updated; run `cargo xtask setup --refresh` in some minutes");
+        bail!(
+            "{url} is gone: the mirror is being updated; run `cargo xtask setup --refresh` in some minutes"
+        );
     }
     let found = host::hash_file(destination)?;
     if found != sha256 {
         host::remove(destination)?;
-        bail!("{url} has SHA-256 {found}, the package index says {sha256}: the mirror is broken or lying");
+        bail!(
+            "{url} has SHA-256 {found}, the package index says {sha256}: the mirror is broken or lying"
+        );
     }
     Ok(())
 }
@@ -105,7 +133,8 @@ type Source = (String, Vec<String>);
 
 fn apt_sources() -> Vec<Source> {
     // Other distributions' sources have other packages under the same names.
-    let debian = fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"));
+    let debian = fs::read_to_string("/etc/os-release")
+        .is_ok_and(|text| text.lines().any(|line| line == "ID=debian"));
     if !debian {
         return Vec::new();
     }
@@ -117,7 +146,9 @@ fn apt_sources() -> Vec<Source> {
     }
     let mut sources = Vec::new();
     for file in files {
-        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("list") => sources.extend(text.lines().filter_map(parse_one_line)),
             Some("sources") => sources.extend(text.split("\n\n").flat_map(parse_stanza)),
@@ -139,25 +170,44 @@ fn parse_one_line(line: &str) -> Option<Source> {
 
 fn parse_stanza(stanza: &str) -> Vec<Source> {
     let field = |name: &str| -> Vec<String> {
-        let line = stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        let line = stanza
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     };
     let disabled = field("Enabled").first().is_some_and(|value| value == "no");
     if disabled || !field("Types").iter().any(|kind| kind == "deb") {
         return Vec::new();
     }
     let suites = field("Suites");
-    field("URIs").into_iter().map(|uri| (uri, suites.clone())).collect()
+    field("URIs")
+        .into_iter()
+        .map(|uri| (uri, suites.clone()))
+        .collect()
 }
 
 /// The first web address used for a suite of Debian's own.
 fn find(sources: &[Source], security: bool) -> Option<String> {
-    const RELEASES: &[&str] = &["bookworm", "trixie", "forky", "stable", "testing", "sid", "unstable", "oldstable"];
+    const RELEASES: &[&str] = &[
+        "bookworm",
+        "trixie",
+        "forky",
+        "stable",
+        "testing",
+        "sid",
+        "unstable",
+        "oldstable",
+    ];
     sources.iter().find_map(|(uri, suites)| {
-        let fits = suites.iter().any(|suite| match suite.strip_suffix("-security") {
-            Some(release) => security && RELEASES.contains(&release),
-            None => !security && RELEASES.contains(&suite.as_str()),
-        });
+        let fits = suites
+            .iter()
+            .any(|suite| match suite.strip_suffix("-security") {
+                Some(release) => security && RELEASES.contains(&release),
+                None => !security && RELEASES.contains(&suite.as_str()),
+            });
         (fits && uri.starts_with("http")).then(|| uri.clone())
     })
 }
@@ -168,18 +218,33 @@ mod tests {
 
     #[test]
     fn both_formats_of_apt_sources_are_read() {
-        let old = parse_one_line("deb [arch=amd64 signed-by=/k.gpg] https://mirror.example/debian trixie main");
-        let new = parse_stanza("Types: deb\nURIs: http://sec.example/debian-security\nSuites: trixie-security\nComponents: main\n");
+        let old = parse_one_line(
+            "deb [arch=amd64 signed-by=/k.gpg] https://mirror.example/debian trixie main",
+        );
+        let new = parse_stanza(
+            "Types: deb\nURIs: http://sec.example/debian-security\nSuites: trixie-security\nComponents: main\n",
+        );
         let sources: Vec<Source> = old.into_iter().chain(new).collect();
-        assert_eq!(find(&sources, false).as_deref(), Some("https://mirror.example/debian"));
-        assert_eq!(find(&sources, true).as_deref(), Some("http://sec.example/debian-security"));
+        assert_eq!(
+            find(&sources, false).as_deref(),
+            Some("https://mirror.example/debian")
+        );
+        assert_eq!(
+            find(&sources, true).as_deref(),
+            Some("http://sec.example/debian-security")
+        );
     }
 
     #[test]
     fn sources_of_others_are_not_taken_for_debians() {
-        let sources = [("https://packages.example/apt".to_owned(), vec!["nodistro".to_owned()])];
+        let sources = [(
+            "https://packages.example/apt".to_owned(),
+            vec!["nodistro".to_owned()],
+        )];
         assert_eq!(find(&sources, false), None);
-        assert!(parse_stanza("Enabled: no\nTypes: deb\nURIs: http://x\nSuites: trixie\n").is_empty());
+        assert!(
+            parse_stanza("Enabled: no\nTypes: deb\nURIs: http://x\nSuites: trixie\n").is_empty()
+        );
         assert!(parse_one_line("# deb http://x trixie main").is_none());
     }
 }

@@ -27,7 +27,11 @@ pub use matrix::load as matrix;
 
 /// The whole setup.
 pub fn run(options: &SetupOptions) -> Result<()> {
-    let wanted = if options.kernels.is_empty() { matrix()?.series() } else { options.kernels.clone() };
+    let wanted = if options.kernels.is_empty() {
+        matrix()?.series()
+    } else {
+        options.kernels.clone()
+    };
     toolchain()?;
     for (series, outcome) in kernels(&wanted, options.refresh)? {
         let kernel = outcome.with_context(|| format!("kernel {series}"))?;
@@ -64,7 +68,11 @@ pub fn root_image() -> Result<PathBuf> {
 /// Waits for a setup that is under way elsewhere. The lock goes with the file.
 fn lock() -> Result<File> {
     let path = host::cache()?.join("setup.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
     // A setup that finds everything in place is over at once, and not worth a word.
     for _ in 0..20 {
@@ -74,7 +82,8 @@ fn lock() -> Result<File> {
         std::thread::sleep(Duration::from_millis(100));
     }
     ui::step("waiting", "another cargo xtask is setting up");
-    file.lock().with_context(|| format!("lock {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("lock {}", path.display()))?;
     Ok(file)
 }
 

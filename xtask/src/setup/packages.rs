@@ -19,11 +19,17 @@ enum Sign {
 }
 
 const fn program(name: &'static str, package: &'static str) -> Need {
-    Need { sign: Sign::Program(name), package }
+    Need {
+        sign: Sign::Program(name),
+        package,
+    }
 }
 
 const fn file(paths: &'static [&'static str], package: &'static str) -> Need {
-    Need { sign: Sign::File(paths), package }
+    Need {
+        sign: Sign::File(paths),
+        package,
+    }
 }
 
 /// What compiling needs.
@@ -51,8 +57,17 @@ pub const MACHINE: &[Need] = &[
     program("dpkg-deb", "dpkg"),
     program("gpgv", "gpgv"),
     program("setpriv", "util-linux"),
-    file(&["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"], "seabios"),
-    file(&["/usr/share/keyrings/debian-archive-keyring.gpg"], "debian-archive-keyring"),
+    file(
+        &[
+            "/usr/share/seabios/bios-256k.bin",
+            "/usr/share/qemu/bios-256k.bin",
+        ],
+        "seabios",
+    ),
+    file(
+        &["/usr/share/keyrings/debian-archive-keyring.gpg"],
+        "debian-archive-keyring",
+    ),
 ];
 
 impl Need {
@@ -93,7 +108,9 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         );
     }
     if !root {
-        bail!("packages are missing. Run `sudo apt-get install --no-install-recommends {list}`, then run this again");
+        bail!(
+            "packages are missing. Run `sudo apt-get install --no-install-recommends {list}`, then run this again"
+        );
     }
     ui::step("install", &list);
     // The lists may be absent (a fresh container) or stale (a version that is gone): then, and only then, update.
@@ -103,17 +120,29 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         install(&packages)?;
     }
     match missing.iter().find(|need| !need.met()) {
-        Some(need) => bail!("package {} is installed, but {} is still not there", need.package, need.what()),
+        Some(need) => bail!(
+            "package {} is installed, but {} is still not there",
+            need.package,
+            need.what()
+        ),
         None => Ok(()),
     }
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    host::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+    host::run(
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages),
+    )
 }
 
 fn apt() -> Command {
     let mut command = host::command("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300", "--quiet"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "--quiet",
+    ]);
     command
 }

@@ -28,11 +28,17 @@ pub fn toolchain() -> Result<Toolchain> {
         command.current_dir(host::repository());
         command
     };
-    let text = String::from_utf8(host::output(rustc().arg("-vV"))?).context("output of rustc -vV")?;
-    let sysroot = String::from_utf8(host::output(rustc().args(["--print", "sysroot"]))?).context("sysroot of rustc")?;
+    let text =
+        String::from_utf8(host::output(rustc().arg("-vV"))?).context("output of rustc -vV")?;
+    let sysroot = String::from_utf8(host::output(rustc().args(["--print", "sysroot"]))?)
+        .context("sysroot of rustc")?;
     let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.map(str::to_owned).with_context(|| format!("rustc -vV has no {name}"))
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value
+            .map(str::to_owned)
+            .with_context(|| format!("rustc -vV has no {name}"))
     };
     let llvm = field("LLVM version")?;
     Ok(Toolchain {
@@ -53,8 +59,12 @@ pub fn ensure() -> Result<()> {
     if by_rustup(&toolchain) && is_complete(&destination) {
         return Ok(());
     }
-    by_debian(&toolchain, &destination)
-        .with_context(|| format!("rust-src for Rust {} (`rustup component add rust-src` did not work either)", toolchain.release))
+    by_debian(&toolchain, &destination).with_context(|| {
+        format!(
+            "rust-src for Rust {} (`rustup component add rust-src` did not work either)",
+            toolchain.release
+        )
+    })
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -62,8 +72,13 @@ fn is_complete(folder: &Path) -> bool {
 }
 
 fn by_rustup(toolchain: &Toolchain) -> bool {
-    let Some(rustup) = host::program("rustup") else { return false };
-    ui::step("rust-src", format_args!("rustup component add rust-src for {}", toolchain.release));
+    let Some(rustup) = host::program("rustup") else {
+        return false;
+    };
+    ui::step(
+        "rust-src",
+        format_args!("rustup component add rust-src for {}", toolchain.release),
+    );
     let status = Command::new("timeout")
         .args(["120"])
         .arg(rustup)
@@ -78,7 +93,10 @@ fn by_rustup(toolchain: &Toolchain) -> bool {
 
 /// The same version as Debian packages it.
 fn by_debian(toolchain: &Toolchain, destination: &Path) -> Result<()> {
-    ui::step("rust-src", "rustup has none for us; looking for the Debian package");
+    ui::step(
+        "rust-src",
+        "rustup has none for us; looking for the Debian package",
+    );
     let suites = ["trixie-backports", "trixie", "bookworm"].map(str::to_owned);
     let prefix = format!("{}+", toolchain.release);
     let package = archive::packages(&suites, |name| name == "rust-src")?
@@ -103,18 +121,35 @@ fn by_debian(toolchain: &Toolchain, destination: &Path) -> Result<()> {
     let partial = host::staging(destination).with_context(denied)?;
     let inside = format!("./usr/src/rustc-{}/library", toolchain.release);
     let mut unpacker = host::command("dpkg-deb");
-    let mut reader = unpacker.arg("--fsys-tarfile").arg(&file).stdout(Stdio::piped()).spawn().context("run dpkg-deb")?;
+    let mut reader = unpacker
+        .arg("--fsys-tarfile")
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("run dpkg-deb")?;
     let stream = reader.stdout.take().context("output of dpkg-deb")?;
     let status = host::command("tar")
-        .args(["--extract", "--file", "-", "--strip-components=4", "--no-same-owner", "--directory"])
+        .args([
+            "--extract",
+            "--file",
+            "-",
+            "--strip-components=4",
+            "--no-same-owner",
+            "--directory",
+        ])
         .arg(&partial)
         .arg(&inside)
         .stdin(stream)
         .status()
         .context("run tar")?;
-    if !reader.wait().context("dpkg-deb")?.success() || !status.success() || !is_complete(&partial) {
-        bail!("{} could not be unpacked, or has no {inside}", file.display());
+    if !reader.wait().context("dpkg-deb")?.success() || !status.success() || !is_complete(&partial)
+    {
+        bail!(
+            "{} could not be unpacked, or has no {inside}",
+            file.display()
+        );
     }
-    fs::rename(&partial, destination).with_context(|| format!("put {} in place", destination.display()))?;
+    fs::rename(&partial, destination)
+        .with_context(|| format!("put {} in place", destination.display()))?;
     host::remove(&file)
 }

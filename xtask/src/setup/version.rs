@@ -6,7 +6,10 @@ use std::cmp::Ordering;
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (epoch_a, upstream_a, revision_a) = split(a);
     let (epoch_b, upstream_b, revision_b) = split(b);
-    epoch_a.cmp(&epoch_b).then_with(|| part(upstream_a, upstream_b)).then_with(|| part(revision_a, revision_b))
+    epoch_a
+        .cmp(&epoch_b)
+        .then_with(|| part(upstream_a, upstream_b))
+        .then_with(|| part(revision_a, revision_b))
 }
 
 fn split(version: &str) -> (u64, &str, &str) {
@@ -42,7 +45,10 @@ fn part(mut a: &str, mut b: &str) -> Ordering {
 }
 
 fn cut(text: &str, belongs: impl Fn(u8) -> bool) -> (&str, &str) {
-    let end = text.bytes().position(|byte| !belongs(byte)).unwrap_or(text.len());
+    let end = text
+        .bytes()
+        .position(|byte| !belongs(byte))
+        .unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -67,12 +73,23 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_dpkg_orders_them() {
-        let rising = ["6.1.9-1", "6.1.192-2", "6.12.117-1~deb12u1", "6.12.117-1", "6.12.117-1+b1", "6.12.117-2", "1:0.1"];
+        let rising = [
+            "6.1.9-1",
+            "6.1.192-2",
+            "6.12.117-1~deb12u1",
+            "6.12.117-1",
+            "6.12.117-1+b1",
+            "6.12.117-2",
+            "1:0.1",
+        ];
         for pair in rising.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
         }
-        assert_eq!(compare("7.2.12-1~bpo13+1", "7.2.12-1~bpo13+1"), Ordering::Equal);
+        assert_eq!(
+            compare("7.2.12-1~bpo13+1", "7.2.12-1~bpo13+1"),
+            Ordering::Equal
+        );
         assert_eq!(compare("1.0", "1.0-0"), Ordering::Equal);
     }
 }

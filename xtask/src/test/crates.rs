@@ -23,7 +23,10 @@ pub fn run(full: bool) -> Result<Row> {
         cargo.args(["--", "--include-ignored"]);
     }
     build::with_objects(&mut cargo);
-    let output = cargo.stdin(Stdio::null()).output().context("run cargo test")?;
+    let output = cargo
+        .stdin(Stdio::null())
+        .output()
+        .context("run cargo test")?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     fs::write(&log, &text).with_context(|| format!("write {}", log.display()))?;
     let mut row = read(&text);
@@ -31,10 +34,17 @@ pub fn run(full: bool) -> Result<Row> {
         // What failed, in full: this is what the reader needs, and a log of another machine is not at hand.
         ui::line(excerpt(&text));
         if row.failures.is_empty() {
-            row.failures.push(format!("cargo test ended with {}; {} has all it said", output.status, log.display()));
+            row.failures.push(format!(
+                "cargo test ended with {}; {} has all it said",
+                output.status,
+                log.display()
+            ));
         }
     } else if !row.failures.is_empty() || row.passed == 0 {
-        bail!("cargo test says it succeeded, and {} says otherwise", log.display());
+        bail!(
+            "cargo test says it succeeded, and {} says otherwise",
+            log.display()
+        );
     }
     Ok(row)
 }
@@ -61,10 +71,25 @@ fn read(text: &str) -> Row {
 
 /// The reports of the failed tests, or the errors of the compiler.
 fn excerpt(text: &str) -> String {
-    let wanted = |line: &&str| line.starts_with("error") || line.starts_with("---- ") || line.contains("panicked at");
+    let wanted = |line: &&str| {
+        line.starts_with("error") || line.starts_with("---- ") || line.contains("panicked at")
+    };
     match text.lines().position(|line| wanted(&line)) {
-        Some(first) => text.lines().skip(first).take(120).collect::<Vec<_>>().join("\n"),
-        None => text.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"),
+        Some(first) => text
+            .lines()
+            .skip(first)
+            .take(120)
+            .collect::<Vec<_>>()
+            .join("\n"),
+        None => text
+            .lines()
+            .rev()
+            .take(40)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+            .join("\n"),
     }
 }
 
@@ -74,7 +99,9 @@ mod tests {
 
     #[test]
     fn the_harness_is_read_line_by_line() {
-        let row = read("running 4 tests\ntest a::b ... ok\ntest a::c ... FAILED\ntest d ... ignored, long\ntest e - should panic ... ok\n\ntest result: FAILED. 2 passed\n");
+        let row = read(
+            "running 4 tests\ntest a::b ... ok\ntest a::c ... FAILED\ntest d ... ignored, long\ntest e - should panic ... ok\n\ntest result: FAILED. 2 passed\n",
+        );
         assert_eq!((row.passed, row.failures), (2, vec!["a::c".to_owned()]));
         assert_eq!(row.note, "1 long ones only with --full");
     }

@@ -21,7 +21,10 @@ use tally::{Row, Tally};
 pub fn run(options: &TestOptions) -> Result<ExitCode> {
     let start = Instant::now();
     let mut tally = Tally::default();
-    let built = build::build(&BuildOptions { release: options.release, features: Vec::new() })?;
+    let built = build::build(&BuildOptions {
+        release: options.release,
+        features: Vec::new(),
+    })?;
     if !options.scenarios_only {
         timed(&mut tally, "walls between parts", tidy_row);
         timed(&mut tally, "crates", || crates::run(options.full));
@@ -35,7 +38,11 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     ui::line(format_args!("in {:.0} s", start.elapsed().as_secs_f64()));
     let (passed, failed) = tally.count();
     ui::line(format_args!("{passed} passed, {failed} failed"));
-    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 && passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn timed(tally: &mut Tally, name: &str, part: impl FnOnce() -> Result<Row>) {
@@ -53,7 +60,11 @@ fn tidy_row() -> Result<Row> {
         if complaints.is_empty() {
             row.passed += 1;
         }
-        row.failures.extend(complaints.into_iter().map(|complaint| format!("tidy {rule}: {complaint}")));
+        row.failures.extend(
+            complaints
+                .into_iter()
+                .map(|complaint| format!("tidy {rule}: {complaint}")),
+        );
     }
     Ok(row)
 }

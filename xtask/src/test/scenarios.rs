@@ -27,7 +27,11 @@ const FULL_LIMIT: Duration = Duration::from_secs(90 * 60);
 
 /// Runs the suite on every wanted kernel; one row each, in the order of the matrix.
 pub fn run(options: &TestOptions, built: &Built) -> Result<Vec<Row>> {
-    let wanted = if options.kernels.is_empty() { setup::matrix()?.series() } else { options.kernels.clone() };
+    let wanted = if options.kernels.is_empty() {
+        setup::matrix()?.series()
+    } else {
+        options.kernels.clone()
+    };
     if !host::repository().join("tests/vm/scenarios").exists() {
         bail!("tests/vm/scenarios is missing");
     }
@@ -53,8 +57,13 @@ pub fn run(options: &TestOptions, built: &Built) -> Result<Vec<Row>> {
             });
         }
     });
-    let rows = rows.into_inner().map_err(|_| anyhow::anyhow!("a machine's thread panicked"))?;
-    Ok(rows.into_iter().map(|row| row.unwrap_or_else(|| Row::broken("did not run".to_owned()))).collect())
+    let rows = rows
+        .into_inner()
+        .map_err(|_| anyhow::anyhow!("a machine's thread panicked"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.unwrap_or_else(|| Row::broken("did not run".to_owned())))
+        .collect())
 }
 
 fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
@@ -66,7 +75,12 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let log = folder.join(format!("kernel-{}.log", kernel.series));
     ui::step("test", format_args!("scenarios on {}", kernel.describe()));
-    let mut command = vec![RUNNER.into(), "run".into(), "--dir".into(), SCENARIOS.into()];
+    let mut command = vec![
+        RUNNER.into(),
+        "run".into(),
+        "--dir".into(),
+        SCENARIOS.into(),
+    ];
     command.extend(["--kernel".into(), kernel.ran_as.clone().into()]);
     if let Some(filter) = &options.filter {
         command.extend(["--filter".into(), filter.into()]);
@@ -78,7 +92,10 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
     let mut row = lines.row();
     judge(&mut row, outcome, lines.claimed(), &log);
     if kernel.is_substitute() {
-        row.note = format!("ran as {}: the archive no longer has {}", kernel.ran_as, kernel.series);
+        row.note = format!(
+            "ran as {}: the archive no longer has {}",
+            kernel.ran_as, kernel.series
+        );
     }
     Ok(row)
 }
@@ -88,16 +105,22 @@ fn judge(row: &mut Row, outcome: Outcome, claimed: Option<(usize, usize)>, log: 
     let counted = (row.passed, row.failures.len());
     let place = log.display();
     match outcome {
-        Outcome::TimedOut => row.failures.push(format!("the suite did not end in time; {place} has its output")),
+        Outcome::TimedOut => row.failures.push(format!(
+            "the suite did not end in time; {place} has its output"
+        )),
         Outcome::Status(status) => {
             if claimed != Some(counted) {
-                let claim = claimed.map_or("no totals".to_owned(), |(passed, failed)| format!("{passed} passed, {failed} failed"));
+                let claim = claimed.map_or("no totals".to_owned(), |(passed, failed)| {
+                    format!("{passed} passed, {failed} failed")
+                });
                 row.failures.push(format!(
                     "the runner ended with status {status} and printed {claim}, its lines make {} passed, {} failed; see {place}",
                     counted.0, counted.1
                 ));
             } else if status != 0 && row.failures.is_empty() {
-                row.failures.push(format!("the runner ended with status {status}; {place} has its output"));
+                row.failures.push(format!(
+                    "the runner ended with status {status}; {place} has its output"
+                ));
             } else if row.passed == 0 && row.failures.is_empty() {
                 row.failures.push("no scenario ran".to_owned());
             }
@@ -120,12 +143,21 @@ struct State {
 impl Lines {
     fn new(series: &str, log: &Path) -> Result<Self> {
         let log = File::create(log).with_context(|| format!("create {}", log.display()))?;
-        let state = State { series: series.to_owned(), log, partial: Vec::new(), row: Row::default(), claimed: None };
+        let state = State {
+            series: series.to_owned(),
+            log,
+            partial: Vec::new(),
+            row: Row::default(),
+            claimed: None,
+        };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
     fn row(&self) -> Row {
-        self.0.lock().map(|state| state.row.clone()).unwrap_or_default()
+        self.0
+            .lock()
+            .map(|state| state.row.clone())
+            .unwrap_or_default()
     }
 
     fn claimed(&self) -> Option<(usize, usize)> {
@@ -135,7 +167,9 @@ impl Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let Ok(mut state) = self.0.lock() else { return Err(std::io::ErrorKind::Other.into()) };
+        let Ok(mut state) = self.0.lock() else {
+            return Err(std::io::ErrorKind::Other.into());
+        };
         state.log.write_all(bytes)?;
         state.partial.extend_from_slice(bytes);
         while let Some(end) = state.partial.iter().position(|byte| *byte == b'\n') {
@@ -173,16 +207,28 @@ impl State {
 /// `N passed, N failed`, alone on a line.
 fn totals(line: &str) -> Option<(usize, usize)> {
     let (passed, failed) = line.split_once(" passed, ")?;
-    Some((passed.parse().ok()?, failed.strip_suffix(" failed")?.parse().ok()?))
+    Some((
+        passed.parse().ok()?,
+        failed.strip_suffix(" failed")?.parse().ok()?,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(passed: usize, failures: &[&str], status: u8, claimed: Option<(usize, usize)>) -> usize {
+    fn judged(
+        passed: usize,
+        failures: &[&str],
+        status: u8,
+        claimed: Option<(usize, usize)>,
+    ) -> usize {
         let failures = failures.iter().map(|text| (*text).to_owned()).collect();
-        let mut row = Row { passed, failures, ..Row::default() };
+        let mut row = Row {
+            passed,
+            failures,
+            ..Row::default()
+        };
         judge(&mut row, Outcome::Status(status), claimed, Path::new("log"));
         row.failures.len()
     }
@@ -195,7 +241,10 @@ mod tests {
         assert_eq!(judged(3, &[], 2, Some((3, 0))), 1);
         assert_eq!(judged(3, &[], 0, Some((4, 0))), 1);
         assert_eq!(judged(0, &[], 0, Some((0, 0))), 1);
-        let mut row = Row { passed: 3, ..Row::default() };
+        let mut row = Row {
+            passed: 3,
+            ..Row::default()
+        };
         judge(&mut row, Outcome::TimedOut, Some((3, 0)), Path::new("log"));
         assert_eq!(row.failures.len(), 1);
     }
@@ -204,10 +253,17 @@ mod tests {
     fn lines_are_put_together_from_pieces() {
         let folder = tempfile::tempdir().expect("folder");
         let mut lines = Lines::new("6.1", &folder.path().join("log")).expect("lines");
-        for piece in ["PASS a\nFA", "IL b/root: no ev", "ent\n     no reason\nother\n1 passed, 1 failed\n"] {
+        for piece in [
+            "PASS a\nFA",
+            "IL b/root: no ev",
+            "ent\n     no reason\nother\n1 passed, 1 failed\n",
+        ] {
             lines.write_all(piece.as_bytes()).expect("write");
         }
-        assert_eq!((lines.row().passed, lines.row().failures), (1, vec!["b/root: no event; no reason".to_owned()]));
+        assert_eq!(
+            (lines.row().passed, lines.row().failures),
+            (1, vec!["b/root: no event; no reason".to_owned()])
+        );
         assert_eq!(lines.claimed(), Some((1, 1)));
     }
 }

@@ -18,7 +18,10 @@ pub struct Row {
 impl Row {
     /// A part that did not run.
     pub fn broken(reason: String) -> Self {
-        Self { failures: vec![reason], ..Self::default() }
+        Self {
+            failures: vec![reason],
+            ..Self::default()
+        }
     }
 }
 
@@ -48,11 +51,23 @@ impl Tally {
             lines.extend(row.failures.iter().map(|failure| format!("  {failure}")));
             lines.push(String::new());
         }
-        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(4);
-        lines.push(format!("{:<width$}  {:>6}  {:>6}  {:>7}  note", "part", "passed", "failed", "seconds"));
+        let width = self
+            .rows
+            .iter()
+            .map(|row| row.name.len())
+            .max()
+            .unwrap_or(0)
+            .max(4);
+        lines.push(format!(
+            "{:<width$}  {:>6}  {:>6}  {:>7}  note",
+            "part", "passed", "failed", "seconds"
+        ));
         for row in &self.rows {
             let failed = row.failures.len();
-            let line = format!("{:<width$}  {:>6}  {failed:>6}  {:>7}  {}", row.name, row.passed, row.seconds, row.note);
+            let line = format!(
+                "{:<width$}  {:>6}  {failed:>6}  {:>7}  {}",
+                row.name, row.passed, row.seconds, row.note
+            );
             lines.push(line.trim_end().to_owned());
         }
         lines
@@ -66,9 +81,21 @@ mod tests {
     #[test]
     fn what_did_not_run_counts_as_failed() {
         let mut tally = Tally::default();
-        tally.add(Row { name: "crates".into(), passed: 5, ..Row::default() });
-        tally.add(Row { name: "kernel 6.1".into(), ..Row::broken("no such kernel".into()) });
+        tally.add(Row {
+            name: "crates".into(),
+            passed: 5,
+            ..Row::default()
+        });
+        tally.add(Row {
+            name: "kernel 6.1".into(),
+            ..Row::broken("no such kernel".into())
+        });
         assert_eq!(tally.count(), (5, 1));
-        assert!(tally.table().iter().any(|line| line.contains("no such kernel")));
+        assert!(
+            tally
+                .table()
+                .iter()
+                .any(|line| line.contains("no such kernel"))
+        );
     }
 }

@@ -45,7 +45,9 @@ pub fn counters(tree: &Tree) -> Vec<String> {
         .map(|path| format!("nothing in {KERNEL} counts {path}"))
         .collect();
     if !mentioned(tree, "aegis-agent/src/", "Counter::ALL") {
-        complaints.push("nothing in aegis-agent/src/ reads Counter::ALL, so losses would go unseen".to_owned());
+        complaints.push(
+            "nothing in aegis-agent/src/ reads Counter::ALL, so losses would go unseen".to_owned(),
+        );
     }
     complaints
 }
@@ -57,7 +59,9 @@ fn mentioned(tree: &Tree, folder: &str, path: &str) -> bool {
 /// The constants of `pub mod NAME { … }`.
 fn constants(code: &str, module: &str) -> Vec<String> {
     let body = block(code, &format!("pub mod {module} {{"));
-    let names = body.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split(':').next());
+    let names = body
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub const ")?.split(':').next());
     names.map(str::to_owned).collect()
 }
 
@@ -66,7 +70,8 @@ fn variants(code: &str, name: &str) -> Vec<String> {
     let body = block(code, &format!("pub enum {name} {{"));
     let names = body.lines().filter_map(|line| {
         let name = line.trim().split([' ', ',', '=']).next()?;
-        name.starts_with(|letter: char| letter.is_ascii_uppercase()).then_some(name)
+        name.starts_with(|letter: char| letter.is_ascii_uppercase())
+            .then_some(name)
     });
     names.map(str::to_owned).collect()
 }
@@ -89,11 +94,20 @@ mod tests {
         let tree = Tree::planted(&[
             (EVENTS, KINDS),
             ("aegis-ebpf/src/emit.rs", "f(kind::EXEC); // kind::EXIT"),
-            ("aegis-agent/src/decode/mod.rs", "kind::EXEC => 1, kind::EXIT => 2"),
+            (
+                "aegis-agent/src/decode/mod.rs",
+                "kind::EXEC => 1, kind::EXIT => 2",
+            ),
         ]);
-        assert_eq!(kinds(&tree), ["nothing in aegis-ebpf/src/ emits kind::EXIT"]);
+        assert_eq!(
+            kinds(&tree),
+            ["nothing in aegis-ebpf/src/ emits kind::EXIT"]
+        );
         assert_eq!(kinds(&Tree::default()).len(), 1);
-        assert_eq!(kinds(&Tree::planted(&[(EVENTS, "pub mod other {}")])).len(), 1);
+        assert_eq!(
+            kinds(&Tree::planted(&[(EVENTS, "pub mod other {}")])).len(),
+            1
+        );
     }
 
     #[test]
@@ -101,10 +115,19 @@ mod tests {
         let tree = Tree::planted(&[
             (COUNTERS, ENUM),
             ("aegis-ebpf/src/emit.rs", "count(Counter::LostFile)"),
-            ("aegis-agent/src/health/mod.rs", "for counter in Counter::ALL {}"),
+            (
+                "aegis-agent/src/health/mod.rs",
+                "for counter in Counter::ALL {}",
+            ),
         ]);
-        assert_eq!(counters(&tree), ["nothing in aegis-ebpf/src/ counts Counter::Busy"]);
-        let silent = Tree::planted(&[(COUNTERS, ENUM), ("aegis-ebpf/src/emit.rs", "Counter::LostFile Counter::Busy")]);
+        assert_eq!(
+            counters(&tree),
+            ["nothing in aegis-ebpf/src/ counts Counter::Busy"]
+        );
+        let silent = Tree::planted(&[
+            (COUNTERS, ENUM),
+            ("aegis-ebpf/src/emit.rs", "Counter::LostFile Counter::Busy"),
+        ]);
         assert_eq!(counters(&silent).len(), 1);
     }
 }

@@ -43,11 +43,18 @@ pub fn run() -> Result<ExitCode> {
         failed += complaints.len();
     }
     ui::line(format_args!("{} rules, {failed} complaints", RULES.len()));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Every rule with its complaints.
 pub fn check() -> Result<Vec<(&'static str, Vec<String>)>> {
     let tree = Tree::read(host::repository())?;
-    Ok(RULES.iter().map(|(name, rule)| (*name, rule(&tree))).collect())
+    Ok(RULES
+        .iter()
+        .map(|(name, rule)| (*name, rule(&tree)))
+        .collect())
 }

@@ -20,7 +20,9 @@ const MACHINE_PATHS: &[&str] = &[
 ];
 
 /// Extensions of what people write.
-const WRITTEN: &[&str] = &[".rs", ".py", ".sh", ".c", ".toml", ".yaml", ".yml", ".md", ".proto"];
+const WRITTEN: &[&str] = &[
+    ".rs", ".py", ".sh", ".c", ".toml", ".yaml", ".yml", ".md", ".proto",
+];
 
 /// No file is too long.
 pub fn length(tree: &Tree) -> Vec<String> {
@@ -31,7 +33,12 @@ pub fn length(tree: &Tree) -> Vec<String> {
     written
         .filter_map(|file| {
             let lines = file.text.lines().count();
-            (lines > LONGEST).then(|| format!("{}: {lines} lines; split it, {LONGEST} is the most", file.path))
+            (lines > LONGEST).then(|| {
+                format!(
+                    "{}: {lines} lines; split it, {LONGEST} is the most",
+                    file.path
+                )
+            })
         })
         .collect()
 }
@@ -42,7 +49,11 @@ pub fn machine_paths(tree: &Tree) -> Vec<String> {
     for file in &tree.files {
         for (number, line) in file.text.lines().enumerate() {
             if let Some(path) = MACHINE_PATHS.iter().find(|path| line.contains(**path)) {
-                complaints.push(format!("{}:{}: {path} exists on one machine only", file.path, number + 1));
+                complaints.push(format!(
+                    "{}:{}: {path} exists on one machine only",
+                    file.path,
+                    number + 1
+                ));
             }
         }
     }
@@ -51,10 +62,18 @@ pub fn machine_paths(tree: &Tree) -> Vec<String> {
 
 /// Every Rust file begins by saying what it is; `tests.rs` belongs to the file that includes it.
 pub fn headers(tree: &Tree) -> Vec<String> {
-    let rust = tree.files.iter().filter(|file| file.path.ends_with(".rs") && file.path.contains("/src/"));
+    let rust = tree
+        .files
+        .iter()
+        .filter(|file| file.path.ends_with(".rs") && file.path.contains("/src/"));
     rust.filter(|file| !file.path.ends_with("/tests.rs"))
         .filter(|file| !file.text.starts_with("//!") && !file.text.trim().is_empty())
-        .map(|file| format!("{}: no header; begin it with `//!` and what the module knows", file.path))
+        .map(|file| {
+            format!(
+                "{}: no header; begin it with `//!` and what the module knows",
+                file.path
+            )
+        })
         .collect()
 }
 
@@ -66,7 +85,12 @@ mod tests {
     fn a_long_file_is_found_and_a_generated_one_is_not() {
         let long = "x\n".repeat(LONGEST + 1);
         let just = "x\n".repeat(LONGEST);
-        let tree = Tree::planted(&[("a/src/x.rs", &long), ("Cargo.lock", &long), ("a/src/y.rs", &just), ("data.json", &long)]);
+        let tree = Tree::planted(&[
+            ("a/src/x.rs", &long),
+            ("Cargo.lock", &long),
+            ("a/src/y.rs", &just),
+            ("data.json", &long),
+        ]);
         assert_eq!(length(&tree).len(), 1);
     }
 
@@ -79,7 +103,12 @@ mod tests {
 
     #[test]
     fn a_file_without_a_header_is_found() {
-        let tree = Tree::planted(&[("a/src/x.rs", "use std::fs;"), ("a/src/y.rs", "//! Y.\n"), ("a/src/z.rs", ""), ("a/src/tests.rs", "fn x() {}")]);
+        let tree = Tree::planted(&[
+            ("a/src/x.rs", "use std::fs;"),
+            ("a/src/y.rs", "//! Y.\n"),
+            ("a/src/z.rs", ""),
+            ("a/src/tests.rs", "fn x() {}"),
+        ]);
         assert_eq!(headers(&tree).len(), 1);
     }
 }

@@ -21,7 +21,10 @@ impl File {
 
     /// The path of its module from the crate's root, for a file under some `src/`.
     pub fn module(&self) -> Vec<&str> {
-        let inside = self.path.split_once("/src/").map_or("", |(_, inside)| inside);
+        let inside = self
+            .path
+            .split_once("/src/")
+            .map_or("", |(_, inside)| inside);
         let mut parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
         if matches!(parts.last(), Some(&("mod" | "lib" | "main"))) {
             parts.pop();
@@ -49,13 +52,20 @@ impl Tree {
     /// A tree of planted files.
     #[cfg(test)]
     pub fn planted(files: &[(&str, &str)]) -> Self {
-        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
-        Self { files: files.iter().map(file).collect() }
+        let file = |(path, text): &(&str, &str)| File {
+            path: (*path).to_owned(),
+            text: (*text).to_owned(),
+        };
+        Self {
+            files: files.iter().map(file).collect(),
+        }
     }
 
     /// The files whose path begins so.
     pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a File> {
-        self.files.iter().filter(move |file| file.path.starts_with(prefix))
+        self.files
+            .iter()
+            .filter(move |file| file.path.starts_with(prefix))
     }
 
     /// The Rust files whose path begins so.
@@ -68,10 +78,17 @@ impl Tree {
         for entry in fs::read_dir(&path).with_context(|| format!("read {}", path.display()))? {
             let entry = entry.with_context(|| format!("read {}", path.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let inside = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let inside = if folder.is_empty() {
+                name.clone()
+            } else {
+                format!("{folder}/{name}")
+            };
             let kind = entry.file_type().with_context(|| inside.clone())?;
             if kind.is_dir() {
-                if !matches!(name.as_str(), ".git" | "target" | "node_modules" | "__pycache__") {
+                if !matches!(
+                    name.as_str(),
+                    ".git" | "target" | "node_modules" | "__pycache__"
+                ) {
                     self.walk(root, &inside)?;
                 }
             } else if kind.is_file()
@@ -99,7 +116,11 @@ fn code(text: &str) -> String {
                 continue;
             }
         };
-        out.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+        out.extend(
+            bytes[at..end]
+                .iter()
+                .map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }),
+        );
         at = end;
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -109,21 +130,33 @@ fn code(text: &str) -> String {
 fn skip(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
     let find = |from: usize, pattern: &[u8]| {
-        let found = bytes[from..].windows(pattern.len()).position(|window| window == pattern);
+        let found = bytes[from..]
+            .windows(pattern.len())
+            .position(|window| window == pattern);
         found.map_or(bytes.len(), |place| from + place + pattern.len())
     };
     if rest.starts_with(b"//") {
-        return Some(rest.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |place| at + place));
+        return Some(
+            rest.iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(bytes.len(), |place| at + place),
+        );
     }
     if rest.starts_with(b"/*") {
         return Some(block_comment(bytes, at));
     }
     let inside_word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
-    let raw = if rest.starts_with(b"br") { 2 } else { usize::from(rest.starts_with(b"r")) };
+    let raw = if rest.starts_with(b"br") {
+        2
+    } else {
+        usize::from(rest.starts_with(b"r"))
+    };
     if raw > 0 && !inside_word {
         let hashes = rest[raw..].iter().take_while(|byte| **byte == b'#').count();
         if rest.get(raw + hashes) == Some(&b'"') {
-            let close: Vec<u8> = std::iter::once(b'"').chain(std::iter::repeat_n(b'#', hashes)).collect();
+            let close: Vec<u8> = std::iter::once(b'"')
+                .chain(std::iter::repeat_n(b'#', hashes))
+                .collect();
             return Some(find(at + raw + hashes + 1, &close));
         }
     }
@@ -131,7 +164,8 @@ fn skip(bytes: &[u8], at: usize) -> Option<usize> {
         return Some(quoted(bytes, at, b'"'));
     }
     // A quote is a character when it closes soon; otherwise it begins a lifetime.
-    let character = rest[0] == b'\'' && (rest.get(1) == Some(&b'\\') || rest.iter().skip(2).take(4).any(|byte| *byte == b'\''))
+    let character = rest[0] == b'\''
+        && (rest.get(1) == Some(&b'\\') || rest.iter().skip(2).take(4).any(|byte| *byte == b'\''))
         && !(rest.get(2) != Some(&b'\'') && rest.get(1).is_some_and(u8::is_ascii_alphabetic));
     character.then(|| quoted(bytes, at, b'\''))
 }
@@ -168,8 +202,13 @@ fn block_comment(bytes: &[u8], at: usize) -> usize {
 /// Whether the word stands in the text by itself.
 pub fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
-        let free = |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        free(at.checked_sub(1).and_then(|before| text.as_bytes().get(before))) && free(text.as_bytes().get(at + word.len()))
+        let free = |byte: Option<&u8>| {
+            !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        };
+        free(
+            at.checked_sub(1)
+                .and_then(|before| text.as_bytes().get(before)),
+        ) && free(text.as_bytes().get(at + word.len()))
     })
 }
 
@@ -196,8 +235,14 @@ mod tests {
 
     #[test]
     fn modules_follow_from_paths() {
-        let file = |path: &str| File { path: path.to_owned(), text: String::new() };
+        let file = |path: &str| File {
+            path: path.to_owned(),
+            text: String::new(),
+        };
         assert_eq!(file("aegis-agent/src/decode/mod.rs").module(), ["decode"]);
-        assert_eq!(file("aegis-agent/src/decode/frame.rs").module(), ["decode", "frame"]);
+        assert_eq!(
+            file("aegis-agent/src/decode/frame.rs").module(),
+            ["decode", "frame"]
+        );
     }
 }

@@ -3,13 +3,37 @@
 use super::source::{File, Tree, has_word};
 
 /// The stages of the agent's pipeline; only `pipeline` and the engine's wiring know more than one of them.
-const STAGES: &[&str] = &["decode", "enrich", "decide", "audit", "store", "export", "control"];
+const STAGES: &[&str] = &[
+    "decode", "enrich", "decide", "audit", "store", "export", "control",
+];
 
 /// Crates that must stay free of others, by manifest.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("aegis-common", &["aya", "tokio", "rusqlite", "std"]),
-    ("aegis-policy", &["aya", "aya-obj", "aya-log", "tokio", "rusqlite", "libbpf-rs", "nix", "libc"]),
-    ("aegis-log", &["aya", "aya-obj", "aya-log", "tokio", "rusqlite", "libbpf-rs"]),
+    (
+        "aegis-policy",
+        &[
+            "aya",
+            "aya-obj",
+            "aya-log",
+            "tokio",
+            "rusqlite",
+            "libbpf-rs",
+            "nix",
+            "libc",
+        ],
+    ),
+    (
+        "aegis-log",
+        &[
+            "aya",
+            "aya-obj",
+            "aya-log",
+            "tokio",
+            "rusqlite",
+            "libbpf-rs",
+        ],
+    ),
 ];
 
 /// aegis-policy and aegis-log stay free of the kernel, the runtime and the database.
@@ -23,7 +47,9 @@ pub fn dependencies(tree: &Tree) -> Vec<String> {
         };
         for name in dependency_names(&manifest.text) {
             if forbidden.contains(&name.as_str()) {
-                complaints.push(format!("{path}: depends on {name}, which belongs to aegis-agent"));
+                complaints.push(format!(
+                    "{path}: depends on {name}, which belongs to aegis-agent"
+                ));
             }
         }
     }
@@ -32,11 +58,18 @@ pub fn dependencies(tree: &Tree) -> Vec<String> {
 
 /// The names under `[dependencies]` and `[build-dependencies]`, of targets too; those of tests are free.
 fn dependency_names(manifest: &str) -> Vec<String> {
-    let Ok(table) = manifest.parse::<toml::Table>() else { return Vec::new() };
+    let Ok(table) = manifest.parse::<toml::Table>() else {
+        return Vec::new();
+    };
     let mut names = Vec::new();
     let mut collect = |table: &toml::Table| {
         for section in ["dependencies", "build-dependencies"] {
-            for (name, value) in table.get(section).and_then(|value| value.as_table()).into_iter().flatten() {
+            for (name, value) in table
+                .get(section)
+                .and_then(|value| value.as_table())
+                .into_iter()
+                .flatten()
+            {
                 // A renamed dependency is known by its real name.
                 let real = value.get("package").and_then(|package| package.as_str());
                 names.push(real.unwrap_or(name).to_owned());
@@ -44,7 +77,12 @@ fn dependency_names(manifest: &str) -> Vec<String> {
         }
     };
     collect(&table);
-    for target in table.get("target").and_then(|targets| targets.as_table()).into_iter().flatten() {
+    for target in table
+        .get("target")
+        .and_then(|targets| targets.as_table())
+        .into_iter()
+        .flatten()
+    {
         if let Some(target) = target.1.as_table() {
             collect(target);
         }
@@ -58,7 +96,11 @@ pub fn aya(tree: &Tree) -> Vec<String> {
         let free = ["aegis-agent/src/kernel/", "aegis-ebpf/", "xtask/"];
         file.path.contains("/src/") && !free.iter().any(|prefix| file.path.starts_with(prefix))
     });
-    lines(outside, |code| has_word(code, "aya") || has_word(code, "aya_log"), "uses aya; only aegis-agent/src/kernel/ may")
+    lines(
+        outside,
+        |code| has_word(code, "aya") || has_word(code, "aya_log"),
+        "uses aya; only aegis-agent/src/kernel/ may",
+    )
 }
 
 /// No stage imports another stage.
@@ -66,16 +108,24 @@ pub fn stages(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in tree.rust("aegis-agent/src/") {
         let module = file.module();
-        let Some(own) = module.first().filter(|name| STAGES.contains(name)) else { continue };
+        let Some(own) = module.first().filter(|name| STAGES.contains(name)) else {
+            continue;
+        };
         if module.last() == Some(&"tests") {
             continue;
         }
         let code = file.code();
         // Tests may bring stages together; what ships may not.
-        let shipped = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let shipped = code
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
         for (number, root) in from_root(shipped, module.len()) {
             if STAGES.contains(&root.as_str()) && root != **own {
-                complaints.push(format!("{}:{number}: stage {own} imports stage {root}; wire them in pipeline.rs", file.path));
+                complaints.push(format!(
+                    "{}:{number}: stage {own} imports stage {root}; wire them in pipeline.rs",
+                    file.path
+                ));
             }
         }
     }
@@ -100,7 +150,10 @@ pub fn hooks(tree: &Tree) -> Vec<String> {
                 _ => continue,
             };
             if names.contains(&sibling) && sibling != *own {
-                complaints.push(format!("{}:{number}: hook {own} imports hook {sibling}", file.path));
+                complaints.push(format!(
+                    "{}:{number}: hook {own} imports hook {sibling}",
+                    file.path
+                ));
             }
         }
     }
@@ -114,7 +167,13 @@ fn from_root(code: &str, depth: usize) -> Vec<(usize, String)> {
         let words: Vec<&str> = path.split("::").collect();
         let up = words.iter().take_while(|word| **word == "super").count();
         // Climbing as far as the file is deep reaches the root, further only from an inner module.
-        let start = if words[0] == "crate" { 1 } else if up >= depth { up } else { continue };
+        let start = if words[0] == "crate" {
+            1
+        } else if up >= depth {
+            up
+        } else {
+            continue;
+        };
         found.extend(words.get(start).map(|word| (number, (*word).to_owned())));
     }
     found
@@ -126,7 +185,9 @@ fn paths(code: &str) -> Vec<(usize, String)> {
     for start in ["crate", "super"] {
         for (at, _) in code.match_indices(&format!("{start}::")) {
             let before = code[..at].chars().next_back();
-            if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':') {
+            if before
+                .is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':')
+            {
                 continue;
             }
             let number = code[..at].matches('\n').count() + 1;
@@ -147,7 +208,9 @@ fn spread_out<'a>(mut code: &'a str, prefix: &str, found: &mut Vec<String>) -> &
             loop {
                 inside = spread_out(inside, &path, found).trim_start();
                 // A name given with `as` and the commas between.
-                inside = inside.trim_start_matches(|letter: char| letter.is_alphanumeric() || letter == '_' || letter.is_whitespace());
+                inside = inside.trim_start_matches(|letter: char| {
+                    letter.is_alphanumeric() || letter == '_' || letter.is_whitespace()
+                });
                 match inside.strip_prefix(',') {
                     Some(rest) => inside = rest,
                     None => return inside.strip_prefix('}').unwrap_or(inside),
@@ -157,7 +220,9 @@ fn spread_out<'a>(mut code: &'a str, prefix: &str, found: &mut Vec<String>) -> &
                 }
             }
         }
-        let end = code.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(code.len());
+        let end = code
+            .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .unwrap_or(code.len());
         path.push_str(&code[..end]);
         code = &code[end..];
         match code.trim_start().strip_prefix("::") {
@@ -173,7 +238,11 @@ fn spread_out<'a>(mut code: &'a str, prefix: &str, found: &mut Vec<String>) -> &
     }
 }
 
-fn lines<'a>(files: impl Iterator<Item = &'a File>, bad: impl Fn(&str) -> bool, what: &str) -> Vec<String> {
+fn lines<'a>(
+    files: impl Iterator<Item = &'a File>,
+    bad: impl Fn(&str) -> bool,
+    what: &str,
+) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in files {
         for (number, line) in file.code().lines().enumerate() {
@@ -193,9 +262,14 @@ mod tests {
     fn a_planted_dependency_is_found() {
         let clean = "[dependencies]\nserde = \"1\"\n[dev-dependencies]\ntokio = \"1\"\n";
         let direct = "[dependencies]\ntokio.workspace = true\n";
-        let renamed = "[target.'cfg(unix)'.dependencies]\nx = { package = \"rusqlite\", version = \"1\" }\n";
+        let renamed =
+            "[target.'cfg(unix)'.dependencies]\nx = { package = \"rusqlite\", version = \"1\" }\n";
         let tree = |policy: &str, log: &str| {
-            Tree::planted(&[("aegis-common/Cargo.toml", ""), ("aegis-policy/Cargo.toml", policy), ("aegis-log/Cargo.toml", log)])
+            Tree::planted(&[
+                ("aegis-common/Cargo.toml", ""),
+                ("aegis-policy/Cargo.toml", policy),
+                ("aegis-log/Cargo.toml", log),
+            ])
         };
         assert!(dependencies(&tree(clean, clean)).is_empty());
         assert_eq!(dependencies(&tree(direct, renamed)).len(), 2);
@@ -206,10 +280,16 @@ mod tests {
     fn aya_outside_the_kernel_module_is_found() {
         let tree = Tree::planted(&[
             ("aegis-agent/src/kernel/load.rs", "use aya::Ebpf;"),
-            ("aegis-agent/src/decode/mod.rs", "// aya is not used here\nlet aya_like = 1;"),
+            (
+                "aegis-agent/src/decode/mod.rs",
+                "// aya is not used here\nlet aya_like = 1;",
+            ),
             ("aegis-agent/src/store/mod.rs", "\nuse aya::maps::Map;"),
         ]);
-        assert_eq!(aya(&tree), ["aegis-agent/src/store/mod.rs:2: uses aya; only aegis-agent/src/kernel/ may"]);
+        assert_eq!(
+            aya(&tree),
+            ["aegis-agent/src/store/mod.rs:2: uses aya; only aegis-agent/src/kernel/ may"]
+        );
     }
 
     #[test]
@@ -226,18 +306,42 @@ mod tests {
             assert_eq!(stages(&tree).len(), 1, "{import}");
         }
         let test = "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::store::Index;\n}";
-        for fine in [test, "use crate::decode::Frame;", "use crate::clock;", "use super::store;", "// crate::store", "use crate::record::{self, store_id};"] {
+        for fine in [
+            test,
+            "use crate::decode::Frame;",
+            "use crate::clock;",
+            "use super::store;",
+            "// crate::store",
+            "use crate::record::{self, store_id};",
+        ] {
             let tree = Tree::planted(&[("aegis-agent/src/decode/frame.rs", fine)]);
             assert!(stages(&tree).is_empty(), "{fine}");
         }
-        assert!(stages(&Tree::planted(&[("aegis-agent/src/pipeline.rs", imports[0])])).is_empty());
-        assert_eq!(stages(&Tree::planted(&[("aegis-agent/src/decode/mod.rs", "use super::store;")])).len(), 1);
+        assert!(
+            stages(&Tree::planted(&[(
+                "aegis-agent/src/pipeline.rs",
+                imports[0]
+            )]))
+            .is_empty()
+        );
+        assert_eq!(
+            stages(&Tree::planted(&[(
+                "aegis-agent/src/decode/mod.rs",
+                "use super::store;"
+            )]))
+            .len(),
+            1
+        );
     }
 
     #[test]
     fn a_hook_that_imports_a_hook_is_found() {
         let tree = |text| {
-            Tree::planted(&[("aegis-ebpf/src/hook/open.rs", text), ("aegis-ebpf/src/hook/exec.rs", ""), ("aegis-ebpf/src/hook/mod.rs", "mod open;")])
+            Tree::planted(&[
+                ("aegis-ebpf/src/hook/open.rs", text),
+                ("aegis-ebpf/src/hook/exec.rs", ""),
+                ("aegis-ebpf/src/hook/mod.rs", "mod open;"),
+            ])
         };
         assert_eq!(hooks(&tree("use super::exec::x;")).len(), 1);
         assert_eq!(hooks(&tree("use crate::hook::exec;")).len(), 1);

@@ -39,10 +39,23 @@ impl Accelerator {
             // that the kernel has just patched. A few hundred flips of a static key then end in "Oops: int3", and
             // attaching BPF programs patches code all the time.
             // Five-level page tables only make translated memory accesses slower.
-            Self::Translated => vec!["-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-rtc", "base=utc"],
+            Self::Translated => vec![
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max,la57=off",
+                "-rtc",
+                "base=utc",
+            ],
             Self::Counted => vec![
-                "-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-icount", "shift=0,sleep=off",
-                "-rtc", "base=utc,clock=vm",
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max,la57=off",
+                "-icount",
+                "shift=0,sleep=off",
+                "-rtc",
+                "base=utc,clock=vm",
             ],
         }
     }
@@ -68,24 +81,44 @@ pub fn choose(counted: bool, kernel: &Kernel, initramfs: &Path) -> Result<Accele
         Ok("") | Err(_) => {}
         Ok(other) => bail!("{OVERRIDE}={other}: expected kvm or tcg"),
     }
-    let may_open = fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if may_open && works(kernel, initramfs)? { Ok(Accelerator::Kvm) } else { Ok(Accelerator::Translated) }
+    let may_open = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_ok();
+    if may_open && works(kernel, initramfs)? {
+        Ok(Accelerator::Kvm)
+    } else {
+        Ok(Accelerator::Translated)
+    }
 }
 
 fn works(kernel: &Kernel, initramfs: &Path) -> Result<bool> {
     let qemu = host::output(host::command("qemu-system-x86_64").arg("--version"))?;
-    let boot = fs::read("/proc/sys/kernel/random/boot_id").context("read the boot id of this host")?;
+    let boot =
+        fs::read("/proc/sys/kernel/random/boot_id").context("read the boot id of this host")?;
     let key = host::hash([qemu, boot]);
     let folder = host::cache()?.join("kvm");
     let note = folder.join(host::short(&key));
     if let Ok(text) = fs::read_to_string(&note) {
         return Ok(text == "works");
     }
-    ui::step("kvm", "/dev/kvm opens; booting a trial guest to see whether it works");
+    ui::step(
+        "kvm",
+        "/dev/kvm opens; booting a trial guest to see whether it works",
+    );
     let works = boots(kernel, initramfs)?;
-    ui::step("kvm", if works { "works" } else { "a guest hangs; using emulation" });
+    ui::step(
+        "kvm",
+        if works {
+            "works"
+        } else {
+            "a guest hangs; using emulation"
+        },
+    );
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    fs::write(&note, if works { "works" } else { "hangs" }).with_context(|| format!("write {}", note.display()))?;
+    fs::write(&note, if works { "works" } else { "hangs" })
+        .with_context(|| format!("write {}", note.display()))?;
     Ok(works)
 }
 

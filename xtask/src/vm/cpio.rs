@@ -21,7 +21,8 @@ impl Cpio {
 
     /// Adds a file; fails when it is too long for the format.
     pub fn file(&mut self, name: &str, mode: u32, data: &[u8]) -> Result<()> {
-        let length = u32::try_from(data.len()).with_context(|| format!("{name} is longer than 4 GiB"))?;
+        let length =
+            u32::try_from(data.len()).with_context(|| format!("{name} is longer than 4 GiB"))?;
         self.entry(name, FILE | mode, data, length, (0, 0));
         Ok(())
     }
@@ -47,9 +48,24 @@ impl Cpio {
         let name_length = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
         let (inode, links) = (self.entries, 1);
         self.bytes.extend_from_slice(b"070701");
-        let fields = [inode, mode, 0, 0, links, 0, length, 0, 0, device.0, device.1, name_length, 0];
+        let fields = [
+            inode,
+            mode,
+            0,
+            0,
+            links,
+            0,
+            length,
+            0,
+            0,
+            device.0,
+            device.1,
+            name_length,
+            0,
+        ];
         for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes
+                .extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);

@@ -19,9 +19,18 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Folders and files of the repository by the path the package gives them; what is not there yet is left out.
 const FILES: &[(&str, &str)] = &[
     ("packaging/etc/aegis.yaml", "/etc/aegis/aegis.yaml"),
-    ("packaging/systemd/aegisd.service", "/usr/lib/systemd/system/aegisd.service"),
-    ("packaging/sysusers.d/aegis.conf", "/usr/lib/sysusers.d/aegis.conf"),
-    ("packaging/tmpfiles.d/aegis.conf", "/usr/lib/tmpfiles.d/aegis.conf"),
+    (
+        "packaging/systemd/aegisd.service",
+        "/usr/lib/systemd/system/aegisd.service",
+    ),
+    (
+        "packaging/sysusers.d/aegis.conf",
+        "/usr/lib/sysusers.d/aegis.conf",
+    ),
+    (
+        "packaging/tmpfiles.d/aegis.conf",
+        "/usr/lib/tmpfiles.d/aegis.conf",
+    ),
     ("tests/vm/scenarios", "/usr/lib/aegis-tests/scenarios"),
     ("demo", "/usr/share/aegis/demo"),
 ];
@@ -32,20 +41,35 @@ pub fn copies(programs: &Path) -> Result<Vec<Copy>> {
     for (name, to) in PROGRAMS {
         let from = programs.join(name);
         if from.exists() {
-            copies.push(Copy { from: slim(&from)?, to: to.into(), mode: Some(0o755) });
+            copies.push(Copy {
+                from: slim(&from)?,
+                to: to.into(),
+                mode: Some(0o755),
+            });
         }
     }
     for (name, to) in FILES {
         let from = host::repository().join(name);
         if from.exists() {
-            copies.push(Copy { from, to: to.into(), mode: None });
+            copies.push(Copy {
+                from,
+                to: to.into(),
+                mode: None,
+            });
         }
     }
     if let Ok(entries) = std::fs::read_dir(host::repository().join("policies")) {
-        let manifests = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("yaml".as_ref()));
+        let manifests = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension() == Some("yaml".as_ref()));
         for from in manifests {
             let to = Path::new("/etc/aegis/policies").join(from.file_name().unwrap_or_default());
-            copies.push(Copy { from, to, mode: Some(0o644) });
+            copies.push(Copy {
+                from,
+                to,
+                mode: Some(0o644),
+            });
         }
     }
     Ok(copies)
@@ -53,9 +77,18 @@ pub fn copies(programs: &Path) -> Result<Vec<Copy>> {
 
 /// The program without its debugging sections, which are most of it and would only slow the boot.
 fn slim(program: &Path) -> Result<PathBuf> {
-    let Some(strip) = host::program("strip") else { return Ok(program.to_path_buf()) };
-    let name = program.file_name().context("a program without a name")?.to_string_lossy().into_owned();
-    let profile = program.parent().and_then(Path::file_name).unwrap_or_default();
+    let Some(strip) = host::program("strip") else {
+        return Ok(program.to_path_buf());
+    };
+    let name = program
+        .file_name()
+        .context("a program without a name")?
+        .to_string_lossy()
+        .into_owned();
+    let profile = program
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default();
     let folder = host::target().join("vm/programs").join(profile);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let slim = folder.join(&name);
@@ -65,8 +98,18 @@ fn slim(program: &Path) -> Result<PathBuf> {
     }
     // Two machines may start at the same time, so each makes its own and renames it.
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let partial = folder.join(format!("{name}.{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    host::run(std::process::Command::new(strip).arg("--strip-debug").arg("-o").arg(&partial).arg(program))?;
+    let partial = folder.join(format!(
+        "{name}.{}.{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    host::run(
+        std::process::Command::new(strip)
+            .arg("--strip-debug")
+            .arg("-o")
+            .arg(&partial)
+            .arg(program),
+    )?;
     std::fs::rename(&partial, &slim).with_context(|| format!("put {} in place", slim.display()))?;
     Ok(slim)
 }

@@ -28,19 +28,35 @@ impl Copy {
     /// Parses `SRC:DST`. The last `:/` divides, so that the source may have colons.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        let Some(colon) = bytes.windows(2).rposition(|pair| pair == b":/").filter(|place| *place > 0) else {
-            bail!("--copy {}: expected SRC:DST with an absolute DST", text.display());
+        let Some(colon) = bytes
+            .windows(2)
+            .rposition(|pair| pair == b":/")
+            .filter(|place| *place > 0)
+        else {
+            bail!(
+                "--copy {}: expected SRC:DST with an absolute DST",
+                text.display()
+            );
         };
         let from = PathBuf::from(OsStr::from_bytes(&bytes[..colon]));
         let mut to = PathBuf::from(OsStr::from_bytes(&bytes[colon + 1..]));
         if to.components().any(|part| part == Component::ParentDir) {
-            bail!("--copy {}: the destination must not hold `..`", text.display());
+            bail!(
+                "--copy {}: the destination must not hold `..`",
+                text.display()
+            );
         }
         if bytes.ends_with(b"/") {
-            let name = from.file_name().with_context(|| format!("--copy {}: the source has no name", text.display()))?;
+            let name = from
+                .file_name()
+                .with_context(|| format!("--copy {}: the source has no name", text.display()))?;
             to.push(name);
         }
-        Ok(Self { from, to, mode: None })
+        Ok(Self {
+            from,
+            to,
+            mode: None,
+        })
     }
 }
 
@@ -76,16 +92,24 @@ pub fn write(job: &Job<'_>, path: &Path) -> Result<()> {
     }
     for package in job.packages {
         let name = package.file_name().context("a package without a name")?;
-        add(&mut tar, package, &Path::new("var/cache/aegis-vm").join(name), Some(0o644))?;
+        add(
+            &mut tar,
+            package,
+            &Path::new("var/cache/aegis-vm").join(name),
+            Some(0o644),
+        )?;
     }
     let mut writer = tar.into_inner().context("end the archive")?;
-    writer.flush().with_context(|| format!("write {}", path.display()))
+    writer
+        .flush()
+        .with_context(|| format!("write {}", path.display()))
 }
 
 fn text(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> Result<()> {
     let mut header = header(EntryType::Regular, 0o600, 0);
     header.set_size(bytes.len() as u64);
-    tar.append_data(&mut header, format!("{WORK_DIR}/job/{name}"), bytes).context("describe the job")
+    tar.append_data(&mut header, format!("{WORK_DIR}/job/{name}"), bytes)
+        .context("describe the job")
 }
 
 /// A header owned by root, whoever runs this.
@@ -107,17 +131,29 @@ fn add(tar: &mut Builder<impl Write>, from: &Path, to: &Path, mode: Option<u32>)
     add_entry(tar, from, to, &data, mode)
 }
 
-fn add_entry(tar: &mut Builder<impl Write>, from: &Path, to: &Path, data: &fs::Metadata, mode: Option<u32>) -> Result<()> {
+fn add_entry(
+    tar: &mut Builder<impl Write>,
+    from: &Path,
+    to: &Path,
+    data: &fs::Metadata,
+    mode: Option<u32>,
+) -> Result<()> {
     let context = || format!("read {}", from.display());
     let own = mode.unwrap_or_else(|| data.mode());
     let modified = u64::try_from(data.mtime()).unwrap_or(0);
     if data.is_dir() {
         let mut header = header(EntryType::Directory, own, modified);
         tar.append_data(&mut header, to, std::io::empty())?;
-        let mut entries: Vec<_> = fs::read_dir(from).with_context(context)?.collect::<Result<_, _>>().with_context(context)?;
+        let mut entries: Vec<_> = fs::read_dir(from)
+            .with_context(context)?
+            .collect::<Result<_, _>>()
+            .with_context(context)?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            let data = entry.path().symlink_metadata().with_context(|| format!("read {}", entry.path().display()))?;
+            let data = entry
+                .path()
+                .symlink_metadata()
+                .with_context(|| format!("read {}", entry.path().display()))?;
             add_entry(tar, &entry.path(), &to.join(entry.file_name()), &data, None)?;
         }
     } else if data.is_symlink() {
@@ -132,7 +168,10 @@ fn add_entry(tar: &mut Builder<impl Write>, from: &Path, to: &Path, data: &fs::M
         let padded = std::io::Read::chain(exactly, std::io::repeat(0));
         tar.append_data(&mut header, to, std::io::Read::take(padded, data.len()))?;
     } else {
-        bail!("{} is neither file, folder nor symbolic link", from.display());
+        bail!(
+            "{} is neither file, folder nor symbolic link",
+            from.display()
+        );
     }
     Ok(())
 }
@@ -146,8 +185,16 @@ mod tests {
     #[test]
     fn copies_are_parsed_at_the_last_absolute_path() {
         let copy = Copy::parse(OsStr::new("a:b/c:/root/x")).expect("a copy");
-        assert_eq!((copy.from.to_str(), copy.to.to_str()), (Some("a:b/c"), Some("/root/x")));
-        assert_eq!(Copy::parse(OsStr::new("./tool:/usr/bin/")).expect("a copy").to, Path::new("/usr/bin/tool"));
+        assert_eq!(
+            (copy.from.to_str(), copy.to.to_str()),
+            (Some("a:b/c"), Some("/root/x"))
+        );
+        assert_eq!(
+            Copy::parse(OsStr::new("./tool:/usr/bin/"))
+                .expect("a copy")
+                .to,
+            Path::new("/usr/bin/tool")
+        );
         for bad in ["a", "a:b", ":/x", "a:/x/../y"] {
             assert!(Copy::parse(OsStr::new(bad)).is_err(), "{bad}");
         }
@@ -159,20 +206,37 @@ mod tests {
         let source = folder.path().join("source");
         fs::create_dir(&source).expect("mkdir");
         fs::write(source.join("tool"), "x").expect("write");
-        fs::set_permissions(source.join("tool"), fs::Permissions::from_mode(0o4711)).expect("chmod");
+        fs::set_permissions(source.join("tool"), fs::Permissions::from_mode(0o4711))
+            .expect("chmod");
         symlink("tool", source.join("link")).expect("symlink");
         let archive = folder.path().join("job.tar");
-        let copies = [Copy { from: source, to: "/opt/x".into(), mode: None }];
+        let copies = [Copy {
+            from: source,
+            to: "/opt/x".into(),
+            mode: None,
+        }];
         let argv = ["a".into(), "b c".into()];
-        write(&Job { argv: &argv, user: "root", after_reboot: None, copies: &copies, packages: &[] }, &archive)
-            .expect("write the job");
+        write(
+            &Job {
+                argv: &argv,
+                user: "root",
+                after_reboot: None,
+                copies: &copies,
+                packages: &[],
+            },
+            &archive,
+        )
+        .expect("write the job");
 
         let mut tar = tar::Archive::new(File::open(&archive).expect("open"));
         let mut seen = Vec::new();
         for entry in tar.entries().expect("entries") {
             let entry = entry.expect("entry");
             let header = entry.header();
-            assert_eq!((header.uid().expect("uid"), header.gid().expect("gid")), (0, 0));
+            assert_eq!(
+                (header.uid().expect("uid"), header.gid().expect("gid")),
+                (0, 0)
+            );
             let path = entry.path().expect("path").display().to_string();
             seen.push((path, header.mode().expect("mode"), header.entry_type()));
         }

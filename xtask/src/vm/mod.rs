@@ -116,20 +116,36 @@ pub fn command(options: &VmOptions) -> Result<ExitCode> {
         return list();
     }
     if options.command.is_empty() {
-        bail!("no command given: cargo xtask vm --kernel {} -- COMMAND ARGS…", options.kernel);
+        bail!(
+            "no command given: cargo xtask vm --kernel {} -- COMMAND ARGS…",
+            options.kernel
+        );
     }
     let start = Instant::now();
     let built = if options.no_build {
         build::last(options.release)?
     } else {
-        build::build(&BuildOptions { release: options.release, features: Vec::new() })?
+        build::build(&BuildOptions {
+            release: options.release,
+            features: Vec::new(),
+        })?
     };
     let kernel = kernel(&options.kernel)?;
     let mut request = VmRequest::new(kernel, &built, options.command.clone());
-    request.copies = options.copy.iter().map(|text| Copy::parse(text)).collect::<Result<_>>()?;
+    request.copies = options
+        .copy
+        .iter()
+        .map(|text| Copy::parse(text))
+        .collect::<Result<_>>()?;
     request.user.clone_from(&options.user);
     request.reboot_then.clone_from(&options.reboot_then);
-    request.system = if options.systemd { System::Systemd { package: !options.no_package } } else { System::Plain };
+    request.system = if options.systemd {
+        System::Systemd {
+            package: !options.no_package,
+        }
+    } else {
+        System::Plain
+    };
     request.counted = options.icount;
     request.lsm.clone_from(&options.lsm);
     request.append.clone_from(&options.append);
@@ -138,17 +154,26 @@ pub fn command(options: &VmOptions) -> Result<ExitCode> {
     request.limit = Duration::from_secs(options.timeout);
     request.console = options.console;
     if options.verbose {
-        ui::step("build", format_args!("{:.1} s", start.elapsed().as_secs_f64()));
+        ui::step(
+            "build",
+            format_args!("{:.1} s", start.elapsed().as_secs_f64()),
+        );
     }
     let start = Instant::now();
     let outcome = run_vm(&request, inherit(false), inherit(true))?;
     if options.verbose {
-        ui::step("machine", format_args!("{:.1} s", start.elapsed().as_secs_f64()));
+        ui::step(
+            "machine",
+            format_args!("{:.1} s", start.elapsed().as_secs_f64()),
+        );
     }
     Ok(ExitCode::from(match outcome {
         Outcome::Status(status) => status,
         Outcome::TimedOut => {
-            ui::warn(format_args!("stopped at the time limit of {} s", options.timeout));
+            ui::warn(format_args!(
+                "stopped at the time limit of {} s",
+                options.timeout
+            ));
             TIMED_OUT
         }
     }))
@@ -158,7 +183,11 @@ fn list() -> Result<ExitCode> {
     let matrix = setup::matrix()?;
     let mut complete = true;
     for (series, outcome) in setup::kernels(&matrix.series(), false)? {
-        let claims = matrix.kernels.iter().find(|entry| entry.series == series).map_or("", |entry| &entry.claims);
+        let claims = matrix
+            .kernels
+            .iter()
+            .find(|entry| entry.series == series)
+            .map_or("", |entry| &entry.claims);
         match outcome {
             Ok(kernel) => ui::line(format_args!("{}\n       {claims}", kernel.describe())),
             Err(error) => {
@@ -167,12 +196,18 @@ fn list() -> Result<ExitCode> {
             }
         }
     }
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(125) })
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(125)
+    })
 }
 
 /// The kernel that stands for this series, said aloud when it is another one.
 pub fn kernel(series: &str) -> Result<Kernel> {
-    let (_, outcome) = setup::kernels(&[series.to_owned()], false)?.pop().context("no kernel")?;
+    let (_, outcome) = setup::kernels(&[series.to_owned()], false)?
+        .pop()
+        .context("no kernel")?;
     let kernel = outcome.with_context(|| format!("kernel {series}"))?;
     if kernel.is_substitute() {
         ui::warn(kernel.describe());
@@ -193,7 +228,9 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
     let mut packages = Vec::new();
     match request.system {
         System::Systemd { package: true } => packages.push(package()?),
-        System::Plain | System::Systemd { package: false } => copies.extend(install::copies(&request.programs)?),
+        System::Plain | System::Systemd { package: false } => {
+            copies.extend(install::copies(&request.programs)?)
+        }
     }
     copies.extend(request.copies.iter().cloned());
     let job = job::Job {
@@ -206,11 +243,29 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
     job::write(&job, &archive)?;
 
     let disks = [
-        Disk { serial: "aegis-root", file: &image, throw_away: true },
-        Disk { serial: "aegis-modules", file: &request.kernel.modules(), throw_away: false },
-        Disk { serial: "aegis-job", file: &archive, throw_away: false },
+        Disk {
+            serial: "aegis-root",
+            file: &image,
+            throw_away: true,
+        },
+        Disk {
+            serial: "aegis-modules",
+            file: &request.kernel.modules(),
+            throw_away: false,
+        },
+        Disk {
+            serial: "aegis-job",
+            file: &archive,
+            throw_away: false,
+        },
     ];
-    let processors = request.processors.unwrap_or(if accelerator == Accelerator::Counted { 1 } else { 2 });
+    let processors = request
+        .processors
+        .unwrap_or(if accelerator == Accelerator::Counted {
+            1
+        } else {
+            2
+        });
     let machine = Machine {
         folder: folder.path(),
         kernel: &request.kernel.image(),
@@ -222,17 +277,28 @@ pub fn run_vm(request: &VmRequest, out: Sink, err: Sink) -> Result<Outcome> {
         processors,
         may_reboot: request.reboot_then.is_some(),
     };
-    let streams = run::Streams { out, err, log: console_log(&request.kernel)?, show_console: request.console };
+    let streams = run::Streams {
+        out,
+        err,
+        log: console_log(&request.kernel)?,
+        show_console: request.console,
+    };
     let stages = if request.reboot_then.is_some() { 2 } else { 1 };
-    run::job(&machine, streams, request.limit, stages)
-        .with_context(|| format!("machine on Linux {} ({})", request.kernel.release, accelerator.name()))
+    run::job(&machine, streams, request.limit, stages).with_context(|| {
+        format!(
+            "machine on Linux {} ({})",
+            request.kernel.release,
+            accelerator.name()
+        )
+    })
 }
 
 /// Early drivers, then the guest program as `/init`.
 fn initramfs_bytes(request: &VmRequest) -> Result<Vec<u8>> {
     let early = request.kernel.boot_archive();
     let mut bytes = fs::read(&early).with_context(|| format!("read {}", early.display()))?;
-    let program = fs::read(&request.guest).with_context(|| format!("read {}", request.guest.display()))?;
+    let program =
+        fs::read(&request.guest).with_context(|| format!("read {}", request.guest.display()))?;
     let mut archive = Cpio::default();
     archive.folder("dev");
     archive.character_device("dev/console", (5, 1));
@@ -244,7 +310,12 @@ fn initramfs_bytes(request: &VmRequest) -> Result<Vec<u8>> {
 fn command_line(request: &VmRequest) -> String {
     let mut words = vec![
         "console=ttyS0".to_owned(),
-        if request.console { "loglevel=6" } else { "quiet" }.to_owned(),
+        if request.console {
+            "loglevel=6"
+        } else {
+            "quiet"
+        }
+        .to_owned(),
         // Long enough for the host to read the trace before the machine resets.
         "panic=30".to_owned(),
         format!("lsm={}", request.lsm),
@@ -255,7 +326,10 @@ fn command_line(request: &VmRequest) -> String {
         "mitigations=off cgroup_no_v1=all".to_owned(),
     ];
     if request.system != System::Plain {
-        words.push("aegis.mode=systemd systemd.show_status=0 systemd.unified_cgroup_hierarchy=1".to_owned());
+        words.push(
+            "aegis.mode=systemd systemd.show_status=0 systemd.unified_cgroup_hierarchy=1"
+                .to_owned(),
+        );
     }
     words.extend(request.append.iter().cloned());
     words.join(" ")
@@ -264,13 +338,25 @@ fn command_line(request: &VmRequest) -> String {
 /// The package that `cargo xtask dist` made.
 fn package() -> Result<PathBuf> {
     let folder = host::target().join("dist");
-    let found = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut packages: Vec<PathBuf> = found.filter(|path| path.extension() == Some("deb".as_ref())).collect();
+    let found = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut packages: Vec<PathBuf> = found
+        .filter(|path| path.extension() == Some("deb".as_ref()))
+        .collect();
     packages.sort();
     match packages.pop() {
         Some(package) if packages.is_empty() => Ok(package),
-        Some(_) => bail!("{} holds several .deb files: keep the one to install", folder.display()),
-        None => bail!("--systemd installs the package, and {} has none yet: run `cargo xtask dist` first", folder.display()),
+        Some(_) => bail!(
+            "{} holds several .deb files: keep the one to install",
+            folder.display()
+        ),
+        None => bail!(
+            "--systemd installs the package, and {} has none yet: run `cargo xtask dist` first",
+            folder.display()
+        ),
     }
 }
 
@@ -280,13 +366,25 @@ fn console_log(kernel: &Kernel) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).context("protect the logs")?;
     let modified = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
-    let mut old: Vec<PathBuf> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut old: Vec<PathBuf> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     old.sort_by_key(modified);
     let surplus = old.len().saturating_sub(LOGS);
     for path in old.drain(..surplus) {
         // Another run may have removed it already.
         let _ = fs::remove_file(path);
     }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(folder.join(format!("{}-{}-{}.log", kernel.ran_as, now.as_millis(), std::process::id())))
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(folder.join(format!(
+        "{}-{}-{}.log",
+        kernel.ran_as,
+        now.as_millis(),
+        std::process::id()
+    )))
 }

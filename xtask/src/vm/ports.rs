@@ -26,7 +26,11 @@ pub fn inherit(error: bool) -> Sink {
     impl Write for Through {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let write = |out: &mut dyn Write| out.write_all(bytes).and_then(|()| out.flush());
-            if self.0 { write(&mut std::io::stderr().lock()) } else { write(&mut std::io::stdout().lock()) }?;
+            if self.0 {
+                write(&mut std::io::stderr().lock())
+            } else {
+                write(&mut std::io::stdout().lock())
+            }?;
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -81,12 +85,16 @@ impl Tail {
     /// Adds bytes; true when they complete the kernel's last words.
     fn add(&self, new: &[u8]) -> bool {
         const LAST_WORDS: &[u8] = b"Kernel panic - not syncing";
-        let Ok(mut bytes) = self.0.lock() else { return false };
+        let Ok(mut bytes) = self.0.lock() else {
+            return false;
+        };
         let seen = bytes.len();
         bytes.extend_from_slice(new);
         // The words may be cut in two by the end of a read.
         let from = seen.saturating_sub(LAST_WORDS.len());
-        let found = bytes[from..].windows(LAST_WORDS.len()).any(|window| window == LAST_WORDS);
+        let found = bytes[from..]
+            .windows(LAST_WORDS.len())
+            .any(|window| window == LAST_WORDS);
         let surplus = bytes.len().saturating_sub(Self::LENGTH);
         bytes.drain(..surplus);
         found

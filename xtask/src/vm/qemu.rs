@@ -49,21 +49,47 @@ impl Machine<'_> {
     pub fn command(&self) -> Command {
         let mut command = host::command("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
-        command.arg(host::program("qemu-system-x86_64").unwrap_or_else(|| "qemu-system-x86_64".into()));
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none"]);
+        command.arg(
+            host::program("qemu-system-x86_64").unwrap_or_else(|| "qemu-system-x86_64".into()),
+        );
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-nic",
+            "none",
+        ]);
         command.args(["-machine", "pc,usb=off,vmport=off,hpet=off"]);
         command.args(self.accelerator.arguments());
-        command.args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()]);
-        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
+        command.args([
+            "-smp",
+            &self.processors.to_string(),
+            "-m",
+            &self.memory.to_string(),
+        ]);
+        command
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs);
         command.args(["-append", self.command_line]);
         if !self.may_reboot {
             command.arg("-no-reboot");
         }
-        command.args(["-chardev", &self.socket(CONSOLE), "-serial", &format!("chardev:{CONSOLE}")]);
+        command.args([
+            "-chardev",
+            &self.socket(CONSOLE),
+            "-serial",
+            &format!("chardev:{CONSOLE}"),
+        ]);
         command.args(["-device", "virtio-serial-pci"]);
         for port in PORTS {
             command.args(["-chardev", &self.socket(port)]);
-            command.args(["-device", &format!("virtserialport,chardev={port},name={port}")]);
+            command.args([
+                "-device",
+                &format!("virtserialport,chardev={port},name={port}"),
+            ]);
         }
         for disk in self.disks {
             command.arg("-drive").arg(drive(disk));
@@ -74,15 +100,26 @@ impl Machine<'_> {
     }
 
     fn socket(&self, name: &str) -> String {
-        format!("socket,id={name},path={}", escape(&self.folder.join(name).to_string_lossy()))
+        format!(
+            "socket,id={name},path={}",
+            escape(&self.folder.join(name).to_string_lossy())
+        )
     }
 }
 
 fn drive(disk: &Disk<'_>) -> OsString {
-    let access = if disk.throw_away { "snapshot=on" } else { "readonly=on" };
+    let access = if disk.throw_away {
+        "snapshot=on"
+    } else {
+        "readonly=on"
+    };
     let file = escape(&disk.file.to_string_lossy());
     // Nothing on these disks outlives the machine, so flushing them to the host's disk would only cost time.
-    format!("if=none,format=raw,cache=unsafe,id={},{access},file={file}", disk.serial).into()
+    format!(
+        "if=none,format=raw,cache=unsafe,id={},{access},file={file}",
+        disk.serial
+    )
+    .into()
 }
 
 /// QEMU's option syntax doubles commas.

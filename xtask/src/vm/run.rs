@@ -24,13 +24,19 @@ impl Folder {
         let base = std::env::temp_dir();
         for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.strip_prefix("aegis-vm-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+            let owner = name
+                .strip_prefix("aegis-vm-")
+                .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
             if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
                 // Somebody else's, perhaps: then it stays.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        let path = base.join(format!("aegis-vm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let path = base.join(format!(
+            "aegis-vm-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
         fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self(path))
     }
@@ -68,25 +74,52 @@ struct Sockets {
 fn start(machine: &Machine<'_>) -> Result<(Process, Sockets)> {
     let listen = |name: &str| -> Result<UnixListener> {
         let path = machine.folder.join(name);
-        let listener = UnixListener::bind(&path)
-            .with_context(|| format!("make the socket {} (a shorter TMPDIR may help)", path.display()))?;
+        let listener = UnixListener::bind(&path).with_context(|| {
+            format!(
+                "make the socket {} (a shorter TMPDIR may help)",
+                path.display()
+            )
+        })?;
         listener.set_nonblocking(true).context("socket")?;
         Ok(listener)
     };
     let [out, err, status] = PORTS;
-    let listeners = [listen(CONSOLE)?, listen(out)?, listen(err)?, listen(status)?];
+    let listeners = [
+        listen(CONSOLE)?,
+        listen(out)?,
+        listen(err)?,
+        listen(status)?,
+    ];
     let log = File::create(messages(machine)).context("log of QEMU")?;
-    let child = machine.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    let child = machine
+        .command()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
     let mut process = Process(child.context("start QEMU")?);
     let mut streams = Vec::new();
     for listener in &listeners {
         streams.push(accept(listener, &mut process, machine)?);
     }
-    let [console, out, err, status] = <[UnixStream; 4]>::try_from(streams).map_err(|_| anyhow::anyhow!("four sockets"))?;
-    Ok((process, Sockets { console, out, err, status }))
+    let [console, out, err, status] =
+        <[UnixStream; 4]>::try_from(streams).map_err(|_| anyhow::anyhow!("four sockets"))?;
+    Ok((
+        process,
+        Sockets {
+            console,
+            out,
+            err,
+            status,
+        },
+    ))
 }
 
-fn accept(listener: &UnixListener, process: &mut Process, machine: &Machine<'_>) -> Result<UnixStream> {
+fn accept(
+    listener: &UnixListener,
+    process: &mut Process,
+    machine: &Machine<'_>,
+) -> Result<UnixStream> {
     let start = Instant::now();
     loop {
         match listener.accept() {
@@ -101,7 +134,10 @@ fn accept(listener: &UnixListener, process: &mut Process, machine: &Machine<'_>)
             bail!("QEMU did not start ({status}): {}", said(machine));
         }
         if start.elapsed() > Duration::from_secs(60) {
-            bail!("QEMU did not open its ports within a minute: {}", said(machine));
+            bail!(
+                "QEMU did not open its ports within a minute: {}",
+                said(machine)
+            );
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -112,7 +148,10 @@ fn messages(machine: &Machine<'_>) -> PathBuf {
 }
 
 fn said(machine: &Machine<'_>) -> String {
-    fs::read_to_string(messages(machine)).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(messages(machine))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// How a trial boot went.
@@ -167,9 +206,15 @@ pub struct Streams {
 }
 
 /// Runs the machine until its last command has ended and all of its output has arrived.
-pub fn job(machine: &Machine<'_>, streams: Streams, limit: Duration, stages: u32) -> Result<Outcome> {
+pub fn job(
+    machine: &Machine<'_>,
+    streams: Streams,
+    limit: Duration,
+    stages: u32,
+) -> Result<Outcome> {
     let deadline = Instant::now() + limit;
-    let log = File::create(&streams.log).with_context(|| format!("create {}", streams.log.display()))?;
+    let log =
+        File::create(&streams.log).with_context(|| format!("create {}", streams.log.display()))?;
     let (process, sockets) = start(machine)?;
     let (sender, events) = mpsc::channel();
     let tail = ports::console(sockets.console, log, streams.show_console, sender.clone());
@@ -203,10 +248,17 @@ impl Session<'_> {
     fn follow(&mut self, stages: u32) -> Result<Outcome> {
         let mut worst = 0;
         loop {
-            let Some(line) = self.next_line()? else { return Ok(Outcome::TimedOut) };
+            let Some(line) = self.next_line()? else {
+                return Ok(Outcome::TimedOut);
+            };
             match protocol::parse(&line) {
                 Some(Line::Start { .. }) => {}
-                Some(Line::End(End { stage, status, out, err })) => {
+                Some(Line::End(End {
+                    stage,
+                    status,
+                    out,
+                    err,
+                })) => {
                     self.out.1 += out;
                     self.err.1 += err;
                     if !self.drain() {
@@ -218,7 +270,10 @@ impl Session<'_> {
                         return Ok(Outcome::Status(worst));
                     }
                 }
-                Some(Line::Fail(reason)) => bail!("the machine could not run the command: {reason}\n{}", self.evidence()),
+                Some(Line::Fail(reason)) => bail!(
+                    "the machine could not run the command: {reason}\n{}",
+                    self.evidence()
+                ),
                 None => bail!("the machine said {line:?}, which is not of the protocol"),
             }
         }
@@ -231,7 +286,10 @@ impl Session<'_> {
             if left.is_zero() {
                 return Ok(None);
             }
-            match self.events.recv_timeout(left.min(Duration::from_millis(250))) {
+            match self
+                .events
+                .recv_timeout(left.min(Duration::from_millis(250)))
+            {
                 Ok(Event::Status(line)) => return Ok(Some(line)),
                 Ok(Event::Panic) => {
                     // The call trace is still on its way.
@@ -239,11 +297,15 @@ impl Session<'_> {
                     bail!("the machine's kernel panicked\n{}", self.evidence());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(50)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(Duration::from_millis(50))
+                }
             }
             if let Some(status) = self.process.0.try_wait().context("QEMU")? {
                 // Its last line may have come just before.
-                if let Ok(Event::Status(line)) = self.events.recv_timeout(Duration::from_millis(200)) {
+                if let Ok(Event::Status(line)) =
+                    self.events.recv_timeout(Duration::from_millis(200))
+                {
                     return Ok(Some(line));
                 }
                 let said = said(self.machine);
@@ -257,7 +319,9 @@ impl Session<'_> {
 
     /// Waits until every byte the guest sent has been passed on; false at the time limit.
     fn drain(&self) -> bool {
-        let arrived = |(count, sent): &(std::sync::Arc<AtomicU64>, u64)| count.load(Ordering::Acquire) >= *sent;
+        let arrived = |(count, sent): &(std::sync::Arc<AtomicU64>, u64)| {
+            count.load(Ordering::Acquire) >= *sent
+        };
         while !(arrived(&self.out) && arrived(&self.err)) {
             if Instant::now() > self.deadline {
                 return false;
@@ -268,6 +332,10 @@ impl Session<'_> {
     }
 
     fn evidence(&self) -> String {
-        format!("the console's last lines ({} has all of it):\n{}", self.log.display(), self.tail.lines(40))
+        format!(
+            "the console's last lines ({} has all of it):\n{}",
+            self.log.display(),
+            self.tail.lines(40)
+        )
     }
 }
