@@ -3,6 +3,7 @@ from attempt import INSIDE, T, attempt, output, read, say, step
 key = f"{T}/vault/key"
 attempt("before", read, key)
 if INSIDE:
+    step("first-is-durable")
     step("@daemon-kill")
 attempt("while-dead", read, key)
 said = output(["cat", key])
