@@ -45,6 +45,9 @@ pub fn run(options: &BuildOptions) -> Result<()> {
 /// Builds what changed.
 pub fn build(options: &BuildOptions) -> Result<Built> {
     let linker = setup::toolchain()?;
+    if !places(options.release).programs.join("aegisd").exists() {
+        ui::step("build", "kernel programs, then aegisd and aegis: some minutes the first time");
+    }
     for object in OBJECTS {
         kernel_object(object, &linker, options)
             .with_context(|| format!("build {} for the kernel", object.package))?;

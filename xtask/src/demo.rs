@@ -83,11 +83,10 @@ fn obstacle(programs: &Path) -> Option<String> {
     if !modules.trim().split(',').any(|name| name == "bpf") {
         return Some("BPF LSM is off on this host".to_owned());
     }
-    // Some kernels list it and still refuse to attach a program: only a trial tells, and the doctor makes one: its status
-    // is 0 when this host can enforce.
+    // The rest of what enforcement needs; its status is 0 when nothing is missing.
     let doctor = programs.join("aegis");
     match host::run(host::command(&doctor.to_string_lossy()).arg("doctor")) {
         Ok(()) => None,
-        Err(_) => Some("this host's kernel refuses BPF LSM programs".to_owned()),
+        Err(_) => Some("`aegis doctor` says that this host can't enforce".to_owned()),
     }
 }

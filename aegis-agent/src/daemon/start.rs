@@ -96,6 +96,7 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
         directory: directory.clone(),
         kernel: kernel.clone(),
         not_enforcing,
+        left_in_force: attached.left,
         cgroups: cgroups.ok().map(|c| Box::new(c) as Box<dyn CgroupPort>),
     }));
     engine.adopt()?;
@@ -191,6 +192,8 @@ struct Attached {
     ring: Option<EventRing>,
     adopted: bool,
     why: Option<String>,
+    /// Programs of an earlier engine that stay in force without this one.
+    left: usize,
 }
 
 /// The kernel side, or why there is none.
@@ -204,15 +207,22 @@ fn attach(layout: &Layout) -> Attached {
         Ok((kernel, ring)) => {
             let adopted = kernel.adopted();
             tracing::info!(adopted, hooks = kernel.hooks().len(), "attached");
-            Attached { kernel: Some(Box::new(kernel)), ring: Some(ring), adopted, why: None }
+            Attached { kernel: Some(Box::new(kernel)), ring: Some(ring), adopted, why: None, left: 0 }
         }
         Err(error) => {
             let mut why = error.to_string();
+            let left = kernel::pinned_programs(&options);
+            if left > 0 {
+                why = format!(
+                    "this engine has no hold on the kernel: {why}. The {left} programs of an earlier engine stay in force \
+                     for the agents that it started; what they do is not read meanwhile"
+                );
+            }
             for finding in kernel::doctor::examine().into_iter().filter(|f| !f.ok) {
                 why.push_str(&format!("\n{}: {}; {}", finding.check, finding.found, finding.advice));
             }
-            tracing::error!(why, "nothing is enforced");
-            Attached { kernel: None, ring: None, adopted: false, why: Some(why) }
+            tracing::error!(why, left, "new agents are not enforced");
+            Attached { kernel: None, ring: None, adopted: false, why: Some(why), left }
         }
     }
 }
@@ -262,7 +272,7 @@ fn record_start(
         let when = if same_boot { "in this boot" } else { "in an earlier boot" };
         record("dirty_restart", format!("the engine before did not stop cleanly, {when}"))?;
     }
-    record("started", attached.why.clone().map_or_else(String::new, |why| format!("nothing is enforced: {why}")))?;
+    record("started", attached.why.clone().map_or_else(String::new, |why| format!("new agents are not enforced: {why}")))?;
     match (&attached.kernel, attached.adopted) {
         (None, _) => Ok(()),
         (Some(_), true) => record("adopted", "the programs and tables of an earlier engine were taken over".into()),

@@ -116,7 +116,15 @@ impl Engine {
             let bound = k.adopted() && k.cgroups().is_ok_and(|all| all.contains(&(cgroup, slot)));
             bound.then(|| k.agent(slot).ok()).flatten()
         });
-        let Some(held) = held else { return Ok("nothing is enforced".into()) };
+        let Some(held) = held else {
+            return Ok(match self.parts.left_in_force {
+                0 => "nothing is enforced".into(),
+                left => format!(
+                    "the {left} programs of the engine before stay in force without this one, which reads no records: kill and thaw \
+                     only freeze"
+                ),
+            });
+        };
         let in_force = held.filter(|s| s.flags & agent_flag::ACTIVE != 0 && s.image == session.saved.image_index);
         let Some(state) = in_force else {
             self.govern_now(session, compiled)?;

@@ -158,6 +158,8 @@ pub struct Parts {
     pub kernel: Arc<Mutex<Option<Box<dyn KernelPort>>>>,
     /// Why nothing is enforced; `None` when it is.
     pub not_enforcing: Option<String>,
+    /// Programs of an earlier engine that stay in force though this one could not take them over.
+    pub left_in_force: usize,
     /// Cgroups; `None` where there are none.
     pub cgroups: Option<Box<dyn CgroupPort>>,
 }

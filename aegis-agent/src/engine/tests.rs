@@ -50,6 +50,7 @@ fn bench_with(fake: Fake, dir: tempfile::TempDir, not_enforcing: Option<&str>) -
         directory: Arc::default(),
         kernel: Arc::new(Mutex::new(kernel)),
         not_enforcing: not_enforcing.map(str::to_owned),
+        left_in_force: 0,
         cgroups: Some(Box::new(fake.clone())),
     });
     Bench { fake, engine, log, dir }
@@ -296,6 +297,26 @@ fn an_agent_whose_client_is_gone_is_ended() {
     bench.engine.look_after();
     bench.nothing_left();
     assert_eq!(bench.agent_states(), ["started", "ended"]);
+}
+
+#[test]
+fn what_outlives_a_killed_client_is_ended_unless_the_kill_switch_holds_it() {
+    let bench = bench();
+    let mut client = child();
+    let peer = Peer { pid: client.id(), ..me() };
+    let id = bench.engine.create(&request(), &peer).expect("created").session;
+    for group in bench.fake.world().groups.values_mut() {
+        group.procs.push(1);
+    }
+    bench.engine.look_after();
+    bench.engine.kill(&id, "", &me()).expect("killed");
+    client.kill().expect("kill");
+    client.wait().expect("wait");
+    bench.engine.look_after();
+    assert_eq!(bench.engine.sessions().len(), 1, "frozen, and kept");
+    bench.engine.thaw(&id, "", &me()).expect("thawed");
+    bench.engine.look_after();
+    bench.nothing_left();
 }
 
 #[test]

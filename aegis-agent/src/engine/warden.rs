@@ -127,7 +127,12 @@ impl Engine {
                 s.populated = true;
                 s.empty_since = None;
             });
-            return Ok(());
+            // An agent lives as long as who ran it. One that the kill switch stopped is kept for whoever looks at it.
+            if session.saved.client.is_alive() || session.state == State::Killed {
+                return Ok(());
+            }
+            let text = "the `aegis run` that held it was killed: its remaining tasks were ended";
+            return self.end(id, finish::Exit::UNKNOWN, text).map(|_| ());
         }
         let since = self.update(id, |s| *s.empty_since.get_or_insert_with(Instant::now));
         let client = session.saved.client.is_alive();

@@ -132,7 +132,7 @@ fn bpffs() -> Finding {
 
 /// Before Linux 6.2 the kernel skips an LSM program when another task was preempted inside it on the
 /// same CPU; with full preemption that is a way around every hook.
-fn preemption() -> Finding {
+pub(super) fn preemption() -> Finding {
     let (_, version) = running();
     let full = read("/proc/cmdline").is_some_and(|line| {
         line.split_whitespace().any(|word| word == "preempt=full")

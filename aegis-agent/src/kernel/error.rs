@@ -14,6 +14,9 @@ pub enum KernelError {
          the list of `lsm=`, see `aegis doctor`"
     )]
     LsmInactive(String),
+    /// The kernel would call the programs, but not always.
+    #[error("programs would not see every operation: {0}")]
+    HooksSkipped(String),
     /// The pin folder is not on a bpffs.
     #[error("{0} is not on a bpf filesystem: mount one with `mount -t bpf bpf /sys/fs/bpf`")]
     NotBpffs(PathBuf),

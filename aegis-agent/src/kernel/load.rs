@@ -24,6 +24,7 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         return Err(KernelError::NoObject);
     }
     require_active_lsm()?;
+    require_every_hook_called()?;
     let (found, facts) = offsets::examine()?;
     let btf = Btf::from_sys_fs().map_err(|error| KernelError::Btf {
         what: "the kernel's BTF can't be read".into(),
@@ -64,6 +65,12 @@ fn require_active_lsm() -> Result<(), KernelError> {
         KernelError::LsmInactive(format!("{} can't be read: {error}", doctor::MODULES))
     })?;
     if doctor::lists_bpf(&list) { Ok(()) } else { Err(KernelError::LsmInactive(list)) }
+}
+
+/// Before Linux 6.2 a fully preemptible kernel skips hooks, which whoever is governed can bring about.
+fn require_every_hook_called() -> Result<(), KernelError> {
+    let finding = doctor::preemption();
+    if finding.ok { Ok(()) } else { Err(KernelError::HooksSkipped(finding.advice)) }
 }
 
 /// The key of maps that an earlier engine left; `None` when there are none.

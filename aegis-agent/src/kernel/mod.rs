@@ -50,6 +50,12 @@ pub struct Kernel {
     ring: Option<EventRing>,
 }
 
+/// How many programs the pins of an earlier engine hold in force.
+#[must_use]
+pub fn pinned_programs(options: &Options) -> usize {
+    pin::in_force(&options.pin_dir)
+}
+
 impl Kernel {
     /// Loads the programs, attaches them, and pins links and maps. Maps that an earlier engine left
     /// are taken over with all they hold; its programs leave when ours are in force.

@@ -114,6 +114,13 @@ impl Pins {
     }
 }
 
+/// Programs that are pinned under `root`, whoever did it. One that an engine was just replacing counts once.
+pub fn in_force(root: &Path) -> usize {
+    let pins = Pins { root: root.to_owned() };
+    let pinned = [pins.links(), pins.next()].into_iter().flat_map(|folder| names(&folder).unwrap_or_default());
+    pinned.collect::<std::collections::BTreeSet<_>>().len()
+}
+
 fn names(folder: &Path) -> Result<Vec<String>, KernelError> {
     let read = || -> io::Result<Vec<String>> {
         fs::read_dir(folder)?
