@@ -85,11 +85,40 @@ impl Filter {
             && self.takes_path(&row.path)
     }
 
-    /// The part about the path.
+    /// The part about the path: any of the names of a row.
     #[must_use]
     pub fn takes_path(&self, path: &[u8]) -> bool {
-        self.path.as_ref().is_none_or(|pattern| glob(pattern, path))
+        self.path.as_ref().is_none_or(|pattern| path.split(|byte| *byte == 0).any(|name| glob(pattern, name)))
     }
+}
+
+/// What was asked, as the options of `aegis events` that ask it: the log keeps who read what.
+#[must_use]
+pub fn describe(request: &EventsRequest) -> String {
+    let mut words = Vec::new();
+    let mut option = |name: &str, value: String| words.push(format!("--{name} {value}"));
+    request.kinds.iter().for_each(|kind| option("kind", kind.clone()));
+    request.verdicts.iter().for_each(|verdict| option("verdict", verdict.clone()));
+    request.pids.iter().for_each(|pid| option("pid", pid.to_string()));
+    for (name, value) in [("agent", &request.agent), ("rule", &request.rule), ("path", &request.path_glob)] {
+        if !value.is_empty() {
+            option(name, value.clone());
+        }
+    }
+    if let Some(seq) = request.after_seq {
+        option("after", seq.to_string());
+    }
+    for (name, value) in [("since-ns", request.since_unix_ns), ("until-ns", request.until_unix_ns), ("last", request.last)] {
+        if value > 0 {
+            option(name, value.to_string());
+        }
+    }
+    for (name, given) in [("follow", request.follow), ("reverse", request.reverse)] {
+        if given {
+            words.push(format!("--{name}"));
+        }
+    }
+    if words.is_empty() { "all entries".into() } else { words.join(" ") }
 }
 
 /// Finds entries of the log by their rows.
@@ -176,6 +205,20 @@ mod tests {
         let begin = std::time::Instant::now();
         assert!(!glob(&[&pattern[..], b"b"].concat(), &text));
         assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_question_is_told_in_the_words_that_ask_it() {
+        assert_eq!(describe(&EventsRequest::default()), "all entries");
+        let request = EventsRequest {
+            kinds: vec!["file".into()],
+            agent: "a".into(),
+            after_seq: Some(0),
+            last: 5,
+            follow: true,
+            ..EventsRequest::default()
+        };
+        assert_eq!(describe(&request), "--kind file --agent a --after 0 --last 5 --follow");
     }
 
     #[test]

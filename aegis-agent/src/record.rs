@@ -147,7 +147,8 @@ pub struct Row {
     pub pid: u32,
     /// Start of the process.
     pub start: u64,
-    /// What it was about: a path, an address, a subject.
+    /// What it was about: a path, an address, a subject. The second name of a link or rename follows a
+    /// NUL, which no name holds.
     pub path: Vec<u8>,
     /// Sequence number given in the kernel.
     pub kernel_seq: u64,
@@ -197,7 +198,8 @@ impl Row {
         };
         match &event.detail {
             Some(event::Detail::Exec(exec)) => row.path.clone_from(&exec.path),
-            Some(event::Detail::File(file)) => row.path.clone_from(&file.path),
+            Some(event::Detail::File(file)) if file.target.is_empty() => row.path.clone_from(&file.path),
+            Some(event::Detail::File(file)) => row.path = [&*file.path, &*file.target].join(&0),
             Some(event::Detail::Network(network)) => row.path = network.address.clone().into_bytes(),
             Some(event::Detail::Guard(guard)) => row.path = guard.subject.clone().into_bytes(),
             Some(event::Detail::Operator(operator)) => row.path = operator.target.clone().into_bytes(),

@@ -271,14 +271,13 @@ fn list(engine: &Engine) -> Vec<AgentInfo> {
 
 /// Reading the log is an entry of its own: who, what, why.
 fn reading(request: &EventsRequest, peer: &Peer) -> Event {
-    let question = EventsRequest { reason: String::new(), ..request.clone() };
     let operator = Operator {
         action: "read".into(),
         uid: peer.uid,
         login_uid: peer.login_uid,
         exe: peer.exe.clone(),
         pid: peer.pid,
-        target: format!("{question:?}"),
+        target: crate::query::describe(request),
         outcome: "ok".into(),
         reason: request.reason.clone(),
         ..Operator::default()

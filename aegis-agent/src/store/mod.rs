@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Raised when the tables change; an index of another version is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Rows of one transaction while catching up.
 const CATCH_UP: usize = 5_000;
 

@@ -23,6 +23,11 @@ fn file(agent: &str, path: &str, verdict: Verdict, kernel_seq: u64) -> Event {
     }
 }
 
+fn moved(from: &str, to: &str) -> Event {
+    let file = File { path: from.into(), target: to.into(), ..File::default() };
+    Event { detail: Some(Detail::File(file)), ..Event::default() }
+}
+
 struct Bench {
     dir: tempfile::TempDir,
     writer: Writer,
@@ -101,6 +106,16 @@ fn each_filter_finds_what_it_names_and_agrees_with_the_row_by_row_answer() {
             taken.reverse();
         }
         assert_eq!(taken, expected, "{request:?}");
+    }
+}
+
+#[test]
+fn a_rename_is_found_by_either_of_its_names() {
+    let mut bench = Bench::new();
+    let row = bench.append(Kind::File, &moved("/work/x", "/out/y"));
+    bench.index().add(&[row]).expect("add");
+    for (pattern, found) in [("/work/*", vec![0]), ("/out/y", vec![0]), ("/work/**y", vec![])] {
+        assert_eq!(bench.find(&EventsRequest { path_glob: pattern.into(), ..EventsRequest::default() }), found, "{pattern}");
     }
 }
 
