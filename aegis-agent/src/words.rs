@@ -1,6 +1,9 @@
 //! The ABI's numbers as the words that the log and its readers use. Words are never renamed.
 
-use aegis_common::event::{op, reason};
+use aegis_common::{
+    event::{op, reason},
+    policy::SyscallKey,
+};
 
 /// Word of a `reason::*`.
 #[must_use]
@@ -64,6 +67,8 @@ pub const fn op(number: u8) -> &'static str {
         op::CAPABILITY => "capability",
         op::DEVICE_NODE => "device_node",
         op::TASK_CONTROL => "task_control",
+        op::SYSCALL => "syscall",
+        op::USER_NAMESPACE => "user_namespace",
         _ => "unknown",
     }
 }
@@ -78,10 +83,18 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::SOCKET => format!("family {}, protocol {}", subject >> 32, subject & 0xffff_ffff),
         op::TERMINAL_INPUT => format!("ioctl {subject:#x}"),
         op::BPF => format!("bpf command {subject}"),
+        op::SYSCALL => system_call(subject, detail != 0),
         _ if subject == 0 && detail == 0 => String::new(),
         _ if detail == 0 => format!("{subject}"),
         _ => format!("{subject}, {detail}"),
     }
+}
+
+fn system_call(number: u64, compat: bool) -> String {
+    let entry = if compat { SyscallKey::COMPAT } else { 0 };
+    let name = u32::try_from(number).ok().and_then(|number| aegis_policy::syscall::name(number | entry));
+    let name = name.map_or_else(|| format!("call {number}"), str::to_owned);
+    if compat { format!("{name} (32-bit)") } else { name }
 }
 
 fn capability(number: u64) -> Option<&'static str> {
@@ -151,7 +164,7 @@ mod tests {
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
         let reasons: Vec<_> = (1..=reason::OUTSIDE).map(reason).collect();
-        let ops: Vec<_> = [1..=6, 10..=21, 40..=43, 60..=64, 66..=69].into_iter().flatten().map(op).collect();
+        let ops: Vec<_> = [1..=6, 10..=21, 40..=43, 60..=64, 66..=71].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();
             unique.sort_unstable();
@@ -169,6 +182,8 @@ mod tests {
     #[test]
     fn guards_tell_their_subject() {
         assert_eq!(guard_subject(op::CAPABILITY, 21, 0), "CAP_SYS_ADMIN");
+        assert_eq!(guard_subject(op::SYSCALL, 165, 0), "mount");
+        assert_eq!(guard_subject(op::SYSCALL, 21, 1), "mount (32-bit)");
         assert_eq!(guard_subject(op::SIGNAL, 7, 9), "process 7, signal 9");
     }
 }

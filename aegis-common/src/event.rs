@@ -209,6 +209,10 @@ pub mod op {
     pub const DEVICE_NODE: u8 = 68;
     /// Change another process's limits, priority or scheduling.
     pub const TASK_CONTROL: u8 = 69;
+    /// A system call that the policy bans.
+    pub const SYSCALL: u8 = 70;
+    /// Make a user namespace.
+    pub const USER_NAMESPACE: u8 = 71;
 }
 
 /// Body of [`kind::EXEC`]: then `path_len` bytes of the program's path inside its filesystem, then

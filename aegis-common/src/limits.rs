@@ -22,6 +22,8 @@ pub const MAX_ANCHORS: u32 = 1 << 20;
 pub const MAX_INODE_RULES: u32 = 1 << 18;
 /// Content rules of all images together.
 pub const MAX_CONTENT_RULES: u32 = 1 << 14;
+/// Banned system calls of all images together, both entries counted.
+pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
 /// Address prefixes of all images together.
 pub const MAX_NET_PREFIXES: u32 = 1 << 16;
 /// Port rules that one address prefix can carry, its covering prefixes' rules included.

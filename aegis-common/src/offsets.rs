@@ -66,6 +66,7 @@ offsets! {
     task_cgroups = "task_struct"."cgroups",
     task_mm = "task_struct"."mm",
     task_exit_code = "task_struct"."exit_code",
+    task_entry = "task_struct"."thread_info.status",
     task_signal = "task_struct"."signal",
     signal_live = "signal_struct"."live",
     css_set_cgroup = "css_set"."dfl_cgrp",

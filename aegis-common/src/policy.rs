@@ -60,6 +60,27 @@ pub mod image_flag {
     pub const ANONYMOUS_EXEC: u32 = 1 << 4;
     /// Record allowed operations that the default granted.
     pub const RECORD_DEFAULT: u32 = 1 << 5;
+    /// No user namespace may be made, by whichever call (`syscalls.deny` has `unshare` or `clone3`).
+    pub const NO_USER_NAMESPACE: u32 = 1 << 6;
+    /// Tracing is refused within the agent too (`syscalls.deny` has `ptrace`).
+    pub const NO_PTRACE: u32 = 1 << 7;
+}
+
+/// A system call that a policy bans: the number that seccomp refuses, for the record of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct SyscallKey {
+    /// Image the rule belongs to.
+    pub image: u32,
+    /// Its number, with [`SyscallKey::COMPAT`] for the 32-bit entry. The x32 bit stays in it.
+    pub number: u32,
+}
+assert_size!(SyscallKey, 8);
+
+impl SyscallKey {
+    /// Called through the 32-bit entry, which numbers calls in its own way.
+    pub const COMPAT: u32 = 1 << 31;
 }
 
 /// Rule number of a decision that no rule made: the policy's default.

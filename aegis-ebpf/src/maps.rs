@@ -5,7 +5,7 @@ use aegis_common::{
     limits,
     net::{NetPrefix, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{AgentState, Image},
+    policy::{AgentState, Image, SyscallKey},
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -39,6 +39,10 @@ pub static INODE_RULES: HashMap<InodeKey, InodeRule> =
 #[map]
 pub static CONTENT_RULES: HashMap<ContentKey, u32> =
     HashMap::pinned(limits::MAX_CONTENT_RULES, BPF_F_NO_PREALLOC);
+/// Banned system calls.
+#[map]
+pub static SYSCALL_RULES: HashMap<SyscallKey, u32> =
+    HashMap::pinned(limits::MAX_SYSCALL_RULES, BPF_F_NO_PREALLOC);
 /// Addresses.
 #[map]
 pub static NET_RULES: LpmTrie<NetPrefix, PortRules> = LpmTrie::pinned(limits::MAX_NET_PREFIXES, 0);

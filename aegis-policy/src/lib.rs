@@ -27,6 +27,7 @@ pub mod reference;
 pub mod resolve;
 pub mod rules;
 pub mod simulate;
+pub mod syscall;
 pub mod validate;
 
 pub use compile::{CompileError, CompiledImage, compile};

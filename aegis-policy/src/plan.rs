@@ -9,7 +9,7 @@
 
 use aegis_common::net::{NetPrefix, PortRules};
 use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule};
-use aegis_common::policy::Image;
+use aegis_common::policy::{Image, SyscallKey};
 
 use crate::compile::CompiledImage;
 
@@ -26,6 +26,8 @@ pub enum Operation {
     PutInode(InodeKey, InodeRule),
     /// Enter a content rule.
     PutContent(ContentKey, u32),
+    /// Enter a banned system call.
+    PutSyscall(SyscallKey, u32),
     /// Enter the rules of an address prefix of this length.
     PutNet(u32, NetPrefix, PortRules),
     /// Let the agent's state name this image, its flags kept, in one eight-byte store.
@@ -38,6 +40,8 @@ pub enum Operation {
     RemoveInode(InodeKey),
     /// Remove a content rule.
     RemoveContent(ContentKey),
+    /// Remove a banned system call.
+    RemoveSyscall(SyscallKey),
     /// Remove the rules of an address prefix of this length.
     RemoveNet(u32, NetPrefix),
 }
@@ -101,6 +105,11 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
             .map(|(k, v)| Operation::PutContent(*k, *v)),
     );
     out.extend(
+        new.syscall_rules
+            .iter()
+            .map(|(k, v)| Operation::PutSyscall(*k, *v)),
+    );
+    out.extend(
         new.net
             .iter()
             .map(|(n, k, v)| Operation::PutNet(*n, *k, *v)),
@@ -126,6 +135,11 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
         old.content_rules
             .iter()
             .map(|(k, _)| Operation::RemoveContent(*k)),
+    );
+    out.extend(
+        old.syscall_rules
+            .iter()
+            .map(|(k, _)| Operation::RemoveSyscall(*k)),
     );
     out.extend(old.net.iter().map(|(n, k, _)| Operation::RemoveNet(*n, *k)));
 }

@@ -139,6 +139,17 @@ pub enum Effect {
     Path(PathEffect),
     /// About addresses.
     Network(NetworkEffect),
+    /// Bans a system call.
+    Syscall(SyscallEffect),
+}
+
+/// A banned system call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyscallEffect {
+    /// Its name.
+    pub name: String,
+    /// Its numbers, see [`crate::syscall::numbers`].
+    pub numbers: Vec<u32>,
 }
 
 /// A rule about a path and all below it.

@@ -70,6 +70,7 @@ fn agent_json(agent: &AgentInfo) -> Value {
         "allowed": agent.allowed,
         "denied": agent.denied,
         "started": time::rfc3339(agent.started_unix_ns),
+        "banned_calls": agent.banned_calls.iter().map(|call| json!({"name": call.name, "by": call.by})).collect::<Vec<_>>(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     kernel::doctor::{Finding, examine},
-    proto::control::{Hook, StatusReply, StatusRequest},
+    proto::control::{AgentInfo, Hook, ListAgentsRequest, StatusReply, StatusRequest},
 };
 
 /// State of a hook that works.
@@ -26,9 +26,14 @@ const ATTACHED: &str = "attached";
 pub fn status(format: Format, socket: Option<&Path>) -> Result<u8, Failure> {
     let mut client = Client::connect(&socket_path(socket))?;
     let reply = client.ask(PATIENCE, async |control| control.status(StatusRequest {}).await)?;
+    let agents = client.ask(PATIENCE, async |control| control.list_agents(ListAgentsRequest {}).await)?.agents;
     match format {
         Format::Json => output::print_json(&status_json(&reply))?,
-        Format::Text => output::print(&status_text(&reply, output::colour()))?,
+        Format::Text => {
+            let mut text = status_text(&reply, output::colour());
+            text.push_str(&banned_calls(&agents));
+            output::print(&text)?;
+        }
     }
     Ok(u8::from(!reply.enforcing))
 }
@@ -64,6 +69,20 @@ fn status_text(reply: &StatusReply, colour: bool) -> String {
         out.push_str(&output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
     }
     out
+}
+
+/// By which means each call that a policy bans is refused.
+fn banned_calls(agents: &[AgentInfo]) -> String {
+    let rows: Vec<_> = agents
+        .iter()
+        .flat_map(|agent| agent.banned_calls.iter().map(move |call| (agent, call)))
+        .map(|(agent, call)| vec![escape::text(&agent.name), escape::text(&call.name), call.by.join(", ")])
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = vec!["AGENT".to_owned(), "BANNED CALL".to_owned(), "REFUSED BY".to_owned()];
+    format!("\n{}", output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
 }
 
 fn durable(reply: &StatusReply) -> String {

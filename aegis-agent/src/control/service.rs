@@ -11,7 +11,7 @@ use crate::{
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
         control::{
-            AdmitReply, AdmitRequest, AgentInfo, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
+            AdmitReply, AdmitRequest, AgentInfo, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
             CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
             KillRequest, Killed, ListAgentsReply, ListAgentsRequest, StatusReply, StatusRequest, ThawReply,
             ThawRequest, control_server::Control,
@@ -265,8 +265,15 @@ fn list(engine: &Engine) -> Vec<AgentInfo> {
         image: s.saved.image,
         started_unix_ns: s.saved.started_unix,
         slot: s.saved.slot,
+        banned_calls: s.banned_calls.into_iter().map(banned).collect(),
     });
     infos.collect()
+}
+
+/// A banned call, and by which means it is.
+fn banned(name: String) -> BannedCall {
+    let hook = aegis_policy::syscall::guard(&name).map(|guard| guard.hook);
+    BannedCall { by: ["seccomp"].into_iter().chain(hook).map(str::to_owned).collect(), name }
 }
 
 /// Reading the log is an entry of its own: who, what, why.

@@ -38,6 +38,9 @@ impl Engine {
         if let Some(why) = checked().map_err(|e| refuse(e.to_string()))? {
             return Err(refuse(why.into()));
         }
+        if !session.banned_calls.is_empty() && !process::is_filtered(pid).map_err(|e| refuse(e.to_string()))? {
+            return Err(refuse("its policy bans system calls, and it has no seccomp filter".into()));
+        }
         if !held.is_alive() {
             return Err(refuse("it has ended".into()));
         }

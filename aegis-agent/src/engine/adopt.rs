@@ -79,6 +79,7 @@ impl Engine {
             state: if events.populated { State::Running } else { State::Created },
             mode: policy.mode,
             limits: policy.limits,
+            banned_calls: create::banned_calls(&policy),
             kill: policy.kill,
             policy: policy.name.clone(),
             populated: events.populated,

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use aegis_common::policy::AgentState;
 use aegis_policy::{
     CompiledImage, check, compile,
-    policy::{Mode, Policy},
+    policy::{Effect, Mode, Policy},
     resolve,
     resolve::Note,
 };
@@ -138,6 +138,7 @@ impl Engine {
             state: State::Created,
             mode: policy.mode,
             limits: policy.limits,
+            banned_calls: banned_calls(&policy),
             kill: policy.kill,
             policy: policy.name.clone(),
             view,
@@ -315,9 +316,19 @@ impl Engine {
             image: session.saved.image.clone(),
             mode: mode_word(session.mode).to_owned(),
             no_new_privs: peer.uid != 0,
+            banned_calls: session.banned_calls.clone(),
             warnings,
         }
     }
+}
+
+/// Names of the system calls that a policy bans.
+pub(super) fn banned_calls(policy: &Policy) -> Vec<String> {
+    let calls = policy.rules.iter().filter_map(|rule| match &rule.effect {
+        Effect::Syscall(call) => Some(call.name.clone()),
+        Effect::Path(_) | Effect::Network(_) => None,
+    });
+    calls.collect()
 }
 
 pub(super) fn view(saved: &Saved, compiled: &CompiledImage) -> Arc<AgentView> {

@@ -88,6 +88,18 @@ pub fn uid(pid: u32) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other(format!("/proc/{pid}/status names no uid")))
 }
 
+/// Whether a seccomp filter holds for a process.
+///
+/// # Errors
+/// There is no such process, or the kernel has no seccomp.
+pub fn is_filtered(pid: u32) -> io::Result<bool> {
+    const FILTER: &str = "2";
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("Seccomp:"));
+    line.map(|mode| mode.trim() == FILTER)
+        .ok_or_else(|| io::Error::other("this kernel has no seccomp, which the ban of system calls needs"))
+}
+
 /// Path of a process's cgroup below the cgroup v2 mount.
 ///
 /// # Errors

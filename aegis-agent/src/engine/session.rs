@@ -208,6 +208,8 @@ pub struct Session {
     pub mode: Mode,
     /// Bounds.
     pub limits: Limits,
+    /// System calls that the policy bans.
+    pub banned_calls: Vec<String>,
     /// What the kill switch does behind the flag.
     pub kill: KillAction,
     /// Name of the policy.

@@ -160,6 +160,7 @@ fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), Program
     match (program, spec.attach) {
         (Program::Lsm(program), Attach::Lsm(hook)) => program.load(hook, btf),
         (Program::BtfTracePoint(program), Attach::Tracepoint(name)) => program.load(name, btf),
+        (Program::FEntry(program), Attach::Function(name)) => program.load(name, btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -171,6 +172,10 @@ fn attach(program: &mut Program) -> Result<FdLink, ProgramError> {
             Ok(program.take_link(id)?.into())
         }
         Program::BtfTracePoint(program) => {
+            let id = program.attach()?;
+            Ok(program.take_link(id)?.into())
+        }
+        Program::FEntry(program) => {
             let id = program.attach()?;
             Ok(program.take_link(id)?.into())
         }

@@ -7,6 +7,8 @@ pub enum Attach {
     Lsm(&'static str),
     /// To a BTF tracepoint.
     Tracepoint(&'static str),
+    /// To the entry of a kernel function.
+    Function(&'static str),
 }
 
 /// One program of the object.
@@ -25,7 +27,7 @@ impl Spec {
     /// Name of the hook.
     pub const fn hook(&self) -> &'static str {
         match self.attach {
-            Attach::Lsm(hook) | Attach::Tracepoint(hook) => hook,
+            Attach::Lsm(hook) | Attach::Tracepoint(hook) | Attach::Function(hook) => hook,
         }
     }
 }
@@ -78,6 +80,8 @@ pub const PROGRAMS: &[Spec] = &[
     Spec { name: "file_ioctl_compat", attach: Attach::Lsm("file_ioctl_compat"), since: Some("6.8") },
     lsm("capable"),
     lsm("bpf"),
+    lsm("userns_create"),
+    Spec { name: "audit_seccomp", attach: Attach::Function("audit_seccomp"), since: None },
     lsm("ptrace_access_check"),
     lsm("task_kill"),
     lsm("task_setrlimit"),

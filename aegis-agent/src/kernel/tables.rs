@@ -5,7 +5,7 @@ use aegis_common::{
     counter::{COUNTERS, Counter},
     net::{NetPrefix, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{Image, image_flag},
+    policy::{Image, SyscallKey, image_flag},
 };
 use aegis_policy::CompiledImage;
 use aya::{
@@ -23,6 +23,7 @@ const PATH_RULE: usize = size_of::<PathRule>();
 const INODE_KEY: usize = size_of::<InodeKey>();
 const INODE_RULE: usize = size_of::<InodeRule>();
 const CONTENT_KEY: usize = size_of::<ContentKey>();
+const SYSCALL_KEY: usize = size_of::<SyscallKey>();
 const PREFIX: usize = size_of::<NetPrefix>();
 const PORTS: usize = size_of::<PortRules>();
 const IMAGE: usize = size_of::<Image>();
@@ -35,6 +36,7 @@ pub struct Tables {
     anchors: Hash<PATH_KEY, 4>,
     inode_rules: Hash<INODE_KEY, INODE_RULE>,
     content_rules: Hash<CONTENT_KEY, 4>,
+    syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
     counters: Array<MapData, u64>,
 }
@@ -73,6 +75,7 @@ impl Tables {
             anchors: take(object, "ANCHORS")?,
             inode_rules: take(object, "INODE_RULES")?,
             content_rules: take(object, "CONTENT_RULES")?,
+            syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             counters: take(object, "COUNTERS")?,
         })
@@ -108,6 +111,9 @@ impl Tables {
         for (key, rule) in &image.content_rules {
             insert(&mut self.content_rules, "CONTENT_RULES", bytes(key), rule.to_ne_bytes())?;
         }
+        for (key, rule) in &image.syscall_rules {
+            insert(&mut self.syscall_rules, "SYSCALL_RULES", bytes(key), rule.to_ne_bytes())?;
+        }
         for (length, prefix, rules) in &image.net {
             self.net_rules
                 .insert(&Key::new(*length, bytes(prefix)), bytes::<PORTS>(rules), 0)
@@ -132,6 +138,7 @@ impl Tables {
         remove_where(&mut self.anchors, "ANCHORS", |key| key.starts_with(&own))?;
         remove_where(&mut self.inode_rules, "INODE_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.content_rules, "CONTENT_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
         let own = index.to_be_bytes();
         let keys: Vec<_> = self
             .net_rules

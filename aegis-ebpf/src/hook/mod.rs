@@ -13,4 +13,5 @@ mod open;
 mod process;
 mod rename;
 mod signal;
+mod syscall;
 mod unix;

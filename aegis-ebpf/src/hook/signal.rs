@@ -1,7 +1,10 @@
 //! Other processes: tracing, signalling and slowing them across the border of an agent. All fail
 //! closed: a target whose agent can't be read is outside.
 
-use aegis_common::event::{op, reason};
+use aegis_common::{
+    event::{op, reason},
+    policy::image_flag,
+};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
@@ -12,18 +15,19 @@ use crate::{
 };
 
 #[inline(always)]
-fn decide(target: Task, operation: u8, detail: u64, silent: bool) -> i32 {
+fn decide(target: Task, operation: u8, detail: u64, banned: u32, silent: bool) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let own = target
         .cgroup_id()
         .and_then(table::slot_of)
         .is_some_and(|slot| slot == subject.slot);
-    if own && subject.blocked == 0 {
+    let own_ban = own && subject.has(banned);
+    if own && !own_ban && subject.blocked == 0 {
         return 0;
     }
     guarded::refuse(&subject, &Guarded {
         op: operation,
-        reason: reason::OUTSIDE,
+        reason: if own_ban { reason::GUARD } else { reason::OUTSIDE },
         subject: u64::from(target.tgid()),
         detail,
         refusal: Refusal::Permission,
@@ -35,9 +39,12 @@ fn decide(target: Task, operation: u8, detail: u64, silent: bool) -> i32 {
 /// and writev, pidfd_getfd, and the files of /proc/PID that show a process's inside.
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(context: LsmContext) -> i32 {
+    const PTRACE_MODE_ATTACH: u32 = 2;
     const PTRACE_MODE_NOAUDIT: u32 = 4;
     let mode: u32 = context.arg(1);
-    decide(Task::new(context.arg(0)), op::PTRACE, u64::from(mode), mode & PTRACE_MODE_NOAUDIT != 0)
+    let banned = if mode & PTRACE_MODE_ATTACH != 0 { image_flag::NO_PTRACE } else { 0 };
+    let silent = mode & PTRACE_MODE_NOAUDIT != 0;
+    decide(Task::new(context.arg(0)), op::PTRACE, u64::from(mode), banned, silent)
 }
 
 /// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`:
@@ -45,13 +52,13 @@ pub fn ptrace_access_check(context: LsmContext) -> i32 {
 #[lsm(hook = "task_kill")]
 pub fn task_kill(context: LsmContext) -> i32 {
     let signal: u32 = context.arg(2);
-    decide(Task::new(context.arg(0)), op::SIGNAL, u64::from(signal), false)
+    decide(Task::new(context.arg(0)), op::SIGNAL, u64::from(signal), 0, false)
 }
 
 /// Judges changing how a process is run.
 #[inline(always)]
 fn control(context: &LsmContext) -> i32 {
-    decide(Task::new(context.arg(0)), op::TASK_CONTROL, 0, false)
+    decide(Task::new(context.arg(0)), op::TASK_CONTROL, 0, 0, false)
 }
 
 /// `int task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit *new_rlim)`

@@ -262,6 +262,13 @@ impl Task {
     pub fn exit_code(self) -> u32 {
         member!(self.task_exit_code)
     }
+    /// Whether it is in a call that came through the 32-bit entry.
+    #[inline(always)]
+    pub fn in_compat_call(self) -> bool {
+        const TS_COMPAT: u32 = 2;
+        let status: u32 = member!(self.task_entry);
+        status & TS_COMPAT != 0
+    }
     /// Threads of the process still alive.
     #[inline(always)]
     pub fn live_threads(self) -> Option<u32> {

@@ -4,7 +4,7 @@ use aegis_common::{
     counter::Counter,
     net::{MAPPED_BITS, MAPPED_PREFIX, NetPrefix, PortRule, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{AgentState, Image, agent_flag, engine},
+    policy::{AgentState, Image, SyscallKey, agent_flag, engine},
 };
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -15,7 +15,7 @@ use aya_ebpf::{
 use super::fetch_add;
 use crate::maps::{
     AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, IMAGES, INODE_RULES,
-    NET_RULES, PATH_RULES,
+    NET_RULES, PATH_RULES, SYSCALL_RULES,
 };
 
 /// Adds one to a counter.
@@ -115,6 +115,13 @@ pub fn inode_rule(key: &InodeKey) -> Option<InodeRule> {
 pub fn content_rule(key: &ContentKey) -> Option<u32> {
     // SAFETY: as for `slot_of`.
     unsafe { CONTENT_RULES.get(key) }.copied()
+}
+
+/// Rule that bans a system call.
+#[inline(always)]
+pub fn syscall_rule(key: &SyscallKey) -> Option<u32> {
+    // SAFETY: as for `slot_of`.
+    unsafe { SYSCALL_RULES.get(key) }.copied()
 }
 
 /// The port rule that decides about an address, if any.

@@ -15,7 +15,7 @@ use crate::resolve::{Place, Resolved};
 
 /// Begins the text. Raised when the fields change, so that digests of two versions never seem to
 /// speak of the same.
-const VERSION: &str = "aegis image 1";
+const VERSION: &str = "aegis image 2";
 
 /// Fields going into the hash.
 struct Fields(Context);
@@ -151,6 +151,7 @@ fn rules(fields: &mut Fields, policy: &Policy) {
                     fields.text(&ports.to_string());
                 }
             }
+            Effect::Syscall(call) => fields.text(&call.name),
         }
     }
 }

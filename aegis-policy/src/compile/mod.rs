@@ -15,11 +15,12 @@ use aegis_common::hash::PathHasher;
 use aegis_common::limits;
 use aegis_common::net::{NetPrefix, PortRules};
 use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
-use aegis_common::policy::{Image, image_flag};
+use aegis_common::policy::{Image, SyscallKey, image_flag};
 
-use crate::policy::{Default, KillAction, Limits, Mode, Policy};
+use crate::policy::{Default, Effect, KillAction, Limits, Mode, Policy, SyscallEffect};
 use crate::resolve::{Place, Resolved};
 use crate::rules::RuleTable;
+use crate::syscall;
 
 /// Everything that the kernel and the agent hold for one policy. All lists are sorted by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct CompiledImage {
     pub inode_rules: Vec<(InodeKey, InodeRule)>,
     /// Banned programs by content, each with the number of its rule.
     pub content_rules: Vec<(ContentKey, u32)>,
+    /// Banned system calls, each with the number of its rule.
+    pub syscall_rules: Vec<(SyscallKey, u32)>,
     /// Address rules: prefix length (image bits included), key, rules.
     pub net: Vec<(u32, NetPrefix, PortRules)>,
     /// The rules behind the numbers.
@@ -137,6 +140,7 @@ pub fn compile(
     let anchors = anchors(&joints, keys, &mut rules)?;
     let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
     let content_rules = content_rules(resolved, image_index, &mut rules)?;
+    let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
     let net = network::keys(&net, image_index, &mut rules)?;
     let mut flags = image_flag::READY;
     for (set, flag) in [
@@ -150,6 +154,7 @@ pub fn compile(
             flags |= flag;
         }
     }
+    flags |= syscall_flags(policy);
     let open = policy.default == Default::Allow;
     let image = Image {
         flags,
@@ -165,6 +170,7 @@ pub fn compile(
         anchors,
         inode_rules,
         content_rules,
+        syscall_rules,
         net,
         rules,
         limits: policy.limits,
@@ -299,7 +305,7 @@ fn inode_rules(
 ) -> Result<Vec<(InodeKey, InodeRule)>, CompileError> {
     let mut joints: BTreeMap<InodeKey, (u32, Vec<usize>)> = BTreeMap::new();
     for found in &resolved.inodes {
-        let Some(crate::policy::Effect::Path(effect)) =
+        let Some(Effect::Path(effect)) =
             policy.rules.get(found.rule).map(|r| &r.effect)
         else {
             continue;
@@ -352,6 +358,34 @@ fn content_rules(
         members.sort_unstable();
         out.push((key, number(rules, &members)?));
     }
+    Ok(out)
+}
+
+fn banned_calls(policy: &Policy) -> impl Iterator<Item = (usize, &SyscallEffect)> {
+    policy.rules.iter().enumerate().filter_map(|(rule, of)| match &of.effect {
+        Effect::Syscall(call) => Some((rule, call)),
+        Effect::Path(_) | Effect::Network(_) => None,
+    })
+}
+
+/// What hooks must refuse too, so that no other call does what a banned one does.
+fn syscall_flags(policy: &Policy) -> u32 {
+    let guards = banned_calls(policy).filter_map(|(_, call)| syscall::guard(&call.name));
+    guards.fold(0, |flags, guard| flags | guard.flag)
+}
+
+fn syscall_rules(
+    policy: &Policy,
+    image: u32,
+    rules: &mut RuleTable,
+) -> Result<Vec<(SyscallKey, u32)>, CompileError> {
+    let mut out = Vec::new();
+    for (rule, call) in banned_calls(policy) {
+        let rule = number(rules, &[rule])?;
+        out.extend(call.numbers.iter().map(|number| (SyscallKey { image, number: *number }, rule)));
+    }
+    bounded("banned system calls", out.len(), limits::MAX_SYSCALL_RULES)?;
+    out.sort_unstable();
     Ok(out)
 }
 

@@ -54,13 +54,7 @@ pub(super) const PERMISSIONS: Keys = &[
     ("network", Known),
     ("fs", Known),
     ("exec", Known),
-    (
-        "syscalls",
-        Later(
-            "system calls are not denied by name",
-            "delete `syscalls`; mount, bpf, ptrace of others, io_uring and kernel modules are denied to every agent anyway",
-        ),
-    ),
+    ("syscalls", Known),
     (
         "process",
         Later(
@@ -206,5 +200,7 @@ pub(super) const EXEC_ENTRY: Keys = &[
         ),
     ),
 ];
+
+pub(super) const SYSCALLS: Keys = &[("deny", Known)];
 
 pub(super) const KILL: Keys = &[("action", Known)];

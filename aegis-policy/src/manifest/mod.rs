@@ -9,7 +9,7 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, EXEC, EXEC_ENTRY, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, TOP,
+    AGENT, EXEC, EXEC_ENTRY, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, SYSCALLS, TOP,
 };
 use read::Fields;
 pub(crate) use read::nearest;
@@ -104,6 +104,8 @@ pub struct Manifest {
     pub network_allow: Vec<NetEntry>,
     /// `permissions.network.deny`.
     pub network_deny: Vec<NetEntry>,
+    /// `permissions.syscalls.deny`.
+    pub syscalls_deny: Vec<Text>,
     /// `permissions.execution_time`.
     pub execution_time: Option<Text>,
     /// `permissions.memory`.
@@ -230,6 +232,16 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         out.exec_anonymous =
             anonymous.and_then(|n| read::text(n, "`exec.anonymous`", "anonymous: deny", errors));
     }
+    if let Some(syscalls) = fields
+        .get("syscalls")
+        .and_then(|n| Fields::of(n, "`syscalls`", SYSCALLS, errors))
+        && let Some(deny) = syscalls.get("deny")
+    {
+        for entry in read::list(deny, "`syscalls.deny`", SYSCALL_EXAMPLE, errors) {
+            let name = read::text(entry, "an entry of `syscalls.deny`", SYSCALL_EXAMPLE, errors);
+            out.syscalls_deny.extend(name);
+        }
+    }
     let mut value = |name: &str, example: &str| {
         fields
             .get(name)
@@ -241,6 +253,7 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     out.pids = value("pids", "pids: 256");
 }
 
+const SYSCALL_EXAMPLE: &str = "names of system calls: deny: [mount, keyctl]";
 const PATH_EXAMPLE: &str = "a path: [\"/data/inputs\"]";
 
 /// A list of paths: text, or mappings with `path`.

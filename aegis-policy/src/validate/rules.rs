@@ -12,7 +12,10 @@ use super::{paths, value, values};
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
 use crate::path::AbsPath;
-use crate::policy::{Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule};
+use crate::policy::{
+    Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
+};
+use crate::syscall::{self, NameError};
 
 /// Most rules of one manifest.
 const MAX_RULES: usize = 100_000;
@@ -74,7 +77,7 @@ const NO_SOCKET: Kind = Kind {
     ban_content: false,
 };
 
-/// All rules in the order of the language: network, fs, exec.
+/// All rules in the order of the language: network, fs, exec, syscalls.
 pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<Rule> {
     let mut out = Vec::new();
     for entry in &manifest.network_allow {
@@ -92,6 +95,8 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
     ] {
         out.extend(entries.iter().filter_map(|entry| path(entry, kind, errors)));
     }
+    let calls = manifest.syscalls_deny.iter();
+    out.extend(calls.filter_map(|name| syscall(name, errors)));
     if out.len() > MAX_RULES {
         errors.error(
             Position::START,
@@ -200,6 +205,34 @@ fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Ru
         text: format!("{name}: {target}"),
         record: true,
         effect: Effect::Network(effect),
+    })
+}
+
+fn syscall(name: &Text, errors: &mut Diagnostics) -> Option<Rule> {
+    let numbers = value(Some(name), numbers, errors)?;
+    let text = name.text.clone();
+    Some(Rule {
+        id: format!("syscalls.deny:{text}"),
+        origin: origin(name.at, errors),
+        text: format!("syscalls.deny: {text}"),
+        record: true,
+        effect: Effect::Syscall(SyscallEffect { name: text, numbers }),
+    })
+}
+
+fn numbers(name: &str) -> Result<Vec<u32>, Wrong> {
+    syscall::numbers(name).map_err(|error| match error {
+        NameError::Unknown => (
+            format!("{} is no system call of x86-64 Linux", quote(name)),
+            match syscall::nearest(name) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write the name as `man 2 syscalls` has it".to_owned(),
+            },
+        ),
+        NameError::Needed => (
+            format!("without `{name}` no program starts or ends"),
+            "delete it; what must not run at all needs no agent".to_owned(),
+        ),
     })
 }
 
@@ -329,6 +362,7 @@ fn position_of(rule: &Rule, manifest: &Manifest) -> Position {
         .chain(&manifest.network_deny)
         .map(|e| e.at);
     all.chain(nets)
+        .chain(manifest.syscalls_deny.iter().map(|name| name.at))
         .filter(|at| at.line == line)
         .max_by_key(|at| at.column)
         .unwrap_or(Position { line, column: 1 })

@@ -43,6 +43,7 @@ pub const BUILD: &[Need] = &[
     program("gpgv", "gpgv"),
     file(&["/usr/include/libelf.h"], "libelf-dev"),
     file(&["/usr/include/zlib.h"], "zlib1g-dev"),
+    file(&["/usr/include/seccomp.h"], "libseccomp-dev"),
     file(&["/etc/ssl/certs/ca-certificates.crt"], "ca-certificates"),
 ];
 

@@ -10,6 +10,7 @@
 mod child;
 mod engine;
 mod fds;
+mod seccomp;
 mod session;
 mod signals;
 mod supervise;
@@ -27,7 +28,7 @@ use self::{
     voice::Voice,
 };
 use super::{args::Run as Args, failure::Failure, policy};
-use crate::paths::CONFIG_DIR;
+use crate::{paths::CONFIG_DIR, proto::control::CreateAgentReply};
 
 /// Exit code when aegis itself failed, as `env`, `timeout` and container runners have it.
 pub const OWN_FAILURE: u8 = 125;
@@ -56,9 +57,11 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     let socket = socket.map(Path::to_path_buf);
     let ensure = || engine::ensure(socket.as_deref(), args.audit_only, voice);
     let path = ensure()?;
-    let waiting = child::start(&args.command, &args.pass_fd, voice)?;
+    let mut waiting = child::start(&args.command, &args.pass_fd, voice)?;
+    let pid = waiting.pid();
     let begun = Signals::take().and_then(|signals| {
-        let session = Session::begin(&path, &what, waiting.pid(), &signals, ensure)?;
+        let mut prepare = |agent: &CreateAgentReply| waiting.prepare(&orders(agent, args.audit_only));
+        let session = Session::begin(&path, &what, pid, &signals, ensure, &mut prepare)?;
         Ok((signals, session))
     });
     let (signals, mut session) = match begun {
@@ -70,19 +73,23 @@ fn governed(args: &Args, socket: Option<&Path>, voice: Voice) -> Result<Ended, F
     };
     session.announce(voice, args.audit_only);
     let agent = session.agent();
-    let orders = Orders {
-        tmpdir: agent.tmpdir.clone(),
-        // For anyone but root the policy would else end at the first set-uid program.
-        no_new_privs: agent.no_new_privs || !geteuid().is_root(),
-        agent: agent.name.clone(),
-    };
-    let pid = waiting.pid();
     // A child that has gone already is found by the wait.
-    let _ = waiting.release(&orders);
+    let _ = waiting.release();
     let watch = Watch { pid, cgroup: Path::new(&agent.cgroup), agent: &agent.name, voice };
     let ended = watch.wait(&signals)?;
     session.finish(ended, voice);
     Ok(ended)
+}
+
+fn orders(agent: &CreateAgentReply, audit_only: bool) -> Orders {
+    Orders {
+        tmpdir: agent.tmpdir.clone(),
+        // For anyone but root the policy would else end at the first set-uid program.
+        no_new_privs: agent.no_new_privs || !geteuid().is_root(),
+        agent: agent.name.clone(),
+        banned_calls: agent.banned_calls.clone(),
+        record_only: audit_only || agent.mode == "audit",
+    }
 }
 
 fn what(args: &Args) -> Result<What, Failure> {

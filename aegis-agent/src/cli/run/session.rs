@@ -60,7 +60,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Has the daemon make the agent and put `child` into it.
+    /// Has the daemon make the agent, `prepare` the child for it, and the daemon put the child into it.
     ///
     /// # Errors
     /// What the daemon answered, or [`Failure::Signal`] when we were asked to end meanwhile.
@@ -70,11 +70,16 @@ impl Session {
         child: Pid,
         signals: &Signals,
         ensure: impl Fn() -> Result<PathBuf, Failure>,
+        prepare: &mut dyn FnMut(&CreateAgentReply) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let (client, agent) = create(socket, what, signals, ensure)?;
         let mut session = Self { socket: socket.to_path_buf(), client, agent };
         if what.audit_only {
             session.check_enforces_nothing()?;
+        }
+        if let Err(failure) = prepare(&session.agent) {
+            session.give_up(&failure);
+            return Err(failure);
         }
         let pid = child.as_raw().unsigned_abs();
         let request = AdmitRequest { session: session.agent.session.clone(), pid };
