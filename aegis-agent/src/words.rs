@@ -54,6 +54,7 @@ pub const fn op(number: u8) -> &'static str {
         op::SETATTR => "setattr",
         op::SETXATTR => "setxattr",
         op::RECEIVE => "receive",
+        op::IOCTL => "ioctl",
         op::CONNECT => "connect",
         op::SEND => "send",
         op::LISTEN => "listen",
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
         let reasons: Vec<_> = (1..=reason::OUTSIDE).map(reason).collect();
-        let ops: Vec<_> = [1..=6, 10..=21, 40..=43, 60..=64, 66..=71].into_iter().flatten().map(op).collect();
+        let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=43, 60..=64, 66..=71].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();
             unique.sort_unstable();

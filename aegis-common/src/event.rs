@@ -183,6 +183,8 @@ pub mod op {
     pub const SETXATTR: u8 = 20;
     /// Receive a descriptor from another process.
     pub const RECEIVE: u8 = 21;
+    /// Change a file by an ioctl on a descriptor of it.
+    pub const IOCTL: u8 = 23;
     /// Connect a socket.
     pub const CONNECT: u8 = 40;
     /// Send to an address without connecting.

@@ -51,34 +51,6 @@ pub fn inode_init_security_anon(context: LsmContext) -> i32 {
     }
 }
 
-/// Input pushed into a terminal is typed by whoever owns it; a descriptor given to another process
-/// as its owner signals that process (SIGIO ends who does not expect it).
-#[inline(always)]
-fn ioctl(command: u32) -> i32 {
-    const TIOCSTI: u32 = 0x5412;
-    const TIOCLINUX: u32 = 0x541c;
-    const FIOSETOWN: u32 = 0x8901;
-    const SIOCSPGRP: u32 = 0x8902;
-    match command {
-        TIOCSTI | TIOCLINUX => refuse(op::TERMINAL_INPUT, u64::from(command), 0),
-        FIOSETOWN | SIOCSPGRP => refuse(op::SIGNAL, 0, u64::from(command)),
-        _ => 0,
-    }
-}
-
-/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`
-#[lsm(hook = "file_ioctl")]
-pub fn file_ioctl(context: LsmContext) -> i32 {
-    ioctl(context.arg(1))
-}
-
-/// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: the same from
-/// 32-bit programs, which have a hook of their own since Linux 6.8.
-#[lsm(hook = "file_ioctl_compat")]
-pub fn file_ioctl_compat(context: LsmContext) -> i32 {
-    ioctl(context.arg(1))
-}
-
 /// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the other way to make
 /// somebody else the owner of a descriptor. Owning it oneself is fine.
 #[lsm(hook = "file_fcntl")]

@@ -8,6 +8,7 @@ mod cgroup;
 mod create;
 mod exec;
 mod guard;
+mod ioctl;
 mod map;
 mod open;
 mod process;

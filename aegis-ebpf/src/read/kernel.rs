@@ -191,6 +191,11 @@ impl Inode {
     pub fn is_directory(self) -> bool {
         self.mode().is_none_or(|mode| mode & 0xf000 == 0x4000)
     }
+    /// Whether it is a regular file or a directory; also when that can't be read.
+    #[inline(always)]
+    pub fn is_stored(self) -> bool {
+        self.mode().is_none_or(|mode| mode & 0xf000 == 0x8000 || mode & 0xf000 == 0x4000)
+    }
     /// Whether it is a symbolic link.
     #[inline(always)]
     pub fn is_symlink(self) -> bool {

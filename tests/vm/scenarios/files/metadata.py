@@ -1,8 +1,11 @@
+import fcntl
 import mmap
 import os
+import struct
 from attempt import T, attempt
 
-denied, mine = f"{T}/vault/file", f"{T}/work/mine"
+denied, mine, readable = f"{T}/vault/file", f"{T}/work/mine", f"{T}/in/readable"
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NODUMP_FL = 0x80086601, 0x40086602, 0x40
 
 
 def write_by_mapping():
@@ -19,6 +22,14 @@ def with_descriptor(path, flags, call):
         os.close(fd)
 
 
+def get_flags(fd):
+    return struct.unpack("l", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))[0]
+
+
+def set_flags(fd):
+    fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("l", get_flags(fd) | FS_NODUMP_FL))
+
+
 def copy():
     source = os.open(mine, os.O_RDONLY)
     with_descriptor(denied, os.O_WRONLY, lambda fd: os.copy_file_range(source, fd, 4))
@@ -32,6 +43,9 @@ attempt("utimes", os.utime, denied, (1, 1))
 attempt("setxattr", os.setxattr, denied, "user.mark", b"new")
 attempt("removexattr", os.removexattr, denied, "user.mark")
 attempt("mapped-for-writing", write_by_mapping)
+attempt("flags-through-a-reader", with_descriptor, readable, os.O_RDONLY, set_flags)
+attempt("allowed-flags-asked", with_descriptor, readable, os.O_RDONLY, get_flags)
+attempt("allowed-flags", with_descriptor, mine, os.O_RDONLY, set_flags)
 attempt("fallocate", with_descriptor, denied, os.O_WRONLY, lambda fd: os.posix_fallocate(fd, 0, 128))
 attempt("copy-file-range", copy)
 attempt("allowed-truncate", os.truncate, mine, 2)
