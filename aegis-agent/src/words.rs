@@ -80,7 +80,7 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
     match number {
         op::PTRACE => format!("process {subject}, mode {detail:#x}"),
         op::SIGNAL => format!("process {subject}, signal {detail}"),
-        op::CAPABILITY => capability(subject).map_or_else(|| format!("capability {subject}"), str::to_owned),
+        op::CAPABILITY => aegis_policy::capability::name(subject).map_or_else(|| format!("capability {subject}"), str::to_owned),
         op::SOCKET => format!("family {}, protocol {}", subject >> 32, subject & 0xffff_ffff),
         op::TERMINAL_INPUT => format!("ioctl {subject:#x}"),
         op::BPF => format!("bpf command {subject}"),
@@ -96,19 +96,6 @@ fn system_call(number: u64, compat: bool) -> String {
     let name = u32::try_from(number).ok().and_then(|number| aegis_policy::syscall::name(number | entry));
     let name = name.map_or_else(|| format!("call {number}"), str::to_owned);
     if compat { format!("{name} (32-bit)") } else { name }
-}
-
-fn capability(number: u64) -> Option<&'static str> {
-    const NAMES: [&str; 41] = [
-        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-        "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-        "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
-        "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-        "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-        "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-        "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-    ];
-    NAMES.get(usize::try_from(number).ok()?).copied()
 }
 
 /// Word of an IP protocol number.

@@ -43,8 +43,14 @@ pub struct Image {
     pub default_perms: u32,
     /// 1 when addresses that no rule names are allowed, else 0.
     pub default_network: u32,
+    /// Bit n is set when the policy takes capability n away.
+    pub dropped_capabilities: u64,
+    /// Number of the rule that does.
+    pub capability_rule: u32,
+    /// Zero.
+    pub reserved: u32,
 }
-assert_size!(Image, 24);
+assert_size!(Image, 40);
 
 /// Bits of [`Image::flags`].
 pub mod image_flag {

@@ -32,7 +32,17 @@ pub struct Guarded {
 #[inline(always)]
 pub fn refuse(subject: &Subject, guarded: &Guarded) -> i32 {
     let reason = if subject.blocked != 0 { subject.blocked } else { guarded.reason };
-    let decision = Decision::refuse(reason);
+    refuse_as(subject, guarded, Decision::refuse(reason))
+}
+
+/// Refuses by a rule of the policy, and records.
+#[inline(always)]
+pub fn refuse_by(subject: &Subject, guarded: &Guarded, rule: u32) -> i32 {
+    refuse_as(subject, guarded, Decision::refuse_by(rule, guarded.reason))
+}
+
+#[inline(always)]
+fn refuse_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
     if !guarded.silent {
         if let Some(mut claim) = Claim::take() {
             claim.set_body(GuardBody { subject: guarded.subject, detail: guarded.detail });

@@ -27,6 +27,10 @@ pub struct Subject {
     pub default_perms: u32,
     /// 1 when addresses without a rule are allowed.
     pub default_network: u32,
+    /// Capabilities that the policy takes away.
+    pub dropped_capabilities: u64,
+    /// Number of the rule that does.
+    pub capability_rule: u32,
     /// A reason to deny everything, or 0.
     pub blocked: u8,
 }
@@ -53,6 +57,8 @@ impl Subject {
             levels: 0,
             default_perms: 0,
             default_network: 0,
+            dropped_capabilities: 0,
+            capability_rule: 0,
             blocked: reason::UNCONFIGURED,
         };
         let Some(state) = table::agent(slot) else { return subject.unconfigured() };
@@ -69,6 +75,8 @@ impl Subject {
         subject.levels = image.levels;
         subject.default_perms = image.default_perms;
         subject.default_network = image.default_network;
+        subject.dropped_capabilities = image.dropped_capabilities;
+        subject.capability_rule = image.capability_rule;
         subject.blocked = if state.flags & agent_flag::KILLED != 0 { reason::KILLED } else { 0 };
         subject
     }

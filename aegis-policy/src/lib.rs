@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod baseline;
+pub mod capability;
 pub mod compile;
 pub mod diagnostic;
 pub mod host;

@@ -31,6 +31,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Whether programs without a name (memfd, deleted files) may run.
     pub anonymous_exec: bool,
+    /// Whether set-uid programs and file capabilities give nothing, for root too.
+    pub no_new_privileges: bool,
     /// Bounds on resources.
     pub limits: Limits,
     /// What the kill switch does behind the kernel flag.
@@ -141,6 +143,8 @@ pub enum Effect {
     Network(NetworkEffect),
     /// Bans a system call.
     Syscall(SyscallEffect),
+    /// Takes capabilities away: bit n stands for capability n.
+    Capabilities(u64),
 }
 
 /// A banned system call.

@@ -45,7 +45,7 @@ impl RuleTable {
             .map(|rule| {
                 let (allow, deny) = match &rule.effect {
                     Effect::Path(path) => (path.allow, path.deny),
-                    Effect::Network(_) | Effect::Syscall(_) => (0, 0),
+                    _ => (0, 0),
                 };
                 RuleInfo {
                     id: rule.id.clone(),

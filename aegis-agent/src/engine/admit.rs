@@ -38,8 +38,12 @@ impl Engine {
         if let Some(why) = checked().map_err(|e| refuse(e.to_string()))? {
             return Err(refuse(why.into()));
         }
-        if !session.banned_calls.is_empty() && !process::is_filtered(pid).map_err(|e| refuse(e.to_string()))? {
+        let confined = process::confinement(pid).map_err(|e| refuse(e.to_string()))?;
+        if !session.banned_calls.is_empty() && !confined.filtered {
             return Err(refuse("its policy bans system calls, and it has no seccomp filter".into()));
+        }
+        if session.no_new_privileges && !confined.no_new_privileges {
+            return Err(refuse("its policy says no_new_privileges, and it has not set that".into()));
         }
         if !held.is_alive() {
             return Err(refuse("it has ended".into()));

@@ -80,6 +80,7 @@ impl Engine {
             mode: policy.mode,
             limits: policy.limits,
             banned_calls: create::banned_calls(&policy),
+            no_new_privileges: policy.no_new_privileges,
             kill: policy.kill,
             policy: policy.name.clone(),
             populated: events.populated,

@@ -139,6 +139,7 @@ impl Engine {
             mode: policy.mode,
             limits: policy.limits,
             banned_calls: banned_calls(&policy),
+            no_new_privileges: policy.no_new_privileges,
             kill: policy.kill,
             policy: policy.name.clone(),
             view,
@@ -315,7 +316,7 @@ impl Engine {
             generation: session.saved.generation,
             image: session.saved.image.clone(),
             mode: mode_word(session.mode).to_owned(),
-            no_new_privs: peer.uid != 0,
+            no_new_privs: peer.uid != 0 || session.no_new_privileges,
             banned_calls: session.banned_calls.clone(),
             warnings,
         }
@@ -326,7 +327,7 @@ impl Engine {
 pub(super) fn banned_calls(policy: &Policy) -> Vec<String> {
     let calls = policy.rules.iter().filter_map(|rule| match &rule.effect {
         Effect::Syscall(call) => Some(call.name.clone()),
-        Effect::Path(_) | Effect::Network(_) => None,
+        _ => None,
     });
     calls.collect()
 }

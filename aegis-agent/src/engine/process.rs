@@ -88,16 +88,25 @@ pub fn uid(pid: u32) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other(format!("/proc/{pid}/status names no uid")))
 }
 
-/// Whether a seccomp filter holds for a process.
+/// What a process has laid on itself and all it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// A seccomp filter holds.
+    pub filtered: bool,
+    /// It gains no privileges by running a program.
+    pub no_new_privileges: bool,
+}
+
+/// Reads the confinement of a process. A kernel that does not tell has none of it.
 ///
 /// # Errors
-/// There is no such process, or the kernel has no seccomp.
-pub fn is_filtered(pid: u32) -> io::Result<bool> {
-    const FILTER: &str = "2";
+/// There is no such process.
+pub fn confinement(pid: u32) -> io::Result<Confinement> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("Seccomp:"));
-    line.map(|mode| mode.trim() == FILTER)
-        .ok_or_else(|| io::Error::other("this kernel has no seccomp, which the ban of system calls needs"))
+    let is = |name: &str, value: &str| {
+        status.lines().any(|line| line.strip_prefix(name).is_some_and(|found| found.trim() == value))
+    };
+    Ok(Confinement { filtered: is("Seccomp:", "2"), no_new_privileges: is("NoNewPrivs:", "1") })
 }
 
 /// Path of a process's cgroup below the cgroup v2 mount.
@@ -175,6 +184,7 @@ mod tests {
         assert_eq!(stat(pid).expect("stat").ppid, std::process::id());
         assert_eq!(uid(pid).expect("uid"), rustix::process::getuid().as_raw());
         assert!(process.is_alive() && held.is_alive());
+        assert_eq!(confinement(pid).ok(), confinement(std::process::id()).ok(), "inherited");
         assert!(!ProcessId { start: process.start + 1, ..process }.is_alive());
         child.kill().expect("kill");
         child.wait().expect("wait");

@@ -208,6 +208,8 @@ pub struct Session {
     pub mode: Mode,
     /// Bounds.
     pub limits: Limits,
+    /// Whether set-uid programs give nothing, for root too.
+    pub no_new_privileges: bool,
     /// System calls that the policy bans.
     pub banned_calls: Vec<String>,
     /// What the kill switch does behind the flag.

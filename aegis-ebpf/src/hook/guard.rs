@@ -69,8 +69,8 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
 }
 
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`:
-/// capabilities that undo enforcement, in whatever user namespace. Denying CAP_SYS_ADMIN stops every
-/// mount call, setns, unshare and pivot_root at once.
+/// capabilities that undo enforcement, in whatever user namespace, and those that the policy takes away.
+/// Denying CAP_SYS_ADMIN stops every mount call, setns, unshare and pivot_root at once.
 #[lsm(hook = "capable")]
 pub fn capable(context: LsmContext) -> i32 {
     const CAP_OPT_NOAUDIT: u32 = 2;
@@ -90,18 +90,23 @@ pub fn capable(context: LsmContext) -> i32 {
         | 1 << 39
         | 1 << 40;
     let capability: u32 = context.arg(2);
-    if DENIED >> (capability & 63) & 1 == 0 {
-        return 0;
-    }
     let Some(subject) = Subject::current() else { return 0 };
-    guarded::refuse(&subject, &Guarded {
+    let bit = 1 << (capability & 63);
+    let guarded = |reason| Guarded {
         op: op::CAPABILITY,
-        reason: reason::GUARD,
+        reason,
         subject: u64::from(capability),
         detail: 0,
         refusal: Refusal::Permission,
         silent: context.arg::<u32>(3) & CAP_OPT_NOAUDIT != 0,
-    })
+    };
+    if DENIED & bit != 0 {
+        guarded::refuse(&subject, &guarded(reason::GUARD))
+    } else if subject.dropped_capabilities & bit != 0 {
+        guarded::refuse_by(&subject, &guarded(reason::RULE), subject.capability_rule)
+    } else {
+        0
+    }
 }
 
 /// `int bpf(int cmd, union bpf_attr *attr, unsigned int size, ...)`: governed tasks have no use for it.

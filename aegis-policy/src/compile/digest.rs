@@ -124,6 +124,7 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
         KillAction::Kill => "kill",
     });
     fields.number(u64::from(policy.anonymous_exec));
+    fields.number(u64::from(policy.no_new_privileges));
     fields.maybe(policy.limits.memory_bytes);
     fields.maybe(policy.limits.cpu_millis.map(u64::from));
     fields.maybe(policy.limits.pids.map(u64::from));
@@ -152,6 +153,7 @@ fn rules(fields: &mut Fields, policy: &Policy) {
                 }
             }
             Effect::Syscall(call) => fields.text(&call.name),
+            Effect::Capabilities(dropped) => fields.number(*dropped),
         }
     }
 }

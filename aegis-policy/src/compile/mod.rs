@@ -154,6 +154,7 @@ pub fn compile(
             flags |= flag;
         }
     }
+    let (dropped_capabilities, capability_rule) = capabilities(policy, &mut rules)?;
     flags |= syscall_flags(policy);
     let open = policy.default == Default::Allow;
     let image = Image {
@@ -162,6 +163,9 @@ pub fn compile(
         levels,
         default_perms: if open { u32::from(perm::ALL) } else { 0 },
         default_network: u32::from(open),
+        dropped_capabilities,
+        capability_rule,
+        reserved: 0,
     };
     Ok(CompiledImage {
         index: image_index,
@@ -361,10 +365,20 @@ fn content_rules(
     Ok(out)
 }
 
+/// What the policy takes away, and the number of the rule that does.
+fn capabilities(policy: &Policy, rules: &mut RuleTable) -> Result<(u64, u32), CompileError> {
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if let Effect::Capabilities(dropped) = rule.effect {
+            return Ok((dropped, number(rules, &[index])?));
+        }
+    }
+    Ok((0, aegis_common::policy::RULE_DEFAULT))
+}
+
 fn banned_calls(policy: &Policy) -> impl Iterator<Item = (usize, &SyscallEffect)> {
     policy.rules.iter().enumerate().filter_map(|(rule, of)| match &of.effect {
         Effect::Syscall(call) => Some((rule, call)),
-        Effect::Path(_) | Effect::Network(_) => None,
+        _ => None,
     })
 }
 

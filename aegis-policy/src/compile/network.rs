@@ -89,7 +89,7 @@ pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
                 prefix: Prefix::new(effect.net.address(), effect.net.length()),
                 effect,
             }),
-            Effect::Path(_) | Effect::Syscall(_) => None,
+            _ => None,
         })
         .collect();
     if rules.is_empty() {

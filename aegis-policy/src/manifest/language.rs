@@ -55,13 +55,7 @@ pub(super) const PERMISSIONS: Keys = &[
     ("fs", Known),
     ("exec", Known),
     ("syscalls", Known),
-    (
-        "process",
-        Later(
-            "process attributes are fixed",
-            "delete `process`; `aegis run` sets no_new_privileges for callers other than root",
-        ),
-    ),
+    ("process", Known),
     ("execution_time", Known),
     ("memory", Known),
     ("cpu_quota", Known),
@@ -200,6 +194,14 @@ pub(super) const EXEC_ENTRY: Keys = &[
         ),
     ),
 ];
+
+pub(super) const PROCESS: Keys = &[
+    ("no_new_privileges", Known),
+    ("capabilities", Known),
+    ("signal_others", Known),
+];
+
+pub(super) const CAPABILITIES: Keys = &[("drop", Known)];
 
 pub(super) const SYSCALLS: Keys = &[("deny", Known)];
 

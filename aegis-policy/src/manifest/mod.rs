@@ -9,7 +9,7 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, EXEC, EXEC_ENTRY, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, SYSCALLS, TOP,
+    AGENT, CAPABILITIES, EXEC, EXEC_ENTRY, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, PROCESS, SYSCALLS, TOP,
 };
 use read::Fields;
 pub(crate) use read::nearest;
@@ -104,6 +104,12 @@ pub struct Manifest {
     pub network_allow: Vec<NetEntry>,
     /// `permissions.network.deny`.
     pub network_deny: Vec<NetEntry>,
+    /// `permissions.process.no_new_privileges`.
+    pub no_new_privileges: Option<Text>,
+    /// `permissions.process.capabilities.drop`, with the position of the list.
+    pub capabilities_drop: Option<(Position, Vec<Text>)>,
+    /// `permissions.process.signal_others`.
+    pub signal_others: Option<Text>,
     /// `permissions.syscalls.deny`.
     pub syscalls_deny: Vec<Text>,
     /// `permissions.execution_time`.
@@ -232,6 +238,12 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         out.exec_anonymous =
             anonymous.and_then(|n| read::text(n, "`exec.anonymous`", "anonymous: deny", errors));
     }
+    if let Some(process) = fields
+        .get("process")
+        .and_then(|n| Fields::of(n, "`process`", PROCESS, errors))
+    {
+        process_of(&process, out, errors);
+    }
     if let Some(syscalls) = fields
         .get("syscalls")
         .and_then(|n| Fields::of(n, "`syscalls`", SYSCALLS, errors))
@@ -251,6 +263,24 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     out.memory = value("memory", "memory: 512MB");
     out.cpu_quota = value("cpu_quota", "cpu_quota: 0.5");
     out.pids = value("pids", "pids: 256");
+}
+
+fn process_of(process: &Fields<'_>, out: &mut Manifest, errors: &mut Diagnostics) {
+    out.no_new_privileges = process
+        .get("no_new_privileges")
+        .and_then(|n| read::truth(n, "`process.no_new_privileges`", "no_new_privileges: true", errors));
+    out.signal_others = process
+        .get("signal_others")
+        .and_then(|n| read::text(n, "`process.signal_others`", "signal_others: deny", errors));
+    let drop = process
+        .get("capabilities")
+        .and_then(|n| Fields::of(n, "`process.capabilities`", CAPABILITIES, errors))
+        .and_then(|capabilities| capabilities.get("drop").cloned());
+    out.capabilities_drop = drop.map(|drop| {
+        let names = read::list(&drop, "`capabilities.drop`", "drop: [ALL]", errors);
+        let text = |n| read::text(n, "an entry of `capabilities.drop`", "drop: [ALL]", errors);
+        (drop.at, names.iter().filter_map(text).collect())
+    });
 }
 
 const SYSCALL_EXAMPLE: &str = "names of system calls: deny: [mount, keyctl]";

@@ -191,6 +191,21 @@ pub(super) fn text(
     }
 }
 
+/// `true` or `false`.
+pub(super) fn truth(node: &Node, what: &str, example: &str, errors: &mut Diagnostics) -> Option<Text> {
+    if let Value::Scalar(scalar) = &node.value
+        && scalar.kind() == Kind::Bool
+    {
+        return Some(text_of(node.at, scalar));
+    }
+    errors.error(
+        node.at,
+        format!("{what} must be true or false, found {}", found(node)),
+        format!("write {example}"),
+    );
+    None
+}
+
 fn text_of(at: Position, scalar: &Scalar) -> Text {
     Text {
         at,

@@ -155,7 +155,7 @@ pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, Resolve
             .enumerate()
             .filter_map(|(n, rule)| match &rule.effect {
                 Effect::Path(effect) => Some((n, rule, effect)),
-                Effect::Network(_) | Effect::Syscall(_) => None,
+                _ => None,
             })
     };
     for (_, rule, effect) in rules().filter(|(.., e)| e.allow & perm::NAME != 0) {

@@ -34,6 +34,8 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
     if baseline == Baseline::Linux {
         rules.extend(baseline::linux());
     }
+    // Never allowed; the manifest may say so.
+    let _ = word(manifest.signal_others.as_ref(), "process.signal_others", &[("deny", ())], errors);
     rules::unique_ids(&rules, manifest, errors);
     Policy {
         name: manifest
@@ -60,6 +62,7 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
             errors,
         )
         .unwrap_or(false),
+        no_new_privileges: manifest.no_new_privileges.as_ref().is_some_and(|t| t.text == "true"),
         limits: Limits {
             memory_bytes: value(manifest.memory.as_ref(), values::memory, errors),
             cpu_millis: value(manifest.cpu_quota.as_ref(), values::cpu, errors),

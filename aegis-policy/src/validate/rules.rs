@@ -9,6 +9,7 @@ use aegis_common::path::perm;
 
 use super::values::Wrong;
 use super::{paths, value, values};
+use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
 use crate::path::AbsPath;
@@ -77,7 +78,7 @@ const NO_SOCKET: Kind = Kind {
     ban_content: false,
 };
 
-/// All rules in the order of the language: network, fs, exec, syscalls.
+/// All rules in the order of the language: network, fs, exec, process, syscalls.
 pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<Rule> {
     let mut out = Vec::new();
     for entry in &manifest.network_allow {
@@ -95,6 +96,7 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
     ] {
         out.extend(entries.iter().filter_map(|entry| path(entry, kind, errors)));
     }
+    out.extend(capabilities(manifest, errors));
     let calls = manifest.syscalls_deny.iter();
     out.extend(calls.filter_map(|name| syscall(name, errors)));
     if out.len() > MAX_RULES {
@@ -205,6 +207,35 @@ fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Ru
         text: format!("{name}: {target}"),
         record: true,
         effect: Effect::Network(effect),
+    })
+}
+
+fn capabilities(manifest: &Manifest, errors: &mut Diagnostics) -> Option<Rule> {
+    let (at, names) = manifest.capabilities_drop.as_ref()?;
+    let bits = names.iter().filter_map(|name| value(Some(name), capability_bits, errors));
+    let dropped = bits.fold(0, |all, bits| all | bits);
+    if names.is_empty() {
+        errors.error(*at, "`capabilities.drop` is an empty list", "write drop: [ALL], or delete it");
+    }
+    let shown: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
+    let text = escape(&format!("process.capabilities.drop: {}", shown.join(", ")));
+    Some(Rule {
+        id: "process.capabilities.drop".to_owned(),
+        origin: origin(*at, errors),
+        text,
+        record: true,
+        effect: Effect::Capabilities(dropped),
+    })
+}
+
+fn capability_bits(name: &str) -> Result<u64, Wrong> {
+    capability::bits(name).ok_or_else(|| {
+        let known = capability::NAMES.into_iter().chain([capability::ALL]);
+        let advice = match crate::manifest::nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write a name of capabilities(7), such as CAP_NET_RAW, or ALL".to_owned(),
+        };
+        (format!("{} is no capability", quote(name)), advice)
     })
 }
 
@@ -363,6 +394,7 @@ fn position_of(rule: &Rule, manifest: &Manifest) -> Position {
         .map(|e| e.at);
     all.chain(nets)
         .chain(manifest.syscalls_deny.iter().map(|name| name.at))
+        .chain(manifest.capabilities_drop.as_ref().map(|(at, _)| *at))
         .filter(|at| at.line == line)
         .max_by_key(|at| at.column)
         .unwrap_or(Position { line, column: 1 })
