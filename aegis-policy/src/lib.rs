@@ -17,6 +17,7 @@
 mod baseline;
 pub mod compile;
 pub mod diagnostic;
+pub mod glob;
 pub mod host;
 pub mod manifest;
 pub mod parse;
