@@ -18,6 +18,10 @@ pub const MAX_CGROUPS: u32 = 65_536;
 pub const MAX_PATH_RULES: u32 = 1 << 20;
 /// Anchors (directories with a rule at or below them) of all images together.
 pub const MAX_ANCHORS: u32 = 1 << 20;
+/// Names and positions that globs look up, of all images together.
+pub const MAX_GLOB_ENTRIES: u32 = 1 << 17;
+/// Places where globs begin, of all images together.
+pub const MAX_GLOB_STARTS: u32 = 1 << 17;
 /// Inode rules of all images together.
 pub const MAX_INODE_RULES: u32 = 1 << 18;
 /// Content rules of all images together.

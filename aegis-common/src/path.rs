@@ -59,6 +59,8 @@ assert_size!(PathRule, 12);
 pub mod path_flag {
     /// Allowed operations decided here are recorded (the manifest's own rules, not the baseline).
     pub const RECORD: u16 = 1 << 0;
+    /// Globs begin here: the positions they wait in are in `GLOB_STARTS` under the same key.
+    pub const STARTS: u16 = 1 << 1;
 }
 
 /// A file by identity: denies follow the file under every name it has.

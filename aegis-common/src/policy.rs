@@ -70,6 +70,8 @@ pub mod image_flag {
     pub const NO_USER_NAMESPACE: u32 = 1 << 6;
     /// Tracing is refused within the agent too (`syscalls.deny` has `ptrace`).
     pub const NO_PTRACE: u32 = 1 << 7;
+    /// Globs exist: the image has a `GlobTable`.
+    pub const GLOBS: u32 = 1 << 8;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

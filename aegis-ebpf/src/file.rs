@@ -12,6 +12,7 @@ use crate::{
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
+        glob,
         kernel::{Dentry, Inode},
         scratch::Claim,
         table,
@@ -46,7 +47,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
     if !decision.deny && operation == op::SYMLINK {
         // It would choose where the next load of the policy leads.
         let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
-        if table::holds_rule(&key) {
+        if table::holds_rule(&key) || glob::is_step(claim, subject.image) {
             decision = Decision::refuse(reason::HOLDS_RULE);
         }
     }

@@ -2,6 +2,7 @@
 
 use aegis_common::{
     counter::COUNTERS as COUNTER_COUNT,
+    glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
     net::{NetPrefix, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
@@ -31,6 +32,17 @@ pub static PATH_RULES: HashMap<PathKey, PathRule> =
 /// Names at or above which a rule stands.
 #[map]
 pub static ANCHORS: HashMap<PathKey, u32> = HashMap::pinned(limits::MAX_ANCHORS, BPF_F_NO_PREALLOC);
+/// Image index to the automata of its globs.
+#[map]
+pub static GLOB_TABLES: HashMap<u32, GlobTable> = HashMap::pinned(limits::MAX_IMAGES, BPF_F_NO_PREALLOC);
+/// What the automata point at.
+#[map]
+pub static GLOB_ENTRIES: HashMap<GlobKey, GlobEntry> =
+    HashMap::pinned(limits::MAX_GLOB_ENTRIES, BPF_F_NO_PREALLOC);
+/// Names where globs begin.
+#[map]
+pub static GLOB_STARTS: HashMap<PathKey, GlobSet> =
+    HashMap::pinned(limits::MAX_GLOB_STARTS, BPF_F_NO_PREALLOC);
 /// Files with several names.
 #[map]
 pub static INODE_RULES: HashMap<InodeKey, InodeRule> =

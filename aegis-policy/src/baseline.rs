@@ -231,18 +231,12 @@ pub(crate) fn linux() -> impl Iterator<Item = Rule> {
 fn rule(id: String, origin: Origin, path: &str, allow: u8, deny: u8, why: &str) -> Option<Rule> {
     let text = format!("{path}: {why}");
     let path = AbsPath::parse(path.as_bytes()).ok()?;
-    let effect = PathEffect {
-        path,
-        allow,
-        deny,
-        ban_content: false,
-    };
     Some(Rule {
         id,
         origin,
         text,
         record: false,
-        effect: Effect::Path(effect),
+        effect: Effect::Path(PathEffect::at(path, allow, deny)),
     })
 }
 
@@ -266,7 +260,7 @@ mod tests {
     #[test]
     fn the_tables_stay_shallow_because_each_level_costs_a_look_up_at_every_open() {
         let deepest = linux().chain(built_in()).filter_map(|r| match r.effect {
-            crate::policy::Effect::Path(p) => Some(p.path.depth()),
+            crate::policy::Effect::Path(p) => Some(p.patterns[0].prefix.depth()),
             _ => None,
         });
         assert!(deepest.max() <= Some(4));

@@ -54,6 +54,29 @@ pub enum Entry {
     Other,
 }
 
+/// What a name in a listing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// That of an entry.
+    #[must_use]
+    pub const fn of(entry: &Entry) -> Self {
+        match entry {
+            Entry::Directory => Self::Directory,
+            Entry::Symlink(_) => Self::Symlink,
+            Entry::File | Entry::Other => Self::Other,
+        }
+    }
+}
+
 /// A program found on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -105,6 +128,13 @@ pub trait HostView {
     /// # Errors
     /// The answer cannot be found out.
     fn entry(&self, path: &AbsPath) -> Result<Option<Entry>, HostError>;
+
+    /// The names in a directory, without `.` and `..`, in any order. Nothing when `path` is no
+    /// directory.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds more than `limit` names.
+    fn list(&self, path: &AbsPath, limit: usize) -> Result<Vec<(Vec<u8>, Kind)>, HostError>;
 
     /// Inode numbers of the regular files, devices, FIFOs and sockets at or below `path` that have
     /// more than one link. Follows no links, does not enter other mounts. Nothing when `path` does

@@ -18,6 +18,7 @@ mod baseline;
 pub mod capability;
 pub mod compile;
 pub mod diagnostic;
+pub mod glob;
 pub mod host;
 pub mod manifest;
 pub mod parse;

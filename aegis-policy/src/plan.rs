@@ -7,6 +7,7 @@
 //! the new one, whole. A plan that is interrupted at any operation leaves the agent governed by
 //! one of them.
 
+use aegis_common::glob::{GlobEntry, GlobKey, GlobSet, GlobTable};
 use aegis_common::net::{NetPrefix, PortRules};
 use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule};
 use aegis_common::policy::{Image, SyscallKey};
@@ -14,7 +15,7 @@ use aegis_common::policy::{Image, SyscallKey};
 use crate::compile::CompiledImage;
 
 /// One map operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Write the fixed part of an image. Zeroed (not ready) it denies everything.
     SetImage(u32, Image),
@@ -22,6 +23,12 @@ pub enum Operation {
     PutPath(PathKey, PathRule),
     /// Enter an anchor.
     PutAnchor(PathKey, u32),
+    /// Enter the automata of an image's globs.
+    PutGlobTable(u32, Box<GlobTable>),
+    /// Enter what the automata point at.
+    PutGlob(GlobKey, GlobEntry),
+    /// Enter the positions that wait from a name on.
+    PutGlobStart(PathKey, GlobSet),
     /// Enter an inode rule.
     PutInode(InodeKey, InodeRule),
     /// Enter a content rule.
@@ -36,6 +43,12 @@ pub enum Operation {
     RemovePath(PathKey),
     /// Remove an anchor.
     RemoveAnchor(PathKey),
+    /// Remove the automata of an image's globs.
+    RemoveGlobTable(u32),
+    /// Remove what they point at.
+    RemoveGlob(GlobKey),
+    /// Remove the positions that wait from a name on.
+    RemoveGlobStart(PathKey),
     /// Remove an inode rule.
     RemoveInode(InodeKey),
     /// Remove a content rule.
@@ -94,6 +107,10 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
             .iter()
             .map(|(k, v)| Operation::PutAnchor(*k, *v)),
     );
+    let globs = &new.globs;
+    out.extend(globs.table.iter().map(|t| Operation::PutGlobTable(new.index, t.clone())));
+    out.extend(globs.entries.iter().map(|(k, v)| Operation::PutGlob(*k, *v)));
+    out.extend(globs.starts.iter().map(|(k, v)| Operation::PutGlobStart(*k, *v)));
     out.extend(
         new.inode_rules
             .iter()
@@ -126,6 +143,9 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
             .map(|(k, _)| Operation::RemovePath(*k)),
     );
     out.extend(old.anchors.iter().map(|(k, _)| Operation::RemoveAnchor(*k)));
+    out.extend(old.globs.table.iter().map(|_| Operation::RemoveGlobTable(old.index)));
+    out.extend(old.globs.entries.iter().map(|(k, _)| Operation::RemoveGlob(*k)));
+    out.extend(old.globs.starts.iter().map(|(k, _)| Operation::RemoveGlobStart(*k)));
     out.extend(
         old.inode_rules
             .iter()

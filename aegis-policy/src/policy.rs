@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::glob::{self, Pattern};
 use crate::path::{AbsPath, PathError};
 
 /// All that holds for one agent.
@@ -159,14 +160,30 @@ pub struct SyscallEffect {
 /// A rule about a path and all below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathEffect {
-    /// Host path, as written (links in it are followed by `resolve`).
-    pub path: AbsPath,
+    /// The host path or glob, as a glob.
+    pub written: Vec<u8>,
+    /// What it stands for (links in their prefixes are followed by `resolve`).
+    pub patterns: Vec<Pattern>,
     /// `perm::*` granted.
     pub allow: u8,
     /// `perm::*` denied.
     pub deny: u8,
     /// Whether the content of programs at or below the path is banned too, under every name.
     pub ban_content: bool,
+}
+
+impl PathEffect {
+    /// Permissions at one path and below it.
+    #[must_use]
+    pub fn at(path: AbsPath, allow: u8, deny: u8) -> Self {
+        Self {
+            written: glob::quoted(&path),
+            patterns: vec![Pattern::plain(path)],
+            allow,
+            deny,
+            ban_content: false,
+        }
+    }
 }
 
 /// A rule about addresses.
@@ -349,12 +366,7 @@ impl Policy {
             origin: Origin::Runtime,
             text,
             record,
-            effect: Effect::Path(PathEffect {
-                path,
-                allow,
-                deny,
-                ban_content: false,
-            }),
+            effect: Effect::Path(PathEffect::at(path, allow, deny)),
         });
         Ok(())
     }

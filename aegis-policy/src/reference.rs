@@ -5,6 +5,7 @@
 //! code of `resolve`, `compile` or `simulate` that matches something; tests compare the two, and a
 //! shared mistake would be agreed upon.
 
+mod globs;
 mod names;
 mod network;
 
@@ -12,7 +13,7 @@ use aegis_common::path::perm;
 
 use crate::host::{HostError, HostView};
 use crate::policy::{Default, Effect, Policy, Rule};
-use names::{Names, Spot};
+use names::{self as at, Names, Spot};
 
 /// What a policy says to an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +65,8 @@ struct Held<'p> {
     rule: &'p Rule,
     allow: u8,
     deny: u8,
-    allow_spots: Vec<Spot>,
-    deny_spots: Vec<Spot>,
+    allowed_at: Vec<at::Held>,
+    denied_at: Vec<at::Held>,
     /// Files with several links that the deny covers.
     files: Vec<(u32, u64)>,
     /// Contents that the deny bans.
@@ -90,7 +91,10 @@ impl<'p> Reference<'p> {
             if let Effect::Path(effect) = &rule.effect
                 && effect.allow & perm::NAME != 0
             {
-                names.agent_writes(host, &effect.path.to_bytes())?;
+                for path in globs::spelled_out(&effect.written) {
+                    let (path, glob) = globs::divide(&path);
+                    names.agent_writes(host, &path, &glob)?;
+                }
             }
         }
         let mut held = Vec::new();
@@ -98,23 +102,35 @@ impl<'p> Reference<'p> {
             let Effect::Path(effect) = &rule.effect else {
                 continue;
             };
-            let path = effect.path.to_bytes();
             let mut one = Held {
                 rule,
                 allow: effect.allow,
                 deny: effect.deny,
-                allow_spots: names.allowed_at(host, &path)?,
-                deny_spots: names.denied_at(host, &path)?,
+                allowed_at: Vec::new(),
+                denied_at: Vec::new(),
                 files: Vec::new(),
                 contents: Vec::new(),
             };
-            if effect.deny != 0 {
-                one.files = names.linked_files(host, &path)?;
+            for path in globs::spelled_out(&effect.written) {
+                let (path, glob) = globs::divide(&path);
+                one.allowed_at.extend(names.allowed_at(host, &path, &glob)?);
+                if effect.deny == 0 {
+                    continue;
+                }
+                let denied = names.denied_at(host, &path, &glob)?;
+                one.denied_at.extend(denied.held);
+                for found in denied.found {
+                    one.files.extend(names.linked_files(host, &found)?);
+                    if effect.ban_content {
+                        one.contents.extend(names.programs(host, &found)?);
+                    }
+                }
             }
             if effect.ban_content {
-                one.contents = names.programs(host, &path)?;
                 for loader in crate::host::LOADERS {
-                    one.contents.extend(names.programs(host, loader)?);
+                    for (at, _) in names.readings(host, loader)? {
+                        one.contents.extend(names.programs(host, &at)?);
+                    }
                 }
             }
             held.push(one);
@@ -149,43 +165,38 @@ impl<'p> Reference<'p> {
         if let Some(rule) = self.name_denied(&spot, wanted) {
             return Answer::new(false, Why::Rule, Some(rule));
         }
-        let mut told: Option<(usize, &Rule)> = None;
-        let mut given = if self.policy.default == Default::Allow {
-            perm::ALL
-        } else {
-            0
-        };
-        for held in &self.held {
-            for at in held
-                .allow_spots
-                .iter()
-                .filter(|at| at.is_at_or_above(&spot))
-            {
-                given |= held.allow;
-                let deeper = told.is_none_or(|(depth, _)| at.depth() > depth);
-                if held.allow & wanted != 0 && deeper {
-                    told = Some((at.depth(), held.rule));
+        let open = self.policy.default == Default::Allow;
+        let mut given = if open { perm::ALL } else { 0 };
+        let mut told = Vec::new();
+        for (n, held) in self.held.iter().enumerate().filter(|(_, h)| h.allow != 0) {
+            for at in &held.allowed_at {
+                for depth in at.depths(&spot) {
+                    given |= held.allow;
+                    if held.allow & wanted != 0 {
+                        // The deepest; there a plain path, then the first rule.
+                        told.push((std::cmp::Reverse(depth), !at.is_plain(), n, held.rule));
+                    }
                 }
             }
         }
+        let told = told.into_iter().min_by_key(|(depth, glob, n, _)| (*depth, *glob, *n));
         match told {
             _ if given & wanted != wanted => Answer::new(false, Why::Default, None),
-            Some((_, rule)) => Answer::new(true, Why::Rule, Some(rule)),
+            Some((.., rule)) => Answer::new(true, Why::Rule, Some(rule)),
             None => Answer::new(true, Why::Default, None),
         }
     }
 
-    /// The rule that denies a name: of several the one nearest to the root.
+    /// The rule that denies a name: of several the one nearest to the root; there a plain path, then
+    /// the first rule.
     fn name_denied(&self, spot: &Spot, wanted: u8) -> Option<&Rule> {
-        let mut told: Option<(usize, &Rule)> = None;
-        for held in self.held.iter().filter(|h| h.deny & wanted != 0) {
-            for at in held.deny_spots.iter().filter(|at| at.is_at_or_above(spot)) {
-                if told.is_none_or(|(depth, _)| at.depth() < depth) {
-                    told = Some((at.depth(), held.rule));
-                }
+        let mut told = Vec::new();
+        for (n, held) in self.held.iter().enumerate().filter(|(_, h)| h.deny & wanted != 0) {
+            for at in &held.denied_at {
+                told.extend(at.depths(spot).into_iter().map(|depth| (depth, !at.is_plain(), n, held.rule)));
             }
         }
-        told.map(|(_, rule)| rule)
+        told.into_iter().min_by_key(|(depth, glob, n, _)| (*depth, *glob, *n)).map(|(.., rule)| rule)
     }
 
     /// The rule that denies a file under another of its names.
@@ -249,7 +260,8 @@ impl<'p> Reference<'p> {
                 return Answer::new(false, Why::WouldGrantMore, None);
             }
         }
-        if directory && (self.holds_rule(from.0) || self.holds_rule(to.0)) {
+        let stays = self.holds_rule(from.0) || self.holds_rule(to.0) || self.changes_below(from.0, to.0);
+        if directory && stays {
             return Answer::new(false, Why::HoldsRule, None);
         }
         let denied = self.file_denied(from.0, from.1, perm::READ | perm::WRITE | perm::NAME);
@@ -259,13 +271,35 @@ impl<'p> Reference<'p> {
         }
     }
 
-    /// Whether some rule lies at a name or below it.
+    /// Whether some rule lies at a name or below it, or some glob goes on from there.
     fn holds_rule(&self, path: &str) -> bool {
         let spot = self.names.spot(path.as_bytes());
-        let below = |at: &Spot| spot.is_at_or_above(at);
+        let below = |at: &at::Held| spot.is_at_or_above(&at.at);
         self.held.iter().any(|h| {
-            h.allow != 0 && h.allow_spots.iter().any(below)
-                || h.deny != 0 && h.deny_spots.iter().any(below)
+            h.allow != 0 && h.allowed_at.iter().any(below)
+                || h.deny != 0 && h.denied_at.iter().any(below)
         })
+    }
+
+    /// Whether globs say something else of names below a directory after it has moved: a deny less, an
+    /// allow more, or a name that may not be made.
+    fn changes_below(&self, from: &str, to: &str) -> bool {
+        let (from, to) = (self.names.spot(from.as_bytes()), self.names.spot(to.as_bytes()));
+        let mut gains = false;
+        for held in &self.held {
+            let at = if held.allow == 0 { &held.denied_at } else { &held.allowed_at };
+            let below = |spot: &Spot| at.iter().flat_map(|a| a.below(spot)).collect::<Vec<_>>();
+            let (old, new) = (below(&from), below(&to));
+            let may_gain = held.allow == 0 && held.deny & perm::NAME == 0;
+            if held.deny != 0 && old.iter().any(|rest| !new.contains(rest))
+                || !may_gain && new.iter().any(|rest| !old.contains(rest))
+            {
+                return true;
+            }
+            gains |= !may_gain && !new.is_empty();
+        }
+        let denied = |spot: &Spot, bit: u8| self.name_denied(spot, bit).is_some();
+        let lifted = [perm::READ, perm::WRITE, perm::EXEC, perm::NAME];
+        gains && lifted.iter().any(|bit| denied(&from, *bit) && !denied(&to, *bit))
     }
 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aegis_common::event::reason;
+use aegis_common::glob::{GLOB_WORDS, GlobEntry, GlobKey, GlobSet, GlobTable, filter_bit};
 use aegis_common::hash::PathHasher;
 use aegis_common::limits::MAX_DEPTH;
 use aegis_common::net::{IMAGE_BITS, PortRules};
@@ -42,8 +43,11 @@ pub struct Decision {
     pub recorded: bool,
 }
 
+/// What a walk refuses that misses a part of the image.
+const UNREAD: Decision = Decision::deny(reason::READ_FAILED, RULE_DEFAULT);
+
 impl Decision {
-    fn deny(reason: u8, rule: u32) -> Self {
+    const fn deny(reason: u8, rule: u32) -> Self {
         Self {
             allowed: false,
             reason,
@@ -58,9 +62,11 @@ impl Decision {
 #[derive(Clone, Debug, Default)]
 struct Access {
     /// Rules at the levels of the name, the root's first.
-    hits: Vec<PathRule>,
+    hits: Vec<Vec<PathRule>>,
     granted: u8,
     denied: u8,
+    /// Positions of globs that wait below the name.
+    globs: GlobSet,
 }
 
 /// The maps of one image, as the kernel programs use them.
@@ -70,6 +76,8 @@ pub struct Kernel<'i> {
     hash_key: [u64; 2],
     paths: HashMap<PathKey, PathRule>,
     anchors: HashMap<PathKey, u32>,
+    globs: HashMap<GlobKey, GlobEntry>,
+    starts: HashMap<PathKey, GlobSet>,
     inodes: HashMap<InodeKey, InodeRule>,
     contents: HashMap<ContentKey, u32>,
 }
@@ -83,6 +91,8 @@ impl<'i> Kernel<'i> {
             hash_key,
             paths: image.path_rules.iter().copied().collect(),
             anchors: image.anchors.iter().copied().collect(),
+            globs: image.globs.entries.iter().copied().collect(),
+            starts: image.globs.starts.iter().copied().collect(),
             inodes: image.inode_rules.iter().copied().collect(),
             contents: image.content_rules.iter().copied().collect(),
         }
@@ -122,23 +132,74 @@ impl<'i> Kernel<'i> {
             granted: low(self.image.image.default_perms),
             ..Access::default()
         };
-        for (level, key) in (0u32..).zip(self.hashes(&file.place)) {
+        let names = std::iter::once(None).chain(file.place.components.iter().map(Some));
+        for ((level, key), name) in (0u32..).zip(self.hashes(&file.place)).zip(names) {
+            let mut hits = Vec::new();
+            let mut complete = Vec::new();
+            if let (Some(name), false) = (name, access.globs.is_empty()) {
+                complete = self.step(&mut access.globs, name)?;
+            }
             let looked_up = self
                 .image
                 .image
                 .levels
                 .checked_shr(level)
                 .is_some_and(|l| l & 1 == 1);
-            access
-                .hits
-                .extend(self.paths.get(&key).filter(|_| looked_up));
+            if let Some(rule) = self.paths.get(&key).filter(|_| looked_up) {
+                hits.push(*rule);
+                if rule.flags & path_flag::STARTS != 0 {
+                    let starts = self.starts.get(&key).ok_or(UNREAD)?;
+                    access.globs = access.globs.or(starts);
+                }
+            }
+            hits.extend(complete);
+            access.hits.push(hits);
         }
-        for hit in &access.hits {
+        for hit in access.hits.iter().flatten() {
             access.granted |= hit.allow;
             access.denied |= hit.deny;
         }
         access.granted &= !access.denied;
         Ok(access)
+    }
+
+    /// Takes the waiting positions through a component, and answers the rules of the globs that it
+    /// completes.
+    fn step(&self, active: &mut GlobSet, name: &[u8]) -> Result<Vec<PathRule>, Decision> {
+        let has_globs = self.flag(image_flag::GLOBS);
+        let table = self.image.globs.table.as_ref().filter(|_| has_globs).ok_or(UNREAD)?;
+        let image = self.image.index;
+        let mut met = table.any;
+        let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+        let first = name.first().copied().unwrap_or(0);
+        if !active.and(&table.literal).is_empty() && table.filter & filter_bit(length, first) != 0 {
+            let mut hasher = PathHasher::new(self.hash_key);
+            hasher.component(name);
+            if let Some(entry) = self.globs.get(&GlobKey::name(image, hasher.finish())) {
+                met = met.or(&entry.set);
+            }
+        }
+        if !active.and(&table.wild).is_empty() {
+            for (word, bit) in bits(&wild_ends(table, name)) {
+                met = met.or(&self.globs.get(&GlobKey::wild(image, word, bit)).ok_or(UNREAD)?.set);
+            }
+        }
+        let entered = active.and(&met).advanced();
+        *active = entered.or(&active.and(&table.stay));
+        bits(&entered.and(&table.accept))
+            .map(|(word, bit)| Ok(self.globs.get(&GlobKey::rule(image, word, bit)).ok_or(UNREAD)?.rule))
+            .collect()
+    }
+
+    /// Whether what globs say of the names below a directory would change by its moving.
+    fn changes_below(&self, source: &Access, target: &Access) -> bool {
+        let Some(table) = self.image.globs.table.as_ref().filter(|_| self.flag(image_flag::GLOBS)) else {
+            return false;
+        };
+        let (old, new) = (&source.globs, &target.globs);
+        !old.and(&table.keep).is_within(new)
+            || !new.and(&table.gain).is_within(old)
+            || (source.denied & !target.denied != 0 && !new.and(&table.gain).is_empty())
     }
 
     /// A deny that follows the file under its other names.
@@ -253,7 +314,8 @@ impl<'i> Kernel<'i> {
         if target.granted & !source.granted != 0 {
             return Decision::deny(reason::WOULD_GRANT_MORE, RULE_DEFAULT);
         }
-        if directory && (self.holds_rule(from) || self.holds_rule(to)) {
+        let stays = self.holds_rule(from) || self.holds_rule(to) || self.changes_below(&source, &target);
+        if directory && stays {
             return Decision::deny(reason::HOLDS_RULE, RULE_DEFAULT);
         }
         self.same_file(from, perm::ALL & !perm::EXEC)
@@ -309,6 +371,24 @@ impl<'i> Kernel<'i> {
     }
 }
 
+/// Where the automaton over bytes ends that goes through a name.
+fn wild_ends(table: &GlobTable, name: &[u8]) -> GlobSet {
+    let mut state = table.byte_first;
+    for byte in name {
+        let satisfied = table.bytes.get(usize::from(*byte)).copied().unwrap_or_default();
+        state = state.and(&satisfied).advanced().or(&state.and(&table.byte_stay));
+    }
+    state.and(&table.byte_accept)
+}
+
+/// The positions of a set in order, each as its word and its bit in there.
+fn bits(set: &GlobSet) -> impl Iterator<Item = (u32, u64)> + use<> {
+    let words = set.words;
+    (0u32..).zip(words).take(GLOB_WORDS).flat_map(|(n, word)| {
+        (0..64).map(move |bit| (n, word & (1 << bit))).filter(|(_, bit)| *bit != 0)
+    })
+}
+
 /// The first rule that speaks of a port: whether it allows, its number, whether it is recorded.
 fn port_rule(rules: &PortRules, port: u16, protocol: u8) -> Option<(bool, u32, bool)> {
     let count = usize::try_from(rules.count).ok()?;
@@ -326,14 +406,15 @@ fn low(bits: u32) -> u8 {
 impl Access {
     /// The deny that is told: the shallowest name that denies something wanted.
     fn first_deny(&self, wanted: u8) -> Decision {
-        let hit = self.hits.iter().find(|hit| hit.deny & wanted != 0);
+        let hit = self.hits.iter().flatten().find(|hit| hit.deny & wanted != 0);
         Decision::deny(reason::RULE, hit.map_or(RULE_DEFAULT, |hit| hit.deny_rule))
     }
 
     /// The allow that is told: the deepest name that grants something wanted, and whether it is
     /// recorded.
     fn last_allow(&self, wanted: u8) -> Option<(u32, bool)> {
-        let hit = self.hits.iter().rev().find(|hit| hit.allow & wanted != 0)?;
+        let mut deepest_first = self.hits.iter().rev().flatten();
+        let hit = deepest_first.find(|hit| hit.allow & wanted != 0)?;
         Some((hit.allow_rule, hit.flags & path_flag::RECORD != 0))
     }
 }

@@ -152,6 +152,13 @@ fn a_mount_whose_root_was_deleted_is_denied_but_never_allowed() {
         ) -> Result<Option<aegis_policy::host::Entry>, aegis_policy::host::HostError> {
             Ok(Some(aegis_policy::host::Entry::Directory))
         }
+        fn list(
+            &self,
+            _: &aegis_policy::path::AbsPath,
+            _: usize,
+        ) -> Result<Vec<(Vec<u8>, aegis_policy::host::Kind)>, aegis_policy::host::HostError> {
+            Ok(Vec::new())
+        }
         fn linked_files(
             &self,
             _: &aegis_policy::path::AbsPath,

@@ -26,7 +26,7 @@ fn line(part: &'static str, text: impl Into<String>) -> Line {
 
 /// A good manifest, line by line, with comments and blank lines strewn in.
 fn good() -> impl Strategy<Value = Vec<Line>> {
-    let dir = "/[a-z]{1,8}(/[a-z0-9._-]{1,8}x){0,4}";
+    let dir = "/[a-z]{1,8}((/[a-z0-9._-]{1,8}x){0,4}|(/(\\*|\\*\\*|[a-z]{1,3}\\*|\\?\\[!a-c\\]|\\{[a-c]x,[d-f]\\*\\})){1,3}/[a-z]{1,4}x)";
     let lists = (
         vec(dir, 1..6),
         vec(dir, 1..6),
@@ -136,10 +136,18 @@ const BREAKS: &[(&str, &str)] = &[
     ("path", "      - \"\""),
     ("path", "      - 7"),
     ("path", "      - ~/x"),
-    ("path", "      - /a/*/b"),
-    ("path", "      - /a/b?"),
-    ("path", "      - \"/a/[ab]\""),
-    ("path", "      - \"/a/{b,c}\""),
+    ("path", "      - \"/a/[b/c\""),
+    ("path", "      - \"/a/b]\""),
+    ("path", "      - \"/a/[^b]\""),
+    ("path", "      - \"/a/[c-b]\""),
+    ("path", "      - \"/a/[é]\""),
+    ("path", "      - \"/a/{}\""),
+    ("path", "      - \"/a/{b}\""),
+    ("path", "      - \"/a/{b,c\""),
+    ("path", "      - \"/a/b}\""),
+    ("path", "      - /a/**b"),
+    ("path", "      - /a/***"),
+    ("path", "      - \"/a/{**,b}c\""),
     ("path", "      - \"/a\\0b\""),
     ("path", "      - [/a]"),
     ("path", "      - {pth: /a}"),

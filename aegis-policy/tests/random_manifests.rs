@@ -10,7 +10,7 @@ const VALID: &str = include_str!("data/valid.yaml");
 /// The language, as text to cut up.
 const WORDS: &str = "version agent name runtime labels bind mode default baseline permissions network fs exec allow deny ask read write \
     anonymous cidr ports protocol unix host id path sha256 execution_time memory cpu_quota pids kill action enforce audit learn none \
-    linux hostile-code freeze \"1.0\" 1.0 /a /a/** /a/* ~/x 10.0.0.0/8 ::1 443 \"1-2\" 512MB 300s 0.5 null ~ yes no true << * & ! | > \
+    linux hostile-code freeze \"1.0\" 1.0 /a /a/** /a/* /a/**/[b-c]?/{d,e*} /{a /[ /** /***/a {,} ~/x 10.0.0.0/8 ::1 443 \"1-2\" 512MB 300s 0.5 null ~ yes no true << * & ! | > \
     %TAG --- ... - : ? [ ] { } , # ' \" \\ @ ` \t";
 
 fn soup() -> impl Strategy<Value = Vec<u8>> {

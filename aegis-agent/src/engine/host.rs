@@ -11,7 +11,7 @@ use std::{
 };
 
 use aegis_policy::{
-    host::{Entry, HostError, HostView, Mount, Program, mountinfo},
+    host::{Entry, HostError, HostView, Kind, Mount, Program, mountinfo},
     path::AbsPath,
 };
 use ring::digest;
@@ -48,6 +48,28 @@ impl HostView for Host {
         } else {
             Entry::Other
         }))
+    }
+
+    fn list(&self, path: &AbsPath, limit: usize) -> Result<Vec<(Vec<u8>, Kind)>, HostError> {
+        let folder = native(path);
+        let mut found = Vec::new();
+        for (name, kind) in names(&folder)? {
+            if found.len() == limit {
+                return Err(HostError::TooMany { path: path_text(&folder), limit, what: "names" });
+            }
+            // Not every filesystem says in a listing what its names are.
+            let kind = match kind {
+                FileType::Unknown => look(&folder.join(OsStr::from_bytes(&name)))?
+                    .map(|stat| FileType::from_raw_mode(stat.stx_mode.into())),
+                known => Some(known),
+            };
+            found.extend(kind.map(|kind| (name, match kind {
+                FileType::Directory => Kind::Directory,
+                FileType::Symlink => Kind::Symlink,
+                _ => Kind::Other,
+            })));
+        }
+        Ok(found)
     }
 
     fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {
@@ -101,7 +123,7 @@ fn walk(top: &Path, limit: usize, what: &'static str, visit: &mut Visit<'_>) -> 
         if kind != FileType::Directory {
             continue;
         }
-        for name in names(&path)? {
+        for (name, _) in names(&path)? {
             let below = path.join(OsStr::from_bytes(&name));
             // Gone since it was listed: it has no name to protect.
             if let Some(stat) = look(&below)?
@@ -124,7 +146,7 @@ fn look(path: &Path) -> Result<Option<Statx>, HostError> {
     }
 }
 
-fn names(folder: &Path) -> Result<Vec<Vec<u8>>, HostError> {
+fn names(folder: &Path) -> Result<Vec<(Vec<u8>, FileType)>, HostError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = match openat(CWD, folder, flags, Mode::empty()) {
         Err(error) if missing(&error.into()) => return Ok(Vec::new()),
@@ -135,7 +157,7 @@ fn names(folder: &Path) -> Result<Vec<Vec<u8>>, HostError> {
         let entry = entry.map_err(|e| at(folder, e.into()))?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_vec());
+            names.push((name.to_vec(), entry.file_type()));
         }
     }
     Ok(names)

@@ -1,7 +1,7 @@
 //! Rules that a run needs beyond its manifest.
 
 use aegis_common::path::perm;
-use aegis_policy::policy::{Effect, Policy};
+use aegis_policy::{glob::Pattern, policy::{Effect, Policy}};
 
 use super::{Engine, Peer, process, session::RuntimeRule, tmpdir::TmpDir};
 
@@ -32,10 +32,12 @@ impl Engine {
 fn tmpdir_permissions(policy: &Policy) -> u8 {
     let paths = |bit: u8| {
         policy.rules.iter().filter_map(move |rule| match &rule.effect {
-            Effect::Path(path) if rule.origin.is_manifest() && path.allow & bit != 0 => Some(&path.path),
+            Effect::Path(path) if rule.origin.is_manifest() && path.allow & bit != 0 => Some(&path.patterns),
             _ => None,
-        })
+        }).flatten()
     };
-    let runs_own = paths(perm::EXEC).any(|run| paths(perm::WRITE).any(|w| w.covers(run) || run.covers(w)));
+    // All that a glob means lies below its prefix.
+    let within = |inner: &Pattern, outer: &Pattern| outer.tail.is_empty() && outer.prefix.covers(&inner.prefix);
+    let runs_own = paths(perm::EXEC).any(|run| paths(perm::WRITE).any(|w| within(run, w) || within(w, run)));
     perm::READ | perm::WRITE | perm::NAME | if runs_own { perm::EXEC } else { 0 }
 }

@@ -3,6 +3,7 @@
 
 use aegis_common::{
     counter::{COUNTERS, Counter},
+    glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{NetPrefix, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
     policy::{Image, SyscallKey, image_flag},
@@ -20,6 +21,10 @@ type Hash<const K: usize, const V: usize> = HashMap<MapData, [u8; K], [u8; V]>;
 
 const PATH_KEY: usize = size_of::<PathKey>();
 const PATH_RULE: usize = size_of::<PathRule>();
+const GLOB_TABLE: usize = size_of::<GlobTable>();
+const GLOB_KEY: usize = size_of::<GlobKey>();
+const GLOB_ENTRY: usize = size_of::<GlobEntry>();
+const GLOB_SET: usize = size_of::<GlobSet>();
 const INODE_KEY: usize = size_of::<InodeKey>();
 const INODE_RULE: usize = size_of::<InodeRule>();
 const CONTENT_KEY: usize = size_of::<ContentKey>();
@@ -34,6 +39,9 @@ pub struct Tables {
     images: Array<MapData, [u8; IMAGE]>,
     path_rules: Hash<PATH_KEY, PATH_RULE>,
     anchors: Hash<PATH_KEY, 4>,
+    glob_tables: Hash<4, GLOB_TABLE>,
+    glob_entries: Hash<GLOB_KEY, GLOB_ENTRY>,
+    glob_starts: Hash<PATH_KEY, GLOB_SET>,
     inode_rules: Hash<INODE_KEY, INODE_RULE>,
     content_rules: Hash<CONTENT_KEY, 4>,
     syscall_rules: Hash<SYSCALL_KEY, 4>,
@@ -73,6 +81,9 @@ impl Tables {
             images: take(object, "IMAGES")?,
             path_rules: take(object, "PATH_RULES")?,
             anchors: take(object, "ANCHORS")?,
+            glob_tables: take(object, "GLOB_TABLES")?,
+            glob_entries: take(object, "GLOB_ENTRIES")?,
+            glob_starts: take(object, "GLOB_STARTS")?,
             inode_rules: take(object, "INODE_RULES")?,
             content_rules: take(object, "CONTENT_RULES")?,
             syscall_rules: take(object, "SYSCALL_RULES")?,
@@ -105,6 +116,15 @@ impl Tables {
         for (key, flags) in &image.anchors {
             insert(&mut self.anchors, "ANCHORS", bytes(key), flags.to_ne_bytes())?;
         }
+        if let Some(table) = &image.globs.table {
+            insert(&mut self.glob_tables, "GLOB_TABLES", image.index.to_ne_bytes(), bytes(table.as_ref()))?;
+        }
+        for (key, entry) in &image.globs.entries {
+            insert(&mut self.glob_entries, "GLOB_ENTRIES", bytes(key), bytes(entry))?;
+        }
+        for (key, positions) in &image.globs.starts {
+            insert(&mut self.glob_starts, "GLOB_STARTS", bytes(key), bytes(positions))?;
+        }
         for (key, rule) in &image.inode_rules {
             insert(&mut self.inode_rules, "INODE_RULES", bytes(key), bytes(rule))?;
         }
@@ -136,6 +156,9 @@ impl Tables {
         let own = index.to_ne_bytes();
         remove_where(&mut self.path_rules, "PATH_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.anchors, "ANCHORS", |key| key.starts_with(&own))?;
+        remove_where(&mut self.glob_tables, "GLOB_TABLES", |key| *key == own)?;
+        remove_where(&mut self.glob_entries, "GLOB_ENTRIES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.glob_starts, "GLOB_STARTS", |key| key.starts_with(&own))?;
         remove_where(&mut self.inode_rules, "INODE_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.content_rules, "CONTENT_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;

@@ -15,6 +15,7 @@ use crate::{
     file,
     judge::{self, Decision},
     read::{
+        glob,
         kernel::Dentry,
         scratch::{Claim, Found},
         table,
@@ -51,11 +52,14 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         let more = judge::granted(&subject, &target) & !judge::granted(&subject, &source);
         let moves_directory = operation == op::RENAME && (from.inode().is_directory() || to.inode().is_directory());
         // A symbolic link at a rule's own name would choose where the next load of the policy leads.
+        let places_link = from.inode().is_symlink();
         let (at_source, at_target) = (key(&subject, &source), key(&subject, &target));
         if more != 0 {
             decision = Decision::refuse(reason::WOULD_GRANT_MORE);
         } else if (moves_directory && table::holds_rule(&at_source))
-            || ((moves_directory || from.inode().is_symlink()) && table::holds_rule(&at_target))
+            || ((moves_directory || places_link) && table::holds_rule(&at_target))
+            || (moves_directory && glob::change_below(&mut claim, subject.image, source.deny & !target.deny))
+            || (places_link && glob::is_step(&mut claim, subject.image))
         {
             decision = Decision::refuse(reason::HOLDS_RULE);
         } else if let Some(other) =

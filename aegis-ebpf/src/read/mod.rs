@@ -6,6 +6,7 @@
 //! directly: the verifier checks type and offset, and the kernel handles a fault. Everything else
 //! goes through `bpf_probe_read_kernel`.
 
+pub mod glob;
 pub mod kernel;
 pub mod ring;
 pub mod scratch;

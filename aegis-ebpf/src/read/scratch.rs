@@ -8,10 +8,12 @@ use core::ptr::read_volatile;
 use aegis_common::{
     counter::Counter,
     event::EventHeader,
+    hash::PathHasher,
     limits::{MAX_DEPTH, MAX_NAME, MAX_PATH},
+    path::PathRule,
 };
 
-use super::{exchange, table};
+use super::{exchange, glob::Globs, table};
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
@@ -102,6 +104,39 @@ pub struct WalkState {
     pub found: Found,
     /// The result of the walk before, kept by [`Claim::keep`].
     pub kept: Found,
+    /// Behind the level of the rule that is told of what is granted.
+    pub told: u32,
+    /// The chain of names so far.
+    pub hasher: PathHasher,
+    /// The last name, behind the chain or by itself, while it is hashed.
+    pub words: PathHasher,
+    /// Where the name of the last component lies in the record's bytes.
+    pub name_at: u32,
+    /// Its length.
+    pub name_length: u32,
+    /// The word of it that hashing begins with.
+    pub word: u32,
+    /// Where the globs stand.
+    pub globs: Globs,
+}
+
+impl WalkState {
+    /// Joins what a rule says at a level. Of several at one level the first is told.
+    #[inline(always)]
+    pub fn join(&mut self, rule: &PathRule, level: u32) {
+        let found = &mut self.found;
+        let (allow, deny) = (u32::from(rule.allow), u32::from(rule.deny));
+        if deny & found.wanted != 0 && found.deny & found.wanted == 0 {
+            found.deny_rule = rule.deny_rule;
+        }
+        if allow & found.wanted != 0 && self.told <= level {
+            self.told = level + 1;
+            found.allow_rule = rule.allow_rule;
+            found.rule_flags = u32::from(rule.flags);
+        }
+        found.allow |= allow;
+        found.deny |= deny;
+    }
 }
 
 /// One slot.
@@ -168,6 +203,7 @@ impl Claim {
     pub fn keep(&mut self) {
         let walk = self.walk();
         walk.kept = walk.found;
+        walk.globs.kept = walk.globs.at;
     }
 
     /// The result that was kept, read anew.

@@ -2,9 +2,10 @@
 
 use aegis_common::{
     counter::Counter,
+    glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{MAPPED_BITS, MAPPED_PREFIX, NetPrefix, PortRule, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{AgentState, Image, SyscallKey, agent_flag, engine},
+    policy::{AgentState, Image, SyscallKey, agent_flag, engine, image_flag},
 };
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -14,8 +15,8 @@ use aya_ebpf::{
 
 use super::fetch_add;
 use crate::maps::{
-    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, IMAGES, INODE_RULES,
-    NET_RULES, PATH_RULES, SYSCALL_RULES,
+    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS,
+    GLOB_TABLES, IMAGES, INODE_RULES, NET_RULES, PATH_RULES, SYSCALL_RULES,
 };
 
 /// Adds one to a counter.
@@ -101,6 +102,30 @@ pub fn path_rule(key: &PathKey) -> Option<PathRule> {
 #[inline(always)]
 pub fn holds_rule(key: &PathKey) -> bool {
     ANCHORS.get_ptr(key).is_some()
+}
+
+/// The automata of an image's globs, if it has globs.
+#[inline(always)]
+pub fn glob_table(index: u32) -> Option<&'static GlobTable> {
+    if image(index)?.flags & image_flag::GLOBS == 0 {
+        return None;
+    }
+    // SAFETY: as for `slot_of`.
+    unsafe { GLOB_TABLES.get(&index) }
+}
+
+/// What the automata point at.
+#[inline(always)]
+pub fn glob(key: &GlobKey) -> Option<&'static GlobEntry> {
+    // SAFETY: as for `slot_of`.
+    unsafe { GLOB_ENTRIES.get(key) }
+}
+
+/// Positions in which globs wait from a name on.
+#[inline(always)]
+pub fn glob_starts(key: &PathKey) -> Option<&'static GlobSet> {
+    // SAFETY: as for `slot_of`.
+    unsafe { GLOB_STARTS.get(key) }
 }
 
 /// Rule on a file whatever its name.

@@ -1,7 +1,7 @@
 //! From a dentry to the rules on its path.
 //!
 //! Up along `d_parent` to the root, noting each name; then down again, hashing the chain and
-//! looking up each level that has rules. Both are `bpf_loop`s: unrolled, they would exceed the
+//! looking up each level that has rules and taking the globs that began above through each name. Both are `bpf_loop`s: unrolled, they would exceed the
 //! verifier's budget. The chain is walked once more at the end: a dentry whose sequence counter
 //! moved was renamed meanwhile, and the walk is void.
 
@@ -10,12 +10,12 @@ use core::ffi::c_void;
 use aegis_common::{
     hash::PathHasher,
     limits::{MAX_DEPTH, MAX_NAME, MAX_PATH},
-    path::PathKey,
+    path::{PathKey, path_flag},
 };
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
 use super::{
-    hash_key,
+    glob, hash_key,
     kernel::Dentry,
     load, offset,
     scratch::{BYTES, Claim, Component, Found, SHORT_WORDS, SPILL, Scratch, WalkState},
@@ -39,6 +39,8 @@ pub mod outcome {
 const DEPTH_MASK: usize = MAX_DEPTH as usize - 1;
 const NAME_MASK: u32 = MAX_NAME as u32 - 1;
 const POSITION_MASK: usize = BYTES - 1;
+/// Words of the longest name.
+const NAME_WORDS: u32 = MAX_NAME as u32 / 8;
 
 /// Components that one turn of a loop takes: a turn costs as much as a component.
 const TURN: u32 = 4;
@@ -51,17 +53,12 @@ struct Climb {
     scratch: *mut Scratch,
 }
 
+/// What a way down takes along lies in map memory: nested loops take this one context from the stack, of
+/// which there is little.
 #[repr(C)]
-struct Descent {
-    scratch: *mut Scratch,
-    hasher: PathHasher,
-}
-
-#[repr(C)]
-struct Words {
-    hasher: PathHasher,
-    name: *const u8,
-    length: u32,
+pub struct Descent {
+    /// The slot.
+    pub scratch: *mut Scratch,
 }
 
 /// Where a dentry holds a name that is short enough: behind its inode. Whether that is so on this
@@ -167,7 +164,7 @@ const fn cut(word: u64, rest: u32) -> u64 {
 /// # Safety
 /// Eight bytes at `from` must be readable.
 #[inline(always)]
-unsafe fn load_word(from: *const u8) -> u64 {
+pub unsafe fn load_word(from: *const u8) -> u64 {
     let word: u64;
     // SAFETY: the caller's; the processors that Aegis runs on load unaligned words.
     unsafe { core::arch::asm!("{} = *(u64 *)({} + 0)", out(reg) word, in(reg) from) };
@@ -192,18 +189,48 @@ unsafe fn word_at(name: *const u8, offset: u32, length: u32) -> u64 {
     cut(unsafe { load_word(name.add(offset as usize)) }, length - offset)
 }
 
-extern "C" fn hash_word(index: u64, words: *mut Words) -> i64 {
+/// The name that the walk has reached, in the record, and its length.
+#[inline(always)]
+pub fn named(scratch: *mut Scratch) -> (*const u8, u32) {
     // SAFETY: as for `climb`.
-    let words = unsafe { &mut *words };
-    // The first two words were hashed without a call.
-    let offset = (index as u32 & 31) * 8 + 16;
-    if offset >= words.length || offset > NAME_MASK {
+    let walk = unsafe { &(*scratch).walk };
+    let at = walk.name_at as usize;
+    let at = if at < SPILL { at } else { SPILL - 8 };
+    // SAFETY: the record is live; behind the spill there is room for a name.
+    let name = unsafe { (&raw const (*scratch).record.bytes).cast::<u8>().add(at) };
+    (name, walk.name_length & NAME_MASK)
+}
+
+/// One word of the name that the walk has reached, from the one that `walk.word` names on.
+extern "C" fn hash_word(index: u64, descent: *mut Descent) -> i64 {
+    // SAFETY: as for `climb`.
+    let scratch = unsafe { (*descent).scratch };
+    // SAFETY: as for `climb`.
+    let walk = unsafe { &mut (*scratch).walk };
+    let (name, length) = named(scratch);
+    let offset = ((index as u32 + walk.word) * 8) & NAME_MASK;
+    if offset >= length {
         return 1;
     }
     // SAFETY: `offset` is below `length`, which is at most 255.
-    let word = unsafe { word_at(words.name, offset, words.length) };
-    words.hasher.word(word);
+    walk.words.word(unsafe { word_at(name, offset, length) });
     0
+}
+
+/// The hash of the name that the walk has reached, by itself.
+///
+/// # Safety
+/// The context of a descent that is under way.
+#[inline(always)]
+pub unsafe fn hash_alone(descent: *mut Descent, length: u32) -> u64 {
+    // SAFETY: the caller's, and as for `climb`.
+    let walk = unsafe { &mut (*(*descent).scratch).walk };
+    walk.word = 0;
+    walk.words = PathHasher::new(hash_key());
+    walk.words.word(u64::from(length));
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(NAME_WORDS, hash_word as *mut c_void, descent.cast(), 0) };
+    walk.words.finish()
 }
 
 #[inline(always)]
@@ -215,16 +242,10 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     let key = PathKey { image: walk.image, dev: found.dev, hash: hasher.finish() };
     found.hash = key.hash;
     let Some(rule) = table::path_rule(&key) else { return };
-    let (allow, deny) = (u32::from(rule.allow), u32::from(rule.deny));
-    if deny & found.wanted != 0 && found.deny & found.wanted == 0 {
-        found.deny_rule = rule.deny_rule;
+    walk.join(&rule, level);
+    if rule.flags & path_flag::STARTS != 0 {
+        glob::start(walk, table::glob_starts(&key));
     }
-    if allow & found.wanted != 0 {
-        found.allow_rule = rule.allow_rule;
-        found.rule_flags = u32::from(rule.flags);
-    }
-    found.allow |= allow;
-    found.deny |= deny;
 }
 
 /// Copies a name from its address to `place`; false when it can't be read.
@@ -263,24 +284,26 @@ fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
     }
 }
 
+/// Takes a name of any length into the chain.
 #[inline(always)]
-fn hash_long(hasher: &mut PathHasher, length: u32, place: *const u8) {
-    let mut words = Words { hasher: *hasher, name: place, length };
+fn hash_long(descent: *mut Descent, walk: &mut WalkState, length: u32, place: *const u8) {
+    let mut hasher = walk.hasher;
+    hasher.word(u64::from(length));
     if length > 0 {
         // SAFETY: as for `hash_word`.
-        words.hasher.word(unsafe { word_at(place, 0, length) });
+        hasher.word(unsafe { word_at(place, 0, length) });
     }
     if length > 8 {
         // SAFETY: as for `hash_word`.
-        words.hasher.word(unsafe { word_at(place, 8, length) });
+        hasher.word(unsafe { word_at(place, 8, length) });
     }
+    walk.words = hasher;
     if length > 16 {
+        walk.word = 2;
         // SAFETY: callback and context fit each other.
-        unsafe {
-            bpf_loop(30, hash_word as *mut c_void, (&raw mut words).cast(), 0);
-        }
+        unsafe { bpf_loop(NAME_WORDS - 2, hash_word as *mut c_void, descent.cast(), 0) };
     }
-    *hasher = words.hasher;
+    walk.hasher = walk.words;
 }
 
 /// The component at `index` from the root, and the place in the record that its name goes to. What
@@ -302,42 +325,59 @@ fn component_at<'a>(scratch: *mut Scratch, index: u32) -> (&'a Component, u32, *
             let place = bytes.add(position as usize & POSITION_MASK);
             *place = b'/';
             walk.found.end = position + 1 + length;
+            walk.name_at = (position & POSITION_MASK as u32) + 1;
             place.add(1)
         } else {
             walk.found.cut = 1;
+            walk.name_at = SPILL as u32 - 8;
             bytes.add(SPILL - 8)
         }
     };
+    walk.name_length = length;
     (component, length, place)
 }
 
-/// One component down: hashes it, copies its name, looks it up. Ends where no rule can be any more.
+/// One component down: copies its name, hashes it, takes the globs through it, looks it up. Ends where no
+/// rule can be any more.
 extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
     // SAFETY: as for `climb`.
-    let descent = unsafe { &mut *descent };
+    let scratch = unsafe { (*descent).scratch };
     let index = index as u32 & DEPTH_MASK as u32;
-    let scratch = descent.scratch;
     // SAFETY: as for `climb`.
     let walk = unsafe { &mut (*scratch).walk };
     walk.hashed = index;
-    if index >= walk.depth || walk.levels >> index >> 1 == 0 {
+    let deeper = walk.levels >> index >> 1 != 0;
+    let waiting = walk.globs.waiting != 0;
+    if index >= walk.depth || !(deeper || waiting) {
         return 1;
     }
     let (component, length, place) = component_at(scratch, index);
-    let mut hasher = descent.hasher;
-    hasher.word(u64::from(length));
     if component.address == 0 {
         copy_short(component, length, place);
-        hash_short(&mut hasher, component, length);
+        if deeper {
+            let mut hasher = walk.hasher;
+            hasher.word(u64::from(length));
+            hash_short(&mut hasher, component, length);
+            walk.hasher = hasher;
+        }
     } else {
         if !copy_long(component.address, length, place) {
             walk.unread = 1;
             return 1;
         }
-        hash_long(&mut hasher, length, place);
+        if deeper {
+            hash_long(descent, walk, length, place);
+        }
     }
-    descent.hasher = hasher;
-    look_up(walk, hasher, index + 1);
+    if waiting {
+        glob::step(descent);
+    }
+    if deeper {
+        look_up(walk, walk.hasher, index + 1);
+    }
+    if waiting {
+        glob::join(descent);
+    }
     0
 }
 
@@ -382,6 +422,8 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     state.sequence = 0;
     state.moving = 0;
     state.unread = 0;
+    state.told = 0;
+    glob::begin(state);
     state.found = Found {
         outcome: outcome::UNREAD,
         dev: superblock.dev(),
@@ -407,18 +449,23 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
         claim.walk().found.outcome = outcome::DISCONNECTED;
         return;
     }
-    let mut down = Descent { scratch, hasher: PathHasher::new(hash_key()) };
-    look_up(claim.walk(), down.hasher, 0);
+    let mut down = Descent { scratch };
+    let state = claim.walk();
+    state.hasher = PathHasher::new(hash_key());
+    look_up(state, state.hasher, 0);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(MAX_DEPTH, descend as *mut c_void, (&raw mut down).cast(), 0) };
     let state = claim.walk();
-    if state.hashed < state.depth {
-        // An anchor stands at or above a rule, so there is none with this name.
+    // An anchor stands at or above a rule: below the deepest level there is none with this name.
+    let deeper = if state.depth == 0 { levels } else { levels >> ((state.depth - 1) & 63) >> 1 };
+    if deeper == 0 {
         state.found.hash = 0;
+    } else if deeper & 1 == 0 {
+        state.found.hash = state.hasher.finish();
+    }
+    if state.hashed < state.depth {
         // SAFETY: callback and context fit each other.
         unsafe { bpf_loop(MAX_DEPTH / 2, spell as *mut c_void, (&raw mut down).cast(), 0) };
-    } else if levels >> (state.depth & 63) & 1 == 0 {
-        state.found.hash = down.hasher.finish();
     }
 
     let mut again = Climb { dentry, scratch };

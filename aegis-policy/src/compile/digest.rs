@@ -15,7 +15,7 @@ use crate::resolve::{Place, Resolved};
 
 /// Begins the text. Raised when the fields change, so that digests of two versions never seem to
 /// speak of the same.
-const VERSION: &str = "aegis image 2";
+const VERSION: &str = "aegis image 3";
 
 /// Fields going into the hash.
 struct Fields(Context);
@@ -68,6 +68,15 @@ pub(super) fn digest(
             fields.count("members", members.len());
             members.iter().for_each(|n| fields.text(id(*n)));
         }
+    }
+    fields.count("globs", resolved.globs.len());
+    for glob in &resolved.globs {
+        fields.number(u64::from(glob.place.dev));
+        fields.count("components", glob.place.components.len());
+        glob.place.components.iter().for_each(|c| fields.bytes(c));
+        fields.text(id(glob.rule));
+        fields.text(&glob.tail.to_string());
+        fields.number(glob.active);
     }
     fields.count("inodes", resolved.inodes.len());
     for inode in &resolved.inodes {
@@ -141,7 +150,7 @@ fn rules(fields: &mut Fields, policy: &Policy) {
         fields.number(u64::from(rule.record));
         match &rule.effect {
             Effect::Path(path) => {
-                fields.bytes(&path.path.to_bytes());
+                fields.bytes(&path.written);
                 fields.bytes(&[path.allow, path.deny, u8::from(path.ban_content)]);
             }
             Effect::Network(net) => {

@@ -7,6 +7,7 @@
 //! call.
 
 mod digest;
+mod globs;
 mod network;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,9 @@ use aegis_common::net::{NetPrefix, PortRules};
 use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
 use aegis_common::policy::{Image, SyscallKey, image_flag};
 
-use crate::policy::{Default, Effect, KillAction, Limits, Mode, Policy, SyscallEffect};
+pub use globs::CompiledGlobs;
+
+use crate::policy::{Default, Effect, KillAction, Limits, Mode, Policy, Rule, SyscallEffect};
 use crate::resolve::{Place, Resolved};
 use crate::rules::RuleTable;
 use crate::syscall;
@@ -33,6 +36,8 @@ pub struct CompiledImage {
     pub path_rules: Vec<(PathKey, PathRule)>,
     /// Directories with a rule at or below them, each with the number of one such rule.
     pub anchors: Vec<(PathKey, u32)>,
+    /// Globs.
+    pub globs: CompiledGlobs,
     /// Denied files by identity.
     pub inode_rules: Vec<(InodeKey, InodeRule)>,
     /// Banned programs by content, each with the number of its rule.
@@ -92,6 +97,20 @@ pub enum CompileError {
         /// Most components.
         limit: usize,
     },
+    /// More of something than the automata of one image have positions for.
+    #[error(
+        "the globs of the policy need {needed} positions for {what}, one image has {limit} (rule {rule} is the first that does not fit); name directories, or let one glob with a `*` take the place of several. A glob takes a position for each component from the first wild one on and one more, a name with `*`, `?` or `[` one for each character and one more"
+    )]
+    Globs {
+        /// Of what.
+        what: &'static str,
+        /// Id of the first rule that does not fit.
+        rule: String,
+        /// How many are needed.
+        needed: usize,
+        /// How many there are.
+        limit: usize,
+    },
     /// Two names have one hash.
     #[error(
         "two rules have the same name hash under this key; compile again with another random key"
@@ -112,6 +131,8 @@ struct Joint {
     allow_rules: Vec<usize>,
     /// Rules that deny, by index, ascending.
     deny_rules: Vec<usize>,
+    /// Rules of which globs begin or go on here, by index, ascending.
+    starts: Vec<usize>,
 }
 
 /// Compiles a policy.
@@ -136,6 +157,7 @@ pub fn compile(
         image: image_index,
         hash_key,
     };
+    let globs = globs::compile(policy, &resolved.globs, keys, &mut rules)?;
     let (path_rules, levels) = path_rules(&joints, keys, &mut rules)?;
     let anchors = anchors(&joints, keys, &mut rules)?;
     let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
@@ -147,6 +169,7 @@ pub fn compile(
         (policy.mode == Mode::Audit, image_flag::AUDIT),
         (!inode_rules.is_empty(), image_flag::INODE_RULES),
         (!content_rules.is_empty(), image_flag::CONTENT_RULES),
+        (globs.table.is_some(), image_flag::GLOBS),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
@@ -172,6 +195,7 @@ pub fn compile(
         image,
         path_rules,
         anchors,
+        globs,
         inode_rules,
         content_rules,
         syscall_rules,
@@ -190,14 +214,7 @@ fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, 
         let Some(rule) = policy.rules.get(placed.rule) else {
             continue;
         };
-        let depth = placed.place.components.len();
-        if depth > MAX_RULE_DEPTH {
-            return Err(CompileError::TooDeep {
-                rule: rule.id.clone(),
-                depth,
-                limit: MAX_RULE_DEPTH,
-            });
-        }
+        shallow(rule, &placed.place)?;
         let joint = joints.entry(placed.place.clone()).or_default();
         joint.allow |= placed.allow;
         joint.deny |= placed.deny;
@@ -209,11 +226,32 @@ fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, 
             joint.deny_rules.push(placed.rule);
         }
     }
+    for glob in &resolved.globs {
+        let Some(rule) = policy.rules.get(glob.rule) else {
+            continue;
+        };
+        shallow(rule, &glob.place)?;
+        joints.entry(glob.place.clone()).or_default().starts.push(glob.rule);
+    }
     for joint in joints.values_mut() {
+        joint.starts.sort_unstable();
         joint.allow_rules.sort_unstable();
         joint.deny_rules.sort_unstable();
     }
     Ok(joints)
+}
+
+/// Whether the kernel looks as deep as a place is.
+fn shallow(rule: &Rule, place: &Place) -> Result<(), CompileError> {
+    let depth = place.components.len();
+    if depth > MAX_RULE_DEPTH {
+        return Err(CompileError::TooDeep {
+            rule: rule.id.clone(),
+            depth,
+            limit: MAX_RULE_DEPTH,
+        });
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -252,10 +290,12 @@ fn path_rules(
         let Some(key) = keys.chain(place).last() else {
             continue;
         };
+        let record = if joint.record { path_flag::RECORD } else { 0 };
+        let starts = if joint.starts.is_empty() { 0 } else { path_flag::STARTS };
         let rule = PathRule {
             allow: joint.allow,
             deny: joint.deny,
-            flags: if joint.record { path_flag::RECORD } else { 0 },
+            flags: record | starts,
             allow_rule: number(rules, &joint.allow_rules)?,
             deny_rule: number(rules, &joint.deny_rules)?,
         };
@@ -283,6 +323,7 @@ fn anchors(
             .first()
             .into_iter()
             .chain(joint.deny_rules.first())
+            .chain(joint.starts.first())
             .min();
         let Some(&rule) = least else { continue };
         for key in keys.chain(place) {

@@ -2,9 +2,9 @@
 //!
 //! Knows: mounts and the nodes of each filesystem. Must not know: the machine it runs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, HostError, HostView, Mount, Program};
+use super::{Entry, HostError, HostView, Kind, Mount, Program};
 use crate::path::AbsPath;
 use crate::resolve::MountTable;
 
@@ -228,6 +228,24 @@ impl HostView for FakeHost {
         let implied = self.is_implied(dev, &inner).then_some(Entry::Directory);
         let node = self.nodes.get(&(dev, inner));
         Ok(node.map(|n| n.entry.clone()).or(implied))
+    }
+
+    fn list(&self, path: &AbsPath, limit: usize) -> Result<Vec<(Vec<u8>, Kind)>, HostError> {
+        if self.entry(path)? != Some(Entry::Directory) {
+            return Ok(Vec::new());
+        }
+        let Some((dev, top)) = self.key(path) else { return Ok(Vec::new()) };
+        let places = self.nodes.keys().chain(&self.fixed);
+        let names: BTreeSet<&Vec<u8>> = places
+            .filter(|(d, at)| *d == dev && top.covers(at))
+            .filter_map(|(_, at)| at.below(&top).first())
+            .collect();
+        let mut found = Vec::new();
+        for name in names {
+            let entry = self.entry(&path.join(name))?;
+            found.extend(entry.map(|entry| (name.clone(), Kind::of(&entry))));
+        }
+        bounded(found, path, limit, "names")
     }
 
     fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {

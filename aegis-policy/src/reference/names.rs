@@ -3,7 +3,10 @@
 //! Written apart from `resolve` on purpose. Mounts are taken in the order of the table: the last
 //! one whose mount point is above a path holds it. Links are followed by replacing text.
 
-use crate::host::{Entry, HostError, HostView, Mount};
+use std::collections::BTreeSet;
+
+use super::globs::{Rest, fully, rests, taken};
+use crate::host::{Entry, HostError, HostView, Kind, Mount};
 use crate::path::AbsPath;
 
 /// Links that are followed before a path counts as a circle.
@@ -30,6 +33,55 @@ impl Spot {
 
     pub(super) fn is_at_or_above(&self, other: &Self) -> bool {
         self.dev == other.dev && is_at_or_above(&self.inner, &other.inner)
+    }
+
+    /// The components of `other` below this.
+    fn down_to(&self, other: &Self) -> Vec<Vec<u8>> {
+        below(&self.inner, &other.inner)
+    }
+}
+
+/// The components of `path` below `above`.
+fn below(above: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
+    let rest = path.get(above.len()..).unwrap_or_default();
+    rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// Where a rule holds: at a spot, or where the rest of its glob leads from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) at: Spot,
+    /// All that the glob has behind its plain part, as it tells it from other globs.
+    glob: Rest,
+    /// What of it is left here; empty for a plain path.
+    rest: Rest,
+}
+
+impl Held {
+    pub(super) fn is_plain(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The depths at which this is an entry on the way to a name.
+    pub(super) fn depths(&self, name: &Spot) -> Vec<usize> {
+        if !self.at.is_at_or_above(name) {
+            return Vec::new();
+        }
+        let names = self.at.down_to(name);
+        let depth = self.at.depth();
+        (0..=names.len())
+            .filter(|n| if self.is_plain() { *n == 0 } else { fully(&self.rest, names.get(..*n).unwrap_or_default()) })
+            .map(|n| depth + n)
+            .collect()
+    }
+
+    /// What is left of the glob for the names below one.
+    pub(super) fn below(&self, name: &Spot) -> Vec<(&Rest, Rest)> {
+        if self.is_plain() || !self.at.is_at_or_above(name) {
+            return Vec::new();
+        }
+        let left = rests(&self.rest, &self.at.down_to(name));
+        left.into_iter().filter(|rest| !rest.is_empty()).map(|rest| (&self.glob, rest)).collect()
     }
 }
 
@@ -60,7 +112,7 @@ fn graft(top: &[u8], above: &[u8], path: &[u8]) -> Vec<u8> {
 /// The mount list and where the agent may write.
 pub(super) struct Names {
     mounts: Vec<(Vec<u8>, Vec<u8>, Mount)>,
-    writes: Vec<Spot>,
+    writes: Vec<Held>,
 }
 
 impl Names {
@@ -105,27 +157,26 @@ impl Names {
             .collect()
     }
 
-    /// A path's own spot and the roots of all that is mounted below.
-    fn spots(&self, path: &[u8], exact_only: bool) -> Vec<Spot> {
+    /// A path's own spot and the roots of all that is mounted below, as far as a glob leads there.
+    fn held(&self, path: &[u8], glob: &Rest, left: &[Rest], exact_only: bool) -> Vec<Held> {
         let mut out = Vec::new();
+        let mut add = |at: &Spot, left: Vec<Rest>| {
+            out.extend(left.into_iter().map(|rest| Held { at: at.clone(), glob: glob.clone(), rest }));
+        };
         let own = self.holder(path).and_then(|n| self.mounts.get(n));
         if own.is_none_or(|(.., m)| m.root_is_exact || !exact_only) {
-            out.push(self.spot(path));
+            add(&self.spot(path), left.to_vec());
         }
-        for mount in self.mounts_below(path) {
-            if mount.root_is_exact || !exact_only {
-                out.push(Spot {
-                    dev: mount.dev,
-                    inner: mount.root.to_bytes(),
-                });
-            }
+        for mount in self.mounts_below(path).into_iter().filter(|m| m.root_is_exact || !exact_only) {
+            let root = Spot { dev: mount.dev, inner: mount.root.to_bytes() };
+            add(&root, left_behind(left, &below(path, &mount.mount_point.to_bytes())));
         }
         out
     }
 
     /// The readings of a path: the last name as written, and everything followed; with each, the
     /// links on the way.
-    fn readings(&self, host: &dyn HostView, path: &[u8]) -> Result<Vec<Reading>, HostError> {
+    pub(super) fn readings(&self, host: &dyn HostView, path: &[u8]) -> Result<Vec<Reading>, HostError> {
         let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let (parent, name) = path.split_at(cut);
         let parent = if parent.is_empty() { b"/" } else { parent };
@@ -141,12 +192,14 @@ impl Names {
         &mut self,
         host: &dyn HostView,
         path: &[u8],
+        glob: &Rest,
     ) -> Result<(), HostError> {
-        let mut spots = self.spots(path, false);
+        let all = std::slice::from_ref(glob);
+        let mut held = self.held(path, glob, all, false);
         for (reading, _) in self.readings(host, path)? {
-            spots.extend(self.spots(&reading, false));
+            held.extend(self.held(&reading, glob, all, false));
         }
-        self.writes.extend(spots);
+        self.writes.extend(held);
         Ok(())
     }
 
@@ -155,64 +208,100 @@ impl Names {
         let spot = self.spot(path);
         self.writes
             .iter()
-            .any(|w| *w != spot && w.is_at_or_above(&spot))
+            .any(|w| !w.depths(&spot).is_empty() && (!w.is_plain() || w.at != spot))
     }
 
-    /// Where a deny for a path holds.
-    pub(super) fn denied_at(
-        &self,
-        host: &dyn HostView,
-        path: &[u8],
-    ) -> Result<Vec<Spot>, HostError> {
-        let readings = self.readings(host, path)?;
-        Ok(readings
-            .iter()
-            .flat_map(|(reading, _)| self.spots(reading, false))
-            .collect())
-    }
-
-    /// Where an allow for a path holds: not behind links that the agent could have made.
+    /// Where an allow for a path and what follows it holds: not behind links that the agent could have
+    /// made.
     pub(super) fn allowed_at(
         &self,
         host: &dyn HostView,
         path: &[u8],
-    ) -> Result<Vec<Spot>, HostError> {
+        glob: &Rest,
+    ) -> Result<Vec<Held>, HostError> {
         let mut out = Vec::new();
         for (reading, links) in self.readings(host, path)? {
             let trusted = !links.iter().any(|link| self.agent_made(link));
-            out.extend(self.spots(if trusted { &reading } else { path }, true));
+            let at = if trusted { &reading } else { path };
+            out.extend(self.held(at, glob, std::slice::from_ref(glob), true));
         }
         Ok(out)
     }
 
-    /// Every place from which files at or below a path are found: the path and all mounts below.
-    /// Not a directory behind a link that the agent could have made.
-    fn starts(&self, host: &dyn HostView, path: &[u8]) -> Result<Vec<(AbsPath, u32)>, HostError> {
-        let mut out = Vec::new();
+    /// Where a deny for a path and what follows it holds, and the files that it matches now.
+    pub(super) fn denied_at(&self, host: &dyn HostView, path: &[u8], glob: &Rest) -> Result<Denied, HostError> {
+        let mut out = Denied::default();
+        let mut waiting = Vec::new();
         for (reading, links) in self.readings(host, path)? {
-            if links.iter().any(|link| self.agent_made(link))
-                && let Ok(at) = AbsPath::parse(&reading)
-                && host.entry(&at)? == Some(Entry::Directory)
-            {
+            out.held.extend(self.held(&reading, glob, std::slice::from_ref(glob), false));
+            if !self.is_untrusted_directory(host, &reading, &links)? {
+                waiting.push((reading, vec![glob.clone()]));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        while let Some((at, left)) = waiting.pop() {
+            if left.is_empty() || !seen.insert((at.clone(), left.clone())) {
                 continue;
             }
-            let own = self
-                .holder(&reading)
-                .and_then(|n| self.mounts.get(n))
-                .map(|(.., m)| m);
-            let own = own.map(|m| (reading.clone(), m));
-            let below = self
-                .mounts_below(&reading)
-                .into_iter()
-                .map(|m| (m.mount_point.to_bytes(), m));
-            for (at, mount) in own.into_iter().chain(below) {
-                let has_content = !NO_CONTENT.split(' ').any(|t| t == mount.fs_type);
-                if let (true, Ok(at)) = (has_content, AbsPath::parse(&at)) {
-                    out.push((at, mount.dev));
+            if left.iter().any(Vec::is_empty) {
+                out.found.push(at);
+                continue;
+            }
+            // What is mounted below goes on by itself.
+            for mount in self.mounts_below(&at) {
+                let point = mount.mount_point.to_bytes();
+                let left = left_behind(&left, &below(&at, &point));
+                waiting.push((point, left));
+            }
+            let own = self.holder(&at).and_then(|n| self.mounts.get(n));
+            let Ok(folder) = AbsPath::parse(&at) else { continue };
+            if own.is_none_or(|(.., m)| !has_content(m)) {
+                continue;
+            }
+            for (name, kind) in host.list(&folder, usize::MAX)? {
+                let path = folder.join(&name).to_bytes();
+                if self.mounts.iter().any(|(point, ..)| *point == path) {
+                    continue;
+                }
+                if kind != Kind::Symlink {
+                    waiting.push((path, left_behind(&left, std::slice::from_ref(&name))));
+                    continue;
+                }
+                let mut behind: Vec<Rest> = left.iter().filter_map(|rest| taken(rest, &name)).collect();
+                if behind.is_empty() {
+                    continue;
+                }
+                if behind.iter().any(Vec::is_empty) {
+                    behind = vec![Rest::new()];
+                }
+                let (target, links) = follow(host, &path)?;
+                out.held.extend(self.held(&target, glob, &behind, false));
+                if !self.is_untrusted_directory(host, &target, &links)? {
+                    waiting.push((target, behind));
                 }
             }
         }
         Ok(out)
+    }
+
+    /// Whether a path is a directory that was reached by links which the agent could have made.
+    fn is_untrusted_directory(&self, host: &dyn HostView, path: &[u8], links: &[Vec<u8>]) -> Result<bool, HostError> {
+        Ok(links.iter().any(|link| self.agent_made(link))
+            && match AbsPath::parse(path) {
+                Ok(at) => host.entry(&at)? == Some(Entry::Directory),
+                Err(_) => false,
+            })
+    }
+
+    /// Every place from which files at or below a path are found: the path and all mounts below.
+    fn starts(&self, path: &[u8]) -> Vec<(AbsPath, u32)> {
+        let own = self.holder(path).and_then(|n| self.mounts.get(n)).map(|(.., m)| (path.to_vec(), m));
+        let below = self.mounts_below(path).into_iter().map(|m| (m.mount_point.to_bytes(), m));
+        own.into_iter()
+            .chain(below)
+            .filter(|(_, mount)| has_content(mount))
+            .filter_map(|(at, mount)| AbsPath::parse(&at).ok().zip(Some(mount.dev)))
+            .collect()
     }
 
     /// The files with several links below a path.
@@ -222,7 +311,7 @@ impl Names {
         path: &[u8],
     ) -> Result<Vec<(u32, u64)>, HostError> {
         let mut out = Vec::new();
-        for (at, dev) in self.starts(host, path)? {
+        for (at, dev) in self.starts(path) {
             out.extend(
                 host.linked_files(&at, usize::MAX)?
                     .into_iter()
@@ -239,7 +328,7 @@ impl Names {
         path: &[u8],
     ) -> Result<Vec<[u8; 32]>, HostError> {
         let mut out = Vec::new();
-        for (at, _) in self.starts(host, path)? {
+        for (at, _) in self.starts(path) {
             out.extend(
                 host.programs(&at, usize::MAX)?
                     .into_iter()
@@ -250,8 +339,27 @@ impl Names {
     }
 }
 
+/// Where a deny holds, and the files and directories that it means now.
+#[derive(Default)]
+pub(super) struct Denied {
+    pub(super) held: Vec<Held>,
+    pub(super) found: Vec<Vec<u8>>,
+}
+
+fn has_content(mount: &Mount) -> bool {
+    !NO_CONTENT.split(' ').any(|t| t == mount.fs_type)
+}
+
+/// What is left of a glob behind some components: nothing alone where it matches them.
+fn left_behind(left: &[Rest], names: &[Vec<u8>]) -> Vec<Rest> {
+    let mut out: Vec<Rest> = left.iter().flat_map(|rest| rests(rest, names)).collect();
+    out.sort();
+    out.dedup();
+    if out.iter().any(Vec::is_empty) { vec![Rest::new()] } else { out }
+}
+
 /// A reading of a path, and the links that were followed on the way.
-type Reading = (Vec<u8>, Vec<Vec<u8>>);
+pub(super) type Reading = (Vec<u8>, Vec<Vec<u8>>);
 
 /// Follows links by replacing, again and again, the shortest part of the path that is a link.
 fn follow(host: &dyn HostView, path: &[u8]) -> Result<Reading, HostError> {

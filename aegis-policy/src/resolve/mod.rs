@@ -8,10 +8,14 @@
 //! - what the name leads to, all links followed,
 //! - the root of every filesystem that is mounted below either.
 //!
+//! A glob holds likewise: its literal prefix is such a path, and the components behind it go on from
+//! wherever the prefix leads (`globs`).
+//!
 //! Denies hold at all of these. An allow is not carried through a link that the agent could have
 //! put there itself: an agent that may write `/work` and plants `/work/out -> /etc` would
 //! otherwise be given `/etc` when its manifest is loaded the next time. [`Note`]s tell of it.
 
+mod globs;
 mod links;
 mod mounts;
 
@@ -22,14 +26,18 @@ use aegis_common::path::perm;
 
 pub use mounts::{MountTable, Place};
 
+use crate::glob::{Positions, Tail};
 use crate::host::{Entry, HostError, HostView, LOADERS, Mount};
 use crate::path::AbsPath;
 use crate::policy::{Effect, PathEffect, Policy, Rule};
+use globs::{Subject, Writable};
 
 /// Files with several links that the denies of one policy may cover.
 pub const MAX_LINKED_FILES: usize = 16_384;
 /// Programs whose content the `exec.deny` rules of one policy may ban.
 pub const MAX_BANNED_PROGRAMS: usize = 4096;
+/// Names looked at for the globs of one policy's denies.
+pub const MAX_VISITED: usize = 2_000_000;
 
 /// Filesystems that hold no content of their own: hard links in them mean nothing, and walking
 /// them is slow or never ends.
@@ -55,6 +63,8 @@ const NO_CONTENT: [&str; 13] = [
 pub struct Resolved {
     /// Names.
     pub places: Vec<PlacedRule>,
+    /// Globs that begin at a name.
+    pub globs: Vec<PlacedGlob>,
     /// Denied files that have other names too.
     pub inodes: Vec<InodeDeny>,
     /// Banned contents.
@@ -74,6 +84,19 @@ pub struct PlacedRule {
     pub allow: u8,
     /// `perm::*` denied here.
     pub deny: u8,
+}
+
+/// A glob at the place where it begins, or goes on behind a mount or a link.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedGlob {
+    /// Where.
+    pub place: Place,
+    /// Index of the rule. It grants and denies what it says.
+    pub rule: usize,
+    /// What comes behind the place.
+    pub tail: Tail,
+    /// The positions of the tail that wait for the first component below the place.
+    pub active: Positions,
 }
 
 /// A file that a rule denies under every name.
@@ -146,6 +169,8 @@ pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, Resolve
         table,
         writable: Vec::new(),
         places: BTreeMap::new(),
+        globs: BTreeMap::new(),
+        visited: 0,
         out: Resolved::default(),
     };
     let rules = || {
@@ -187,13 +212,19 @@ struct Names {
     full: links::Walk,
 }
 
+/// (place, rule, tail) -> positions that wait there.
+type Globs = BTreeMap<(Place, usize, Tail), Positions>;
+
 struct Resolver<'a> {
     host: &'a dyn HostView,
     table: MountTable,
     /// Places below which the agent may write, and so plant links.
-    writable: Vec<Place>,
+    writable: Vec<Writable>,
     /// (place, rule) -> (allow, deny).
     places: BTreeMap<(Place, usize), (u8, u8)>,
+    globs: Globs,
+    /// Names looked at for globs.
+    visited: usize,
     out: Resolved,
 }
 
@@ -207,36 +238,16 @@ impl Resolver<'_> {
         Ok(Names { lexical, full })
     }
 
-    /// A path that an allow-write rule names, in every reading: more than it grants, which is the
+    /// Paths that an allow-write rule names, in every reading: more than it grants, which is the
     /// safe side for the question that it answers.
     fn note_writable(&mut self, effect: &PathEffect) -> Result<(), HostError> {
-        let names = self.names(&effect.path)?;
-        for path in [&effect.path, &names.lexical.target, &names.full.target] {
-            let places: Vec<Place> = self
-                .territory(path)
-                .into_iter()
-                .map(|(place, _)| place)
-                .collect();
-            self.writable.extend(places);
+        for pattern in &effect.patterns {
+            let names = self.names(&pattern.prefix)?;
+            for path in [&pattern.prefix, &names.lexical.target, &names.full.target] {
+                self.note_writable_at(path, &pattern.tail);
+            }
         }
         Ok(())
-    }
-
-    /// The place of a path and the roots of all filesystems mounted below it; with each, whether
-    /// its name can be relied on.
-    fn territory(&self, path: &AbsPath) -> Vec<(Place, bool)> {
-        let own = self
-            .table
-            .place(path)
-            .zip(self.table.holder(path))
-            .map(|(p, m)| (p, m.root_is_exact));
-        own.into_iter()
-            .chain(
-                self.table
-                    .below(path)
-                    .map(|m| (root_of(m), m.root_is_exact)),
-            )
-            .collect()
     }
 
     /// The first link of a walk that the agent could have made: one below a place where it may
@@ -245,14 +256,24 @@ impl Resolver<'_> {
         walk.links.iter().find(|link| {
             self.table
                 .place(link)
-                .is_none_or(|p| self.writable.iter().any(|w| w.covers(&p) && *w != p))
+                .is_none_or(|p| self.writable.iter().any(|w| w.holds(&p)))
         })
     }
 
     fn rule(&mut self, n: usize, rule: &Rule, effect: &PathEffect) -> Result<(), HostError> {
-        let names = self.names(&effect.path)?;
+        for pattern in &effect.patterns {
+            self.pattern(Subject { n, rule, effect, tail: &pattern.tail }, &pattern.prefix)?;
+        }
+        if effect.ban_content { self.ban_loaders(n) } else { Ok(()) }
+    }
+
+    /// One pattern of a rule: its prefix is resolved as a plain path is, and what follows goes on from
+    /// wherever that leads.
+    fn pattern(&mut self, s: Subject<'_>, prefix: &AbsPath) -> Result<(), HostError> {
+        let (rule, effect) = (s.rule, s.effect);
+        let names = self.names(prefix)?;
         if names.full.circular {
-            self.note(rule, format!("{} leads through more links than the kernel follows; the rule holds for the names alone", effect.path));
+            self.note(rule, format!("{prefix} leads through more links than the kernel follows; the rule holds for the names alone"));
         }
         let mut seen = BTreeSet::new();
         for walk in [&names.lexical, &names.full] {
@@ -261,23 +282,25 @@ impl Resolver<'_> {
             }
             let planted = self.planted(walk);
             if effect.deny != 0 {
-                self.place(n, &walk.target, 0, effect.deny);
-                self.deny_files(n, rule, effect, walk)?;
+                self.hold(s, &walk.target, Tail::BEGIN, 0, effect.deny);
+                if self.may_search(rule, walk)? {
+                    self.search(s, &walk.target, Tail::BEGIN)?;
+                }
             }
             match planted {
-                None => self.place(n, &walk.target, effect.allow, 0),
+                None => self.hold(s, &walk.target, Tail::BEGIN, effect.allow, 0),
                 Some(link) if effect.allow != 0 => {
                     let text = format!(
                         "nothing is allowed at {} by way of {link}: the agent may write there, so it could have made that link; if it is yours, name {} in the manifest",
                         walk.target, walk.target
                     );
                     self.note(rule, text);
-                    self.place(n, &effect.path, effect.allow, 0);
+                    self.hold(s, prefix, Tail::BEGIN, effect.allow, 0);
                 }
                 Some(_) => {}
             }
         }
-        if effect.ban_content { self.ban_loaders(n) } else { Ok(()) }
+        Ok(())
     }
 
     /// Where a program is banned, the dynamic loader may not be run as a program either: it would
@@ -297,46 +320,11 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Looks for the files that a deny follows. Behind a link that the agent could have made, only
-    /// where it leads to a single file: a link to `/` would have the whole host searched, and a
-    /// policy with too much to follow does not load.
-    fn deny_files(
-        &mut self,
-        n: usize,
-        rule: &Rule,
-        effect: &PathEffect,
-        walk: &links::Walk,
-    ) -> Result<(), HostError> {
-        if let Some(link) = self.planted(walk)
-            && self.host.entry(&walk.target)? == Some(Entry::Directory)
-        {
-            let text = format!(
-                "{} is denied by way of {link}, which the agent could have made; other names of the files in it are not looked for: if the link is yours, deny {} in the manifest",
-                walk.target, walk.target
-            );
-            self.note(rule, text);
-            return Ok(());
-        }
-        self.follow_files(n, effect, &walk.target)
-    }
-
     fn note(&mut self, rule: &Rule, text: String) {
         self.out.notes.push(Note {
             rule: rule.id.clone(),
             text,
         });
-    }
-
-    /// Enters a rule at a path and at every mount below it.
-    fn place(&mut self, rule: usize, path: &AbsPath, allow: u8, deny: u8) {
-        for (place, exact) in self.territory(path) {
-            let allow = if exact { allow } else { 0 };
-            if allow | deny != 0 {
-                let bits = self.places.entry((place, rule)).or_insert((0, 0));
-                bits.0 |= allow;
-                bits.1 |= deny;
-            }
-        }
     }
 
     /// Denies follow the file: its other names, and for programs the content.
@@ -385,6 +373,7 @@ impl Resolver<'_> {
                 deny,
             })
             .collect();
+        out.globs = globs::placed(self.globs);
         out.inodes.sort_unstable();
         out.inodes.dedup();
         out.contents.sort_unstable();

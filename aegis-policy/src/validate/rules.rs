@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 use aegis_common::path::perm;
 
+use super::paths::RulePath;
 use super::values::Wrong;
 use super::{paths, value, values};
 use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
-use crate::path::AbsPath;
 use crate::policy::{
     Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
 };
 use crate::syscall::{self, NameError};
 
-/// Most rules of one manifest.
+/// Most rules of one manifest, and most paths that they stand for.
 const MAX_RULES: usize = 100_000;
 /// Longest id that a manifest gives.
 const MAX_ID: usize = 64;
@@ -78,14 +78,43 @@ const NO_SOCKET: Kind = Kind {
     ban_content: false,
 };
 
+/// The rules so far.
+#[derive(Default)]
+struct Rules {
+    list: Vec<Rule>,
+    /// Paths that they stand for: braces can stand for far more than was written.
+    paths: usize,
+}
+
+impl Rules {
+    /// Takes a rule; false when that was one too many.
+    fn take(&mut self, rule: Option<Rule>, at: Position, errors: &mut Diagnostics) -> bool {
+        self.paths += rule.as_ref().map_or(0, |rule| match &rule.effect {
+            Effect::Path(effect) => effect.patterns.len(),
+            _ => 1,
+        });
+        self.list.extend(rule);
+        if self.paths > MAX_RULES {
+            errors.error(
+                at,
+                format!("the rules up to here stand for more than {MAX_RULES} paths, addresses and calls"),
+                "name directories instead of single files, and write fewer alternatives in braces",
+            );
+        }
+        self.paths <= MAX_RULES
+    }
+}
+
 /// All rules in the order of the language: network, fs, exec, process, syscalls.
 pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<Rule> {
-    let mut out = Vec::new();
-    for entry in &manifest.network_allow {
-        out.extend(network(entry, true, errors));
-    }
-    for entry in &manifest.network_deny {
-        out.extend(network(entry, false, errors));
+    let mut out = Rules::default();
+    for (allow, entries) in [(true, &manifest.network_allow), (false, &manifest.network_deny)] {
+        for entry in entries {
+            let rule = network(entry, allow, errors);
+            if !out.take(rule, entry.at, errors) {
+                return out.list;
+            }
+        }
     }
     for (kind, entries) in [
         (&READ, &manifest.fs_read),
@@ -94,19 +123,22 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
         (&RUN, &manifest.exec_allow),
         (&BAN, &manifest.exec_deny),
     ] {
-        out.extend(entries.iter().filter_map(|entry| path(entry, kind, errors)));
+        for entry in entries {
+            let rule = path(entry, kind, errors);
+            if !out.take(rule, entry.at, errors) {
+                return out.list;
+            }
+        }
     }
-    out.extend(capabilities(manifest, errors));
-    let calls = manifest.syscalls_deny.iter();
-    out.extend(calls.filter_map(|name| syscall(name, errors)));
-    if out.len() > MAX_RULES {
-        errors.error(
-            Position::START,
-            format!("{} rules, at most {MAX_RULES} are taken", out.len()),
-            "name directories instead of single files",
-        );
+    let capabilities = capabilities(manifest, errors);
+    out.list.extend(capabilities);
+    for name in &manifest.syscalls_deny {
+        let rule = syscall(name, errors);
+        if !out.take(rule, name.at, errors) {
+            return out.list;
+        }
     }
-    out
+    out.list
 }
 
 fn origin(at: Position, errors: &Diagnostics) -> Origin {
@@ -149,9 +181,10 @@ fn path(entry: &PathEntry, kind: &Kind, errors: &mut Diagnostics) -> Option<Rule
     Some(path_rule(id, text, path?, kind, origin(entry.at, errors)))
 }
 
-fn path_rule(id: String, text: String, path: AbsPath, kind: &Kind, origin: Origin) -> Rule {
+fn path_rule(id: String, text: String, path: RulePath, kind: &Kind, origin: Origin) -> Rule {
     let effect = PathEffect {
-        path,
+        written: path.written.into_bytes(),
+        patterns: path.patterns,
         allow: kind.allow,
         deny: kind.deny,
         ban_content: kind.ban_content,
@@ -313,7 +346,7 @@ fn unix(entry: &NetEntry, path: &Text, allow: bool, errors: &mut Diagnostics) ->
     Some(path_rule(id, text, socket?, kind, origin(entry.at, errors)))
 }
 
-fn socket_path(text: &str) -> Result<AbsPath, Wrong> {
+fn socket_path(text: &str) -> Result<RulePath, Wrong> {
     if text.starts_with('@') {
         return Err((
             "not enforced by this version: abstract Unix sockets".to_owned(),

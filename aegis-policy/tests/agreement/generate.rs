@@ -55,6 +55,31 @@ pub fn path() -> impl Strategy<Value = String> {
     prop_oneof![6 => small, 1 => known]
 }
 
+/// A glob over the same small names: literal, wild and `**` components.
+pub fn glob() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        5 => prop_oneof![2 => Just("a"), 2 => Just("b"), 1 => Just("c")],
+        3 => Just("*"),
+        4 => Just("**"),
+        3 => prop_oneof![Just("[ab]"), Just("[!a]"), Just("?"), Just("[!b-c]"), Just("*[a]"), Just("[ac]*"), Just("*?*")],
+        2 => prop_oneof![Just("{a,b}"), Just("{a/b,[c-d]}"), Just("{**/a,b*}"), Just("[b]")],
+    ];
+    let top = prop_oneof![6 => Just(""), 1 => Just("/usr"), 1 => Just("/bin"), 1 => Just("/etc")];
+    (top, vec(part, 1..5)).prop_map(|(top, mut parts)| {
+        // At the end it says nothing, and the rule would be there twice.
+        while parts.last() == Some(&"**") {
+            parts.pop();
+        }
+        let path = format!("{top}/{}", parts.join("/"));
+        if parts.is_empty() && !top.is_empty() { top.to_owned() } else { path }
+    })
+}
+
+/// A path, or a glob.
+fn path_or_glob() -> impl Strategy<Value = String> {
+    prop_oneof![3 => path(), 2 => glob()]
+}
+
 /// One step of making a host.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -177,8 +202,8 @@ fn net_entry() -> impl Strategy<Value = String> {
 
 /// A manifest.
 pub fn manifest() -> impl Strategy<Value = String> {
-    let paths = |n| vec(path(), 0..n);
-    let unix = option::weighted(0.2, path());
+    let paths = |n| vec(path_or_glob(), 0..n);
+    let unix = option::weighted(0.2, path_or_glob());
     let nets = (vec(net_entry(), 0..4), vec(net_entry(), 0..3), unix);
     let files = (paths(4), paths(5), paths(3), paths(4), paths(3));
     let words = (
@@ -224,7 +249,7 @@ fn question() -> impl Strategy<Value = Question> {
         6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
         1 => (path(), 0..3u8).prop_map(|(path, content)| Question::Exec { path, content }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
-        2 => (path(), path(), any::<bool>()).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
+        5 => (path(), path(), prop_oneof![3 => Just(true), 2 => Just(false)]).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
         4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])
             .prop_map(|(address, port, protocol)| Question::Network { address, port, protocol }),
     ]

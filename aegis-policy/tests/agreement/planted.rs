@@ -1,13 +1,14 @@
 //! Mistakes that a compiler could make. Each returns whether the image had the place for it.
 
+use aegis_common::glob::{GlobSet, GlobTable};
 use aegis_common::net::IMAGE_BITS;
-use aegis_common::path::perm;
+use aegis_common::path::{path_flag, perm};
 use aegis_common::policy::image_flag;
 use aegis_policy::CompiledImage;
 
 type Mistake = (&'static str, fn(&mut CompiledImage) -> bool);
 
-pub const MISTAKES: [Mistake; 15] = [
+pub const MISTAKES: [Mistake; 27] = [
     ("a deny loses a bit", |i| {
         first(
             i.path_rules.iter_mut().find(|(_, r)| r.deny != 0),
@@ -43,6 +44,39 @@ pub const MISTAKES: [Mistake; 15] = [
             |(_, r)| r.allow_rule += 1,
         )
     }),
+    ("a glob's deny loses a bit", |i| {
+        first(
+            i.globs.entries.iter_mut().find(|(_, e)| e.rule.deny != 0),
+            |(_, e)| e.rule.deny &= !perm::READ,
+        )
+    }),
+    ("a glob's allow gains a bit", |i| {
+        first(
+            i.globs.entries.iter_mut().find(|(_, e)| e.rule.allow == perm::READ),
+            |(_, e)| e.rule.allow |= perm::WRITE,
+        )
+    }),
+    ("what a glob's end points at is missing", |i| i.globs.entries.pop().is_some()),
+    ("a name that globs wait for is missing", |i| {
+        let name = i.globs.entries.iter().position(|(k, _)| k.space == 0);
+        first(name, |n| {
+            i.globs.entries.remove(n);
+        })
+    }),
+    ("a glob begins on another device", |i| {
+        first(i.globs.starts.last_mut(), |(k, _)| k.dev ^= 64)
+    }),
+    ("a glob does not begin", |i| {
+        first(i.path_rules.iter_mut().rev().find(|(_, r)| r.flags & path_flag::STARTS != 0), |(_, r)| {
+            r.flags &= !path_flag::STARTS
+        })
+    }),
+    ("`**` does not wait", |i| emptied(i, |t| &mut t.stay)),
+    ("`*` waits for nothing", |i| emptied(i, |t| &mut t.any)),
+    ("a run within a name ends at once", |i| emptied(i, |t| &mut t.byte_stay)),
+    ("no glob is ever complete", |i| emptied(i, |t| &mut t.accept)),
+    ("a directory may lose a glob's denies", |i| emptied(i, |t| &mut t.keep)),
+    ("a directory may win what globs allow", |i| emptied(i, |t| &mut t.gain)),
     ("no anchors", |i| !std::mem::take(&mut i.anchors).is_empty()),
     ("inode rules are not looked up", |i| {
         cleared(&mut i.image.flags, image_flag::INODE_RULES)
@@ -82,6 +116,14 @@ pub const MISTAKES: [Mistake; 15] = [
         before != i.net.len() && i.net.iter().any(|(n, ..)| *n < IMAGE_BITS + 96)
     }),
 ];
+
+/// Empties a set of the automata.
+fn emptied(image: &mut CompiledImage, set: fn(&mut GlobTable) -> &mut GlobSet) -> bool {
+    let Some(table) = &mut image.globs.table else { return false };
+    let had = !set(table).is_empty();
+    *set(table) = GlobSet::EMPTY;
+    had
+}
 
 fn first<T>(place: Option<T>, change: impl FnOnce(T)) -> bool {
     place.map(change).is_some()
