@@ -27,28 +27,23 @@ const SOCKFS_MAGIC: u64 = 0x534f_434b;
 pub fn file_open(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let file = File::new(context.arg(0));
-    let dentry = file.dentry();
-    if file.flags() & FMODE_EXEC != 0 {
-        // What has no name is for bprm_check_security, which sees every program.
-        if dentry.superblock().is_pseudo() && subject.blocked == 0 {
-            return 0;
-        }
-        return file::decide(&subject, dentry, op::EXEC, perm::EXEC);
-    }
-    if dentry.superblock().is_pseudo() && subject.blocked == 0 {
-        // A pipe, socket or memfd reached through /proc/self/fd: the task holds it already.
+    if subject.blocked == 0 && file.dentry().superblock().is_pseudo() {
+        // A pipe, socket or memfd reached through /proc/self/fd: the task holds it already. A program without a
+        // name is for bprm_check_security, which sees every program.
         return 0;
     }
-    let wanted = file::wanted_by_mode(file.mode());
-    let operation = match wanted {
-        perm::READ => op::OPEN_READ,
-        perm::WRITE => op::OPEN_WRITE,
-        0 => op::OPEN_NONE,
-        _ => op::OPEN_READ_WRITE,
+    let (operation, wanted) = if file.flags() & FMODE_EXEC != 0 {
+        (op::EXEC, perm::EXEC)
+    } else {
+        match file::wanted_by_mode(file.mode()) {
+            perm::READ => (op::OPEN_READ, perm::READ),
+            perm::WRITE => (op::OPEN_WRITE, perm::WRITE),
+            // Access mode 3 opens for ioctl alone: no content, but device control, so as for both.
+            0 => (op::OPEN_NONE, perm::READ | perm::WRITE),
+            both => (op::OPEN_READ_WRITE, both),
+        }
     };
-    // Access mode 3 opens for ioctl alone: no content, but device control, so as for both.
-    let wanted = if wanted == 0 { perm::READ | perm::WRITE } else { wanted };
-    file::decide(&subject, dentry, operation, wanted)
+    file::open(&subject, file, operation, wanted)
 }
 
 /// `int file_receive(struct file *file)`: a descriptor from another process is judged as if it were

@@ -7,6 +7,7 @@
 //! goes through `bpf_probe_read_kernel`.
 
 pub mod kernel;
+pub mod memory;
 pub mod ring;
 pub mod scratch;
 pub mod table;
