@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ enum Listener {
     Tcp(TcpListener),
     Udp(UdpSocket),
     Unix(UnixListener),
+    UnixDatagram(UnixDatagram),
 }
 
 struct Connection {
@@ -34,7 +35,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts one server for each of `tcp ADDR`, `udp ADDR`, `unix PATH`, `abstract NAME`.
+    /// Starts one server for each of `tcp ADDR`, `udp ADDR`, `unix PATH`, `unix-dgram PATH`,
+    /// `abstract NAME`.
     ///
     /// # Errors
     /// An address can't be bound or written that way.
@@ -88,7 +90,14 @@ fn listen(text: &str) -> Result<Listener> {
             listener.set_nonblocking(true)?;
             Listener::Unix(listener)
         }
-        _ => bail!("serves tcp, udp, unix and abstract"),
+        "unix-dgram" => {
+            let _ = std::fs::remove_file(address);
+            let socket = UnixDatagram::bind(address)?;
+            std::fs::set_permissions(address, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+            socket.set_nonblocking(true)?;
+            Listener::UnixDatagram(socket)
+        }
+        _ => bail!("serves tcp, udp, unix, unix-dgram and abstract"),
     })
 }
 
@@ -139,6 +148,13 @@ fn accept(listener: &Listener, caught: &mut Vec<u8>) -> Option<Box<dyn Read + Se
         Listener::Udp(socket) => {
             let mut buffer = [0; 2048];
             while let Ok((length, _)) = socket.recv_from(&mut buffer) {
+                caught.extend_from_slice(&buffer[..length]);
+            }
+            None
+        }
+        Listener::UnixDatagram(socket) => {
+            let mut buffer = [0; 2048];
+            while let Ok(length) = socket.recv(&mut buffer) {
                 caught.extend_from_slice(&buffer[..length]);
             }
             None

@@ -202,7 +202,8 @@ pub struct Scenario {
     /// Shell script that takes away what the setup left outside `$T`.
     #[serde(default)]
     pub cleanup: String,
-    /// Servers outside, whose catch is `$T/received`: `tcp ADDR`, `udp ADDR`, `unix PATH`, `abstract NAME`.
+    /// Servers outside, whose catch is `$T/received`: `tcp ADDR`, `udp ADDR`, `unix PATH`, `unix-dgram PATH`,
+    /// `abstract NAME`.
     #[serde(default)]
     pub serve: Vec<String>,
     /// The command that tries, in words separated by blanks.

@@ -35,6 +35,14 @@ def namespace(flags):
     in_child(call)
 
 
+def namespace_tmpfs():
+    def call():
+        syscall("unshare", CLONE_NEWUSER | CLONE_NEWNS)
+        syscall("mount", b"none", b"/", b"", MS_PRIVATE | MS_REC, b"")
+        syscall("mount", b"none", target, b"tmpfs", 0, b"")
+    in_child(call)
+
+
 def chroot():
     def call():
         os.chroot(f"{T}/vault")
@@ -61,6 +69,7 @@ if AGENT_UID == 0:
     attempt("open-tree-move-mount", open_tree)
     attempt("new-mount-namespace", namespace, CLONE_NEWNS)
 attempt("user-namespace-bind", namespace, CLONE_NEWUSER | CLONE_NEWNS)
+attempt("user-namespace-tmpfs", namespace_tmpfs)
 if AGENT_UID == 0:
     attempt("chroot", chroot)
     attempt("pivot-root", pivot)

@@ -3,6 +3,15 @@ import sys
 import time
 from attempt import T, attempt, output, read, say
 
+def ended_at_once():
+    """Without a program of its own: gone before anybody can look at it."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7)
+    os.waitpid(pid, 0)
+
+
+attempt("ended-at-once", ended_at_once)
 read_end, write_end = os.pipe()
 parent = os.getpid()
 if os.fork() == 0:

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { OPEN32 = 5, UNLINK32 = 10, SOCKET32 = 359, CONNECT32 = 362 };
+enum { OPEN32 = 5, UNLINK32 = 10, IOCTL32 = 54, SOCKET32 = 359, CONNECT32 = 362 };
 
 static long int80(long number, long a, long b, long c)
 {
@@ -31,6 +31,9 @@ int main(int argc, char **argv)
 	memcpy(low + 4096, address, sizeof(address));
 	long s = int80(SOCKET32, 2, 1, 0);
 	say("connect", s < 0 ? s : int80(CONNECT32, s, (long)(low + 4096), sizeof(address)));
+	s = int80(SOCKET32, 1, 1, 0);
+	*(int *)(low + 4096) = 1;
+	say("descriptor-owner", s < 0 ? s : int80(IOCTL32, s, 0x8901 /* FIOSETOWN */, (long)(low + 4096)));
 	say("unlink", int80(UNLINK32, (long)low, 0, 0));
 	snprintf(low, 4096, "%s/in/note", argv[1]);
 	say("allowed-open", int80(OPEN32, (long)low, 0, 0));

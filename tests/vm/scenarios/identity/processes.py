@@ -1,12 +1,17 @@
 import ctypes
+import fcntl
 import os
 import resource
 import signal
+import socket
+import struct
 import time
 from attempt import AGENT_UID, INSIDE, T, attempt, syscall
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 TGKILL = 234
+FIOSETOWN = 0x8901
+IOPRIO_WHO_PROCESS, BEST_EFFORT_7 = 1, 2 << 13 | 7
 
 
 def seize(pid):
@@ -50,6 +55,16 @@ def stop_and_go(pid):
     os.kill(pid, signal.SIGCONT)
 
 
+def own_by_fcntl(pid):
+    with socket.socket(socket.AF_UNIX) as s:
+        fcntl.fcntl(s, fcntl.F_SETOWN, pid)
+
+
+def own_by_ioctl(pid):
+    with socket.socket(socket.AF_UNIX) as s:
+        fcntl.ioctl(s, FIOSETOWN, struct.pack("=i", pid))
+
+
 def own_child(call):
     pid = os.fork()
     if pid == 0:
@@ -71,6 +86,12 @@ attempt("proc-mem", open_one, f"/proc/{pid}/mem", os.O_RDWR)
 attempt("proc-environ", open_one, f"/proc/{pid}/environ", os.O_RDONLY)
 attempt("pidfd-getfd", get_descriptor, pid)
 attempt("prlimit", resource.prlimit, pid, resource.RLIMIT_NOFILE, (100, 100))
+attempt("nice", os.setpriority, os.PRIO_PROCESS, pid, 5)
+attempt("io-priority", syscall, "ioprio_set", IOPRIO_WHO_PROCESS, pid, BEST_EFFORT_7)
+attempt("scheduler", os.sched_setscheduler, pid, os.SCHED_BATCH, os.sched_param(0))
+attempt("affinity", os.sched_setaffinity, pid, [0])
+attempt("descriptor-owner-by-fcntl", own_by_fcntl, pid)
+attempt("descriptor-owner-by-ioctl", own_by_ioctl, pid)
 attempt("signal-0", os.kill, pid, 0)
 attempt("signal-stop", stop_and_go, pid)
 attempt("tgkill", syscall, TGKILL, pid, pid, 0)
@@ -82,5 +103,6 @@ if AGENT_UID == 0:
     attempt("daemon-process-vm-writev", touch_memory, "process_vm_writev", daemon)
     attempt("daemon-proc-mem", open_one, f"/proc/{daemon}/mem", os.O_RDWR)
     attempt("daemon-signal", os.kill, daemon, 0)
+attempt("allowed-own-descriptor", own_by_fcntl, os.getpid())
 attempt("allowed-own-child-signalled", own_child, stop_and_go)
 attempt("allowed-own-child-traced", own_child, seize)

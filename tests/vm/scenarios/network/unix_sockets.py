@@ -9,6 +9,11 @@ def send(address):
         s.send(b"stolen")
 
 
+def send_datagram(address):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(b"stolen", address)
+
+
 def received(server, name, step_name):
     step(step_name)
     connection, _ = server.accept()
@@ -18,6 +23,7 @@ def received(server, name, step_name):
 
 attempt("by-path", send, f"{T}/vault/server")
 attempt("abstract", send, "\0aegis-vm-server")
+attempt("datagram", send_datagram, f"{T}/vault/datagrams")
 with socket.socket(socket.AF_UNIX) as server:
     server.bind(f"{T}/work/mine")
     server.listen()
