@@ -25,6 +25,8 @@ pub enum Task {
     Vm(VmOptions),
     /// Run every test: crates, walls between parts, and the scenarios on each kernel
     Test(TestOptions),
+    /// Take out one kernel program after the other: a scenario must notice
+    Mutate(MutateOptions),
     /// Show an agent being hijacked, stopped, frozen and its log verified
     Demo(DemoOptions),
     /// Measure what governing costs, in guest instructions
@@ -130,6 +132,29 @@ pub struct TestOptions {
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
 }
+
+/// Options of `mutate`.
+#[derive(Args)]
+pub struct MutateOptions {
+    /// Kernel series
+    #[arg(long, value_name = "SERIES", default_value = MUTATED)]
+    pub kernel: String,
+    /// Only these programs
+    #[arg(long = "hook", value_name = "NAME")]
+    pub hooks: Vec<String>,
+    /// Run every scenario without each program and print what fails: to find what could catch it
+    #[arg(long)]
+    pub all: bool,
+    /// Run nothing; print the table of docs/mutations.md
+    #[arg(long)]
+    pub markdown: bool,
+    /// Take what was built last instead of building first
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// The kernel series on which programs are taken out unless told otherwise.
+pub const MUTATED: &str = "6.12";
 
 /// Options of `demo`.
 #[derive(Args)]

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         cli::Task::Build(options) => build::run(&options).map(|()| ExitCode::SUCCESS),
         cli::Task::Vm(options) => vm::command(&options),
         cli::Task::Test(options) => test::run(&options),
+        cli::Task::Mutate(options) => test::mutations::command(&options),
         cli::Task::Demo(options) => demo::run(&options),
         cli::Task::Bench(options) => bench::run(&options),
         cli::Task::Tidy => tidy::run(),

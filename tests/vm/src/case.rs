@@ -3,11 +3,11 @@
 use crate::collector::Collector;
 use crate::daemon::Daemon;
 use crate::events::{self, Expected};
-use crate::outcome::Outcomes;
+use crate::outcome::{Difference, Outcomes};
 use crate::pattern;
 use crate::process;
 use crate::report::{CaseResult, message};
-use crate::scenario::{Kind, Scenario, User};
+use crate::scenario::{Kind, Scenario, Try, User};
 use crate::stage::Stage;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -30,13 +30,43 @@ impl Place {
     }
 }
 
+/// What a failure says was not so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The result of a try inside, and what it was instead.
+    Try(String, Option<String>),
+    /// What a probe of the world finds after the act inside.
+    Probe(String),
+    /// The event of a try.
+    Event(String),
+    /// Anything else; then the case shows nothing of the three above.
+    Run,
+}
+
+/// Something that was not as the scenario claims.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was claimed.
+    pub claim: Claim,
+    /// One sentence.
+    pub text: String,
+}
+
+impl Failure {
+    const fn run(text: String) -> Self {
+        Self { claim: Claim::Run, text }
+    }
+}
+
 /// One scenario as one user on one kernel.
 pub struct Case<'a> {
     scenario: &'a Scenario,
     user: User,
     kernel: &'a str,
     stage: Stage<'a>,
-    failures: Vec<String>,
+    /// Tries whose events are looked for; all of them unless told otherwise.
+    events_of: Option<&'a [String]>,
+    failures: Vec<Failure>,
     noise: String,
 }
 
@@ -44,18 +74,29 @@ impl<'a> Case<'a> {
     /// A case that has not run yet.
     pub fn new(scenario: &'a Scenario, user: User, kernel: &'a str, scenarios: &Path) -> Self {
         let stage = Stage::new(scenario, user, scenarios);
-        Self { scenario, user, kernel, stage, failures: Vec::new(), noise: String::new() }
+        Self { scenario, user, kernel, stage, events_of: None, failures: Vec::new(), noise: String::new() }
+    }
+
+    /// Runs it where something is missing on purpose: all that was not as claimed. Only the events of
+    /// the named tries are waited for.
+    pub fn run_without(mut self, daemon: &mut Daemon, events_of: &'a [String]) -> Vec<Failure> {
+        self.events_of = Some(events_of);
+        if let Err(error) = self.play(daemon) {
+            self.failures.push(Failure::run(format!("{error:#}")));
+        }
+        self.stage.strike();
+        self.failures
     }
 
     /// Runs it; whatever goes wrong is a failure of the case.
     pub fn run(&mut self, daemon: &mut Daemon, verbose: bool) -> CaseResult {
         let begun = Instant::now();
         if let Err(error) = self.play(daemon) {
-            self.failures.push(format!("{error:#}"));
+            self.failures.push(Failure::run(format!("{error:#}")));
         }
         self.stage.strike();
         if let Err(error) = daemon.ensure() {
-            self.failures.push(format!("{error:#}"));
+            self.failures.push(Failure::run(format!("{error:#}")));
         }
         self.result(begun, verbose)
     }
@@ -68,7 +109,7 @@ impl<'a> Case<'a> {
             id: self.scenario.id.clone(),
             user: self.user,
             open: self.scenario.is_open(),
-            failures: std::mem::take(&mut self.failures),
+            failures: std::mem::take(&mut self.failures).into_iter().map(|f| f.text).collect(),
             time: begun.elapsed(),
         }
     }
@@ -80,7 +121,7 @@ impl<'a> Case<'a> {
             && let Err(error) =
                 self.act(Place::Outside, &mut Daemon::absent()).and_then(|()| self.compare_world(Place::Outside))
         {
-            self.failures.push(format!("{error:#}"));
+            self.failures.push(Failure::run(format!("{error:#}")));
         }
         self.stage.strike();
         self.result(begun, true)
@@ -127,7 +168,7 @@ impl<'a> Case<'a> {
         let finished = finished?;
         self.noise.push_str(&format!("[{}] exit status {}\n{}", place.name(), finished.code(), finished.noise));
         if finished.code() != 0 {
-            self.failures.push(format!("{}: the act ended with status {}", place.name(), finished.code()));
+            self.failures.push(Failure::run(format!("{}: the act ended with status {}", place.name(), finished.code())));
         }
         self.compare_outcomes(place, &outcomes);
         Ok(())
@@ -163,7 +204,10 @@ impl<'a> Case<'a> {
             let results = if place == Place::Outside { t.outside.as_slice() } else { t.inside_on(self.kernel) };
             (t.name.as_str(), results)
         });
-        self.failures.extend(outcomes.compare(place.name(), expected));
+        for Difference { name, found, text } in outcomes.compare(place.name(), expected) {
+            let claim = if place == Place::Inside { Claim::Try(name, found) } else { Claim::Run };
+            self.failures.push(Failure { claim, text });
+        }
     }
 
     fn compare_world(&mut self, place: Place) -> Result<()> {
@@ -174,7 +218,9 @@ impl<'a> Case<'a> {
             let expected = self.stage.fill(expected);
             let found = self.stage.script(&probe.probe).with_context(|| format!("probe {:?}", probe.what))?;
             if !pattern::matches(expected.trim_end(), &found) {
-                self.failures.push(format!("{}: {}: found {found:?}, not {expected:?}", place.name(), probe.what));
+                let claim = if place == Place::Inside { Claim::Probe(probe.what.clone()) } else { Claim::Run };
+                let text = format!("{}: {}: found {found:?}, not {expected:?}", place.name(), probe.what);
+                self.failures.push(Failure { claim, text });
             }
         }
         Ok(())
@@ -182,23 +228,25 @@ impl<'a> Case<'a> {
 
     fn compare_events(&mut self, after: Option<u64>) -> Result<()> {
         let mut expected = Vec::new();
-        for one in self.scenario.tries_as(self.user) {
+        let wanted = |one: &&Try| self.events_of.is_none_or(|names| names.contains(&one.name));
+        for one in self.scenario.tries_as(self.user).filter(wanted) {
             let Some(table) = one.event_on(self.kernel) else { continue };
             let mut event = Expected::from_table(&one.name, table, |s| self.stage.fill(s))?;
             self.complete(&mut event, one.inside == one.outside);
             expected.push(event);
         }
-        if expected.is_empty() && !self.scenario.quiet {
+        let quiet = self.scenario.quiet && self.events_of.is_none();
+        if expected.is_empty() && !quiet {
             return Ok(());
         }
         let (wrong, seen) = events::wait_for(&self.stage.agent, after, &expected)?;
         if !wrong.is_empty() {
             self.noise.push_str(&events::digest(&seen));
         }
-        self.failures.extend(wrong);
-        if self.scenario.quiet {
+        self.failures.extend(wrong.into_iter().map(|m| Failure { claim: Claim::Event(m.name), text: m.text }));
+        if quiet {
             for event in seen.iter().filter(|e| e.get("verdict").and_then(|v| v.as_str()) == Some("deny")) {
-                self.failures.push(format!("honest work was denied something: {event}"));
+                self.failures.push(Failure::run(format!("honest work was denied something: {event}")));
             }
         }
         Ok(())

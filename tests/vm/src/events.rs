@@ -81,8 +81,17 @@ fn text_at(event: &Value, path: &str) -> Option<String> {
     })
 }
 
-/// Finds one event of its own for each expectation, in order; a sentence for each that has none.
-pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<String> {
+/// An event that is not there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The try it belongs to.
+    pub name: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// Finds one event of its own for each expectation, in order.
+pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<Missing> {
     let mut used = vec![false; events.len()];
     let mut wrong = Vec::new();
     for one in expected {
@@ -97,7 +106,7 @@ pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<String> {
             .filter(|(_, used)| !**used)
             .map(|(e, _)| (one.differences(e), e))
             .min_by_key(|(d, _)| d.len());
-        wrong.push(match nearest {
+        let text = match nearest {
             Some((differences, event)) => format!(
                 "{}: no event; nearest is seq {}: {}",
                 one.name,
@@ -105,7 +114,8 @@ pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<String> {
                 differences.join(", ")
             ),
             None => format!("{}: no event, and none that is left over", one.name),
-        });
+        };
+        wrong.push(Missing { name: one.name.clone(), text });
     }
     wrong
 }
@@ -157,7 +167,7 @@ pub fn of_agent(agent: &str, after: Option<u64>) -> Result<Vec<Value>> {
 
 /// Waits until all expected events are there, or it is too late; then what is missing, and all
 /// events seen.
-pub fn wait_for(agent: &str, after: Option<u64>, expected: &[Expected]) -> Result<(Vec<String>, Vec<Value>)> {
+pub fn wait_for(agent: &str, after: Option<u64>, expected: &[Expected]) -> Result<(Vec<Missing>, Vec<Value>)> {
     let begun = Instant::now();
     loop {
         let events = of_agent(agent, after)?;
@@ -189,13 +199,17 @@ fn parse(bytes: &[u8]) -> Result<Vec<Value>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expected, missing, parse};
+    use super::{Expected, Missing, missing, parse};
     use serde_json::{Value, json};
 
     fn denied(seq: u64, path: &str) -> Value {
         json!({"seq": seq, "kind": "file", "verdict": "deny", "rule": "fs.deny.1", "agent": "a",
                "process": {"pid": 7, "exe": "/usr/bin/python3.11", "argv": ["python3", "x.py"]},
                "file": {"op": "open_read", "path": path}})
+    }
+
+    fn texts(wrong: &[Missing]) -> Vec<&str> {
+        wrong.iter().map(|m| m.text.as_str()).collect()
     }
 
     fn expected(name: &str, table: &str) -> Expected {
@@ -214,13 +228,15 @@ mod tests {
         let twice = [expected("a", "kind='file'\npath='/t/s'"), expected("b", "kind='file'\npath='/t/s'")];
         assert!(missing(&twice, &[denied(1, "/t/s"), denied(2, "/t/s")]).is_empty());
         let wrong = missing(&twice, &[denied(1, "/t/s")]);
-        assert_eq!(wrong, ["b: no event, and none that is left over"]);
+        assert_eq!(texts(&wrong), ["b: no event, and none that is left over"]);
+        assert_eq!(wrong[0].name, "b");
     }
 
     #[test]
     fn the_nearest_event_is_named() {
         let e = expected("a", "kind='file'\nverdict='deny'\nrule='fs.deny.2'\npath='/t/s'");
-        assert_eq!(missing(&[e], &[denied(9, "/t/s")]), ["a: no event; nearest is seq 9: rule is \"fs.deny.1\", not \"fs.deny.2\""]);
+        let wrong = missing(&[e], &[denied(9, "/t/s")]);
+        assert_eq!(texts(&wrong), ["a: no event; nearest is seq 9: rule is \"fs.deny.1\", not \"fs.deny.2\""]);
     }
 
     #[test]

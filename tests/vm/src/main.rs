@@ -1,13 +1,15 @@
 //! `aegis-vm-tests`: runs the enforcement scenarios in a disposable machine, as root.
 //!
 //! Knows: how to stage a scenario, run its act outside and inside an agent, and compare what
-//! happened with what the scenario claims. Must not know: anything of Aegis but its command line
-//! and its JSON events. It links no Aegis crate, so it cannot inherit their mistakes.
+//! happened with what the scenario claims. Must not know: anything of Aegis but its command line,
+//! its JSON, and where its programs are pinned (to take one out). It links no Aegis crate, so it cannot inherit their mistakes.
 
 mod case;
 mod collector;
 mod daemon;
 mod events;
+mod mutate;
+mod mutation;
 mod outcome;
 mod pattern;
 mod process;
@@ -17,7 +19,7 @@ mod stage;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -47,6 +49,27 @@ enum Command {
         #[arg(long)]
         controls: bool,
     },
+    /// Take out one kernel program after the other: PASS where the scenario named for it notices.
+    Mutate {
+        /// Kernel series, as in kernels.toml.
+        #[arg(long, required_unless_present = "markdown", default_value = "")]
+        kernel: String,
+        /// Only these programs.
+        #[arg(long = "hook", value_name = "NAME")]
+        hooks: Vec<String>,
+        /// Run every scenario without each program and print what fails: to find what could catch it.
+        #[arg(long)]
+        all: bool,
+        /// Run nothing; print the table of docs/mutations.md.
+        #[arg(long)]
+        markdown: bool,
+        /// What must catch each program.
+        #[arg(long, default_value = "mutations.toml")]
+        mutations: PathBuf,
+        /// Folder of scenarios.
+        #[arg(long, default_value = "scenarios")]
+        dir: PathBuf,
+    },
     /// List the scenarios.
     List {
         /// As the table of docs/attack-table.md.
@@ -63,6 +86,10 @@ fn main() -> ExitCode {
         Command::Run { kernel, filter, dir, verbose, controls } => {
             run(&kernel, filter.as_deref(), &dir, verbose, controls)
         }
+        Command::Mutate { kernel, hooks, all, markdown, mutations, dir } => {
+            let how = if markdown { Mutate::Markdown } else if all { Mutate::All } else { Mutate::Judge };
+            mutate(&kernel, &hooks, how, &mutations, &dir)
+        }
         Command::List { markdown, dir } => list(&dir, markdown).map(|()| true),
     }
     .map_or_else(
@@ -74,17 +101,44 @@ fn main() -> ExitCode {
     )
 }
 
-fn list(dir: &std::path::Path, markdown: bool) -> Result<()> {
+fn list(dir: &Path, markdown: bool) -> Result<()> {
     let scenarios = scenario::load(dir)?;
     let text = if markdown { report::markdown(&scenarios) } else { report::plain(&scenarios) };
     report::data(&text);
     Ok(())
 }
 
-fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool, controls: bool) -> Result<bool> {
-    if !nix::unistd::Uid::effective().is_root() {
-        bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files");
+/// What to do about missing programs.
+enum Mutate {
+    Judge,
+    All,
+    Markdown,
+}
+
+fn mutate(kernel: &str, hooks: &[String], how: Mutate, mutations: &Path, dir: &Path) -> Result<bool> {
+    let scenarios = scenario::load(dir)?;
+    let mutations = mutation::load(mutations, &scenarios)?;
+    if matches!(how, Mutate::Markdown) {
+        report::data(&mutation::markdown(&mutations, &scenarios)?);
+        return Ok(true);
     }
+    require_root()?;
+    let mutants = mutate::Mutants { scenarios: &scenarios, dir, kernel };
+    match how {
+        Mutate::All => mutants.discover(hooks).map(|()| true),
+        _ => mutants.run(&mutations, hooks),
+    }
+}
+
+fn require_root() -> Result<()> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files")
+}
+
+fn run(kernel: &str, filter: Option<&str>, dir: &Path, verbose: bool, controls: bool) -> Result<bool> {
+    require_root()?;
     let all = scenario::load(dir)?;
     let chosen: Vec<_> = all.iter().filter(|s| filter.is_none_or(|f| s.id.contains(f))).collect();
     if chosen.is_empty() {
@@ -115,7 +169,7 @@ fn run(kernel: &str, filter: Option<&str>, dir: &std::path::Path, verbose: bool,
     Ok(results.iter().all(|r| r.failures.is_empty()))
 }
 
-fn run_controls(chosen: &[&scenario::Scenario], kernel: &str, dir: &std::path::Path) -> bool {
+fn run_controls(chosen: &[&scenario::Scenario], kernel: &str, dir: &Path) -> bool {
     let mut results = Vec::new();
     for scenario in chosen {
         for &user in &scenario.users {

@@ -12,6 +12,17 @@ pub struct Outcomes {
     twice: Vec<String>,
 }
 
+/// A try that did not give what it should.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Name of the try.
+    pub name: String,
+    /// What it gave; nothing where it reported nothing, or what no try may report.
+    pub found: Option<String>,
+    /// One sentence.
+    pub text: String,
+}
+
 impl Outcomes {
     /// Takes in one line of output; whether it was a result.
     pub fn take(&mut self, line: &str) -> bool {
@@ -23,24 +34,28 @@ impl Outcomes {
         true
     }
 
-    /// Compares with what each try should give; one sentence for each difference. `place` says
-    /// where the act ran, for the sentences.
-    pub fn compare<'a>(&self, place: &str, expected: impl Iterator<Item = (&'a str, &'a [String])>) -> Vec<String> {
+    /// Compares with what each try should give. `place` says where the act ran, for the sentences.
+    pub fn compare<'a>(&self, place: &str, expected: impl Iterator<Item = (&'a str, &'a [String])>) -> Vec<Difference> {
         let mut wrong = Vec::new();
         let mut known = Vec::new();
+        let difference = |name: &str, found: Option<&String>, what: String| Difference {
+            name: name.to_owned(),
+            found: found.cloned(),
+            text: format!("{place}: {name} {what}"),
+        };
         for (name, allowed) in expected {
             known.push(name);
             match self.results.get(name) {
-                None => wrong.push(format!("{place}: {name} reported nothing")),
+                None => wrong.push(difference(name, None, "reported nothing".to_owned())),
                 Some(found) if allowed.iter().any(|a| a == found) => {}
-                Some(found) => wrong.push(format!("{place}: {name} gave {found:?}, not {}", allowed.join(" or "))),
+                Some(found) => wrong.push(difference(name, Some(found), format!("gave {found:?}, not {}", allowed.join(" or ")))),
             }
         }
         for name in self.results.keys().filter(|name| !known.contains(&name.as_str())) {
-            wrong.push(format!("{place}: {name} is no try of the scenario"));
+            wrong.push(difference(name, None, "is no try of the scenario".to_owned()));
         }
         for name in &self.twice {
-            wrong.push(format!("{place}: {name} was reported twice"));
+            wrong.push(difference(name, None, "was reported twice".to_owned()));
         }
         wrong
     }
@@ -61,7 +76,7 @@ mod tests {
     fn compare(text: &str, expected: &[(&str, &[&str])]) -> Vec<String> {
         let expected: Vec<(&str, Vec<String>)> =
             expected.iter().map(|(n, r)| (*n, r.iter().map(|s| (*s).to_owned()).collect())).collect();
-        outcomes(text).compare("inside", expected.iter().map(|(n, r)| (*n, r.as_slice())))
+        outcomes(text).compare("inside", expected.iter().map(|(n, r)| (*n, r.as_slice()))).into_iter().map(|d| d.text).collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, and one honest count at the end.
 //!
-//! The count is of the tests of the crates, the rules of tidy and the scenarios on each kernel. What did not run
+//! The count is of the tests of the crates, the rules of tidy, the scenarios on each kernel and, with the long suites, the
+//! kernel programs whose absence a scenario notices. What did not run
 //! counts as failed: a kernel that can't be had, a build that breaks, a machine that dies half way.
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use crate::cli::{BuildOptions, TestOptions};
 use crate::{build, tidy, ui};
 
 mod crates;
+pub mod mutations;
 mod scenarios;
 mod tally;
 
@@ -31,6 +33,9 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     }
     for row in scenarios::run(options, &built)? {
         tally.add(row);
+    }
+    if options.full && options.filter.is_none() {
+        timed(&mut tally, "missing programs", || mutations::row(crate::cli::MUTATED, &[], &built));
     }
     for line in tally.table() {
         ui::line(line);

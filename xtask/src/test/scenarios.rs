@@ -16,8 +16,8 @@ use crate::setup::{self, Kernel};
 use crate::vm::{self, Outcome, VmRequest};
 use crate::{host, ui};
 
-const RUNNER: &str = "/usr/lib/aegis-tests/aegis-vm-tests";
-const SCENARIOS: &str = "/usr/lib/aegis-tests/scenarios";
+pub(super) const RUNNER: &str = "/usr/lib/aegis-tests/aegis-vm-tests";
+pub(super) const SCENARIOS: &str = "/usr/lib/aegis-tests/scenarios";
 /// Machines at the same time: more would only slow each other down.
 const MACHINES: usize = 2;
 /// A whole suite on an emulated machine that shares the host with another one.
@@ -71,9 +71,6 @@ fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
 }
 
 fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
-    let folder = host::target().join("test");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let log = folder.join(format!("kernel-{}.log", kernel.series));
     ui::step("test", format_args!("scenarios on {}", kernel.describe()));
     let mut command = vec![
         RUNNER.into(),
@@ -87,16 +84,25 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
     }
     let mut request = VmRequest::new(kernel.clone(), built, command);
     request.limit = if options.full { FULL_LIMIT } else { LIMIT };
-    let lines = Lines::new(&kernel.series, &log)?;
-    let outcome = vm::run_vm(&request, Box::new(lines.clone()), Box::new(lines.clone()))?;
-    let mut row = lines.row();
-    judge(&mut row, outcome, lines.claimed(), &log);
+    let mut row = judged_run(&request, &format!("kernel-{}.log", kernel.series))?;
     if kernel.is_substitute() {
         row.note = format!(
             "ran as {}: the archive no longer has {}",
             kernel.ran_as, kernel.series
         );
     }
+    Ok(row)
+}
+
+/// Runs the runner in a machine; its output goes to a file of that name as well.
+pub(super) fn judged_run(request: &VmRequest, log: &str) -> Result<Row> {
+    let folder = host::target().join("test");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let log = folder.join(log);
+    let lines = Lines::new(&request.kernel.series, &log)?;
+    let outcome = vm::run_vm(request, Box::new(lines.clone()), Box::new(lines.clone()))?;
+    let mut row = lines.row();
+    judge(&mut row, outcome, lines.claimed(), &log);
     Ok(row)
 }
 
