@@ -2,6 +2,7 @@
 
 `bpf.py count NAME N` says how many entries a pinned table has, once they are N or two seconds have gone by;
 `bpf.py proof PID` writes that an exec of this thread has been found hashed already;
+`bpf.py known FILE` gives a file another dentry while its inode stays, and says whether something is remembered of it;
 `bpf.py take-out NAME` detaches a program and keeps it aside, `bpf.py put-back NAME` attaches it again.
 """
 
@@ -12,7 +13,7 @@ import sys
 import time
 from attempt import syscall
 
-MAP_UPDATE_ELEM, MAP_GET_NEXT_KEY, OBJ_PIN, OBJ_GET, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = 2, 4, 6, 7, 12, 13
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_GET_NEXT_KEY, OBJ_PIN, OBJ_GET, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = 1, 2, 4, 6, 7, 12, 13
 MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_GET_FD_BY_ID = 14, 15, 17, 30
 MAPS, LINKS, ASIDE = "/sys/fs/bpf/aegis/maps/", "/sys/fs/bpf/aegis/links/", "/sys/fs/bpf/aegis-vm-"
 
@@ -88,6 +89,25 @@ def proof(pid):
         bpf(MAP_UPDATE_ELEM, "=IIQQQ", fd, 0, address(key), address(value), 0)
 
 
+def known(path):
+    from attempt import libc
+    # A watch holds the inode, not the dentry.
+    IN_DELETE_SELF = 0x400
+    libc().inotify_add_watch(libc().inotify_init(), path.encode(), IN_DELETE_SELF)
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("2")
+    key = ctypes.create_string_buffer(struct.pack("=i", os.open(path, os.O_RDONLY)))
+    found = "nothing"
+    for fd in by_name(b"KNOWN_FILES"):
+        value = ctypes.create_string_buffer(4096)
+        try:
+            bpf(MAP_LOOKUP_ELEM, "=IIQQQ", fd, 0, address(key), address(value), 0)
+            found = "something"
+        except FileNotFoundError:
+            pass
+    print(found)
+
+
 def take_out(name):
     link = opened(LINKS + name)
     # struct bpf_link_info: type, own id, program's id.
@@ -114,5 +134,5 @@ def put_back(name):
 
 
 if __name__ == "__main__":
-    commands = {"count": count, "proof": proof, "take-out": take_out, "put-back": put_back}
+    commands = {"count": count, "proof": proof, "known": known, "take-out": take_out, "put-back": put_back}
     commands[sys.argv[1]](*sys.argv[2:])
