@@ -57,6 +57,7 @@ offsets! {
     inode_ino = "inode"."i_ino",
     inode_nlink = "inode"."i_nlink",
     inode_mode = "inode"."i_mode",
+    inode_flags = "inode"."i_flags",
     qstr_name = "qstr"."name",
     task_tgid = "task_struct"."tgid",
     task_flags = "task_struct"."flags",

@@ -49,8 +49,11 @@ pub struct Image {
     pub capability_rule: u32,
     /// Zero.
     pub reserved: u32,
+    /// Number of this image among all that were ever installed in these maps, from 1: what was decided by
+    /// one image is never taken for what another one says, though their index is the same.
+    pub serial: u64,
 }
-assert_size!(Image, 40);
+assert_size!(Image, 48);
 
 /// Bits of [`Image::flags`].
 pub mod image_flag {
@@ -106,6 +109,8 @@ pub mod engine {
     pub const HASH_KEY_0: u32 = 2;
     /// Second half of it.
     pub const HASH_KEY_1: u32 = 3;
+    /// Last serial given to an image.
+    pub const IMAGE_SERIAL: u32 = 4;
     /// Length of the map.
     pub const LENGTH: u32 = 8;
 }

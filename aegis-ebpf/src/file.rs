@@ -13,10 +13,11 @@ use crate::{
     judge::{self, Decision},
     read::{
         glob,
-        kernel::{Dentry, Inode},
+        kernel::{Dentry, File, Inode},
+        memory::{self, Verdict},
         scratch::Claim,
         table,
-        walk::walk,
+        walk::{outcome, walk},
     },
     subject::Subject,
 };
@@ -33,32 +34,91 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
         return leaves_cgroup(subject, dentry);
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
-    let result = decide_in(&mut claim, subject, dentry, operation, wanted);
-    claim.release();
-    result
-}
-
-#[inline(always)]
-fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
-    walk(claim, dentry, subject.image, subject.levels, wanted, 0);
+    walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
     let found = claim.found();
     let mut decision = judge::path(subject, &found);
-    let inode = dentry.inode();
     if !decision.deny && operation == op::SYMLINK {
         // It would choose where the next load of the policy leads.
         let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
-        if table::holds_rule(&key) || glob::is_step(claim, subject.image) {
+        if table::holds_rule(&key) || glob::is_step(&mut claim, subject.image) {
             decision = Decision::refuse(reason::HOLDS_RULE);
         }
     }
     if !decision.deny {
-        if let Some(other) = same_file(subject, found.dev, inode, wanted) {
+        if let Some(other) = same_file(subject, found.dev, dentry.inode(), wanted) {
             decision = other;
         }
     }
-    if conclude::is_recorded(&decision) {
+    let result = finish(&mut claim, subject, dentry, operation, &decision);
+    claim.release();
+    result
+}
+
+/// Judges opening a file, or remembers how that was judged. `operation` is an `op::*`.
+///
+/// Fails closed, like [`decide`]. Only what is allowed is remembered, and it is answered without a walk while
+/// neither the image nor a name on the path has changed; a record needs the path, but not its hash.
+#[inline(always)]
+pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
+    if subject.blocked != 0 {
+        return blocked(subject, operation);
+    }
+    let dentry = file.dentry();
+    let known = memory::recall(file, dentry, subject.serial, wanted);
+    if known.is_some() && known.record == 0 {
+        return 0;
+    }
+    if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
+        return leaves_cgroup(subject, dentry);
+    }
+    let Some(mut claim) = Claim::take() else { return no_room() };
+    let levels = if known.is_some() { 0 } else { subject.levels };
+    walk(&mut claim, dentry, subject.image, levels, wanted, 0);
+    if known.is_some() && !known.stands(dentry) {
+        // The path that was spelled may not be the one that the verdict is about.
+        claim.walk().found.outcome = outcome::CHANGED;
+    }
+    let decision = if known.is_some() && claim.found().outcome == outcome::WHOLE {
+        Decision::allow(known.rule, known.reason, true)
+    } else {
+        judge_open(&mut claim, subject, file, wanted)
+    };
+    let result = finish(&mut claim, subject, dentry, operation, &decision);
+    claim.release();
+    result
+}
+
+/// Judges an open by what the walk found, and remembers it if it is allowed.
+#[inline(always)]
+fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
+    let found = claim.found();
+    let dentry = file.dentry();
+    let decision = judge::path(subject, &found);
+    if decision.deny {
+        return decision;
+    }
+    let inode = dentry.inode();
+    if let Some(other) = same_file(subject, found.dev, inode, wanted) {
+        return other;
+    }
+    // The number of a file's names may change: where a rule stands on the file itself, nothing is remembered.
+    if !subject.has(image_flag::INODE_RULES)
+        || table::inode_rule(&InodeKey { image: subject.image, dev: found.dev, ino: inode.number() }).is_none()
+    {
+        let allowed =
+            Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
+        memory::remember(claim, file, dentry, allowed);
+    }
+    decision
+}
+
+/// Records a decision where that is due, and answers.
+#[inline(always)]
+fn finish(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, decision: &Decision) -> i32 {
+    if conclude::is_recorded(decision) {
+        let found = claim.found();
         claim.set_body(FileBody {
-            ino: inode.number(),
+            ino: dentry.inode().number(),
             dev: found.dev,
             target_dev: 0,
             path_len: found.end,
@@ -68,7 +128,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
         conclude::record(
             claim,
             subject,
-            &decision,
+            decision,
             (kind::FILE, operation),
             Refusal::Access,
             flags,
@@ -76,7 +136,7 @@ fn decide_in(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8
             found.end,
         );
     }
-    answer(subject, &decision, Refusal::Access)
+    answer(subject, decision, Refusal::Access)
 }
 
 /// A deny that follows the file under its other names. Files with one name need no look-up.

@@ -10,11 +10,12 @@ use aegis_common::{
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    macros::map,
+    btf_maps::InodeStorage,
+    macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
 
-use crate::read::scratch::Scratch;
+use crate::read::{memory::Entry, scratch::Scratch};
 
 /// Cgroup id to slot. Written by the agent and by the cgroup hooks.
 #[map]
@@ -80,6 +81,18 @@ pub struct ExecProgress {
 /// Thread to its exec under way. An evicted entry denies that exec.
 #[map]
 pub static EXECS: LruHashMap<u64, ExecProgress> = LruHashMap::with_max_entries(8192, 0);
+
+/// What was allowed on a file; it lives as long as the file's inode is in memory. Not pinned: a new engine's
+/// programs begin without.
+#[btf_map]
+pub static KNOWN_FILES: InodeStorage<Entry> = InodeStorage::new();
+
+/// How many dentries [`SEEN`] tells apart.
+pub const SEEN_DENTRIES: u32 = 4096;
+/// The dentry and image of the last walk in each place: an entry costs more than a walk, so it is made when a
+/// file is walked to for the second time. A hint: whatever it says, no verdict depends on it.
+#[map]
+pub static SEEN: Array<u64> = Array::with_max_entries(SEEN_DENTRIES, 0);
 
 /// Slots of scratch memory on each CPU: hooks can be preempted, so one is not enough.
 pub const SCRATCH_SLOTS: u32 = 4;

@@ -21,6 +21,8 @@ pub struct Subject {
     pub flags: u32,
     /// Generation of the image.
     pub generation: u32,
+    /// Serial of the image.
+    pub serial: u64,
     /// Levels of the image's path rules.
     pub levels: u64,
     /// `perm::*` granted where no rule matches.
@@ -54,6 +56,7 @@ impl Subject {
             image: 0,
             flags: 0,
             generation: 0,
+            serial: 0,
             levels: 0,
             default_perms: 0,
             default_network: 0,
@@ -72,6 +75,7 @@ impl Subject {
         }
         subject.flags = image.flags;
         subject.generation = image.generation;
+        subject.serial = image.serial;
         subject.levels = image.levels;
         subject.default_perms = image.default_perms;
         subject.default_network = image.default_network;

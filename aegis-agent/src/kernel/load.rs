@@ -51,8 +51,8 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         // The first error is the one to report. Without adopted maps nothing else is pinned.
         let _ = if adopted { pins.abandon() } else { pins.remove_all() };
     }
-    let hooks = started?;
-    let tables = Tables::take(&mut object)?;
+    let (hooks, engine) = started?;
+    let tables = Tables::take(&mut object, engine)?;
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
     Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, ring: Some(ring) })
@@ -104,7 +104,7 @@ fn take_over(
     object: &mut Ebpf,
     btf: &Btf,
     hash_key: [u64; 2],
-) -> Result<Vec<HookStatus>, KernelError> {
+) -> Result<(Vec<HookStatus>, Array<MapData, u64>), KernelError> {
     let mut state: Array<_, u64> = tables::take(object, "ENGINE")?;
     let words = [
         (engine::HASH_KEY_0, hash_key[0]),
@@ -121,7 +121,7 @@ fn take_over(
         hooks.push(start(pins, object, btf, spec)?);
     }
     pins.promote()?;
-    Ok(hooks)
+    Ok((hooks, state))
 }
 
 /// Loads, attaches and pins one program.

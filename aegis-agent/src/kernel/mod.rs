@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use aegis_common::{
     counter::Counter,
-    policy::{AgentState, Image},
+    policy::AgentState,
 };
 use aegis_policy::CompiledImage;
 
@@ -101,14 +101,6 @@ impl Kernel {
     pub fn remove_image(&mut self, index: u32) -> Result<(), KernelError> {
         quiesce::wait_for_hooks()?;
         self.tables.remove_image(index)
-    }
-
-    /// Sets the fixed part of an image alone.
-    ///
-    /// # Errors
-    /// When the map can't be changed.
-    pub fn set_image(&mut self, index: u32, image: &Image) -> Result<(), KernelError> {
-        self.tables.set_image(index, image)
     }
 
     /// Sets an agent's state, in one aligned store: this is the kill switch.

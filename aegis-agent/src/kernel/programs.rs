@@ -40,13 +40,15 @@ const fn tracepoint(name: &'static str) -> Spec {
     Spec { name, attach: Attach::Tracepoint(name), since: None }
 }
 
-/// All programs. Inheritance and the life of processes first: what they miss can't be made up for.
+/// All programs. Inheritance and the life of processes first: what they miss can't be made up for; and
+/// `d_instantiate` before `file_open`, which remembers only what it sees end.
 pub const PROGRAMS: &[Spec] = &[
     tracepoint("cgroup_mkdir"),
     tracepoint("cgroup_release"),
     tracepoint("sched_process_fork"),
     tracepoint("sched_process_exec"),
     tracepoint("sched_process_exit"),
+    lsm("d_instantiate"),
     lsm("file_open"),
     lsm("file_receive"),
     lsm("inode_create"),

@@ -6,7 +6,7 @@ use aegis_common::{
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{NetPrefix, PortRules},
     path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{Image, SyscallKey, image_flag},
+    policy::{Image, SyscallKey, engine, image_flag},
 };
 use aegis_policy::CompiledImage;
 use aya::{
@@ -47,6 +47,7 @@ pub struct Tables {
     syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
     counters: Array<MapData, u64>,
+    engine: Array<MapData, u64>,
 }
 
 /// Takes a map out of the loaded object.
@@ -74,8 +75,8 @@ fn bytes<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {
 }
 
 impl Tables {
-    /// Takes the maps out of the loaded object.
-    pub fn take(object: &mut Ebpf) -> Result<Self, KernelError> {
+    /// Takes the maps out of the loaded object, of which `engine` was taken before.
+    pub fn take(object: &mut Ebpf, engine: Array<MapData, u64>) -> Result<Self, KernelError> {
         Ok(Self {
             cgroups: take(object, "CGROUPS")?,
             images: take(object, "IMAGES")?,
@@ -89,6 +90,7 @@ impl Tables {
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             counters: take(object, "COUNTERS")?,
+            engine,
         })
     }
 
@@ -99,6 +101,7 @@ impl Tables {
         let filled = self.fill(image).and_then(|()| {
             let mut ready = image.image;
             ready.flags |= image_flag::READY;
+            ready.serial = self.next_serial()?;
             self.set_image(index, &ready)
         });
         if filled.is_err() {
@@ -142,8 +145,20 @@ impl Tables {
         Ok(())
     }
 
-    /// Sets the fixed part of an image.
-    pub fn set_image(&mut self, index: u32, image: &Image) -> Result<(), KernelError> {
+    /// A number that no image had since the maps were made.
+    fn next_serial(&mut self) -> Result<u64, KernelError> {
+        let last = self
+            .engine
+            .get(&engine::IMAGE_SERIAL, 0)
+            .map_err(|error| failed("read", "ENGINE", &error))?;
+        let next = last + 1;
+        self.engine
+            .set(engine::IMAGE_SERIAL, next, 0)
+            .map_err(|error| failed("change", "ENGINE", &error))?;
+        Ok(next)
+    }
+
+    fn set_image(&mut self, index: u32, image: &Image) -> Result<(), KernelError> {
         self.images
             .set(index, bytes::<IMAGE>(image), 0)
             .map_err(|error| failed("change", "IMAGES", &error))

@@ -12,6 +12,7 @@ mod ioctl;
 mod map;
 mod open;
 mod process;
+mod remembered;
 mod rename;
 mod signal;
 mod syscall;

@@ -27,8 +27,7 @@ const SOCKFS_MAGIC: u64 = 0x534f_434b;
 pub fn file_open(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let file = File::new(context.arg(0));
-    let dentry = file.dentry();
-    if dentry.superblock().is_pseudo() && subject.blocked == 0 {
+    if subject.blocked == 0 && file.dentry().superblock().is_pseudo() {
         // A program without a name is for bprm_check_security, which sees every program. A pipe, socket
         // or memfd reached through /proc/self/fd is what the task holds already.
         return 0;
@@ -38,7 +37,7 @@ pub fn file_open(context: LsmContext) -> i32 {
     } else {
         opened_for(file::wanted_by_mode(file.mode()))
     };
-    file::decide(&subject, dentry, operation, wanted)
+    file::open(&subject, file, operation, wanted)
 }
 
 /// The operation that opening with an access is, and what it wants. Access mode 3 opens for ioctl alone:

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{file, task_struct},
+    bindings::{file, inode, task_struct},
     helpers::generated::{
         bpf_get_current_comm, bpf_get_current_task_btf, bpf_get_current_uid_gid, bpf_ima_file_hash,
         bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_skc_to_unix_sock,
@@ -86,6 +86,11 @@ impl File {
     pub fn inode(self) -> Inode {
         Inode(probe(self.0 as u64, offset!(file_inode)).unwrap_or(0))
     }
+    /// Its inode, to hand to a helper: never loaded from.
+    #[inline(always)]
+    pub fn inode_pointer(self) -> *mut inode {
+        member!(self.file_inode)
+    }
     /// `O_*` flags.
     #[inline(always)]
     pub fn flags(self) -> u32 {
@@ -142,6 +147,12 @@ impl Dentry {
     pub fn inode(self) -> Inode {
         Inode(probe(self.0 as u64, offset!(dentry_inode)).unwrap_or(0))
     }
+    /// Whether it is a name of this inode: in layered filesystems a file's inode is not its dentry's.
+    #[inline(always)]
+    pub fn is_of(self, inode: *const inode) -> bool {
+        let own: *const inode = member!(self.dentry_inode);
+        own == inode
+    }
     /// Its filesystem.
     #[inline(always)]
     pub fn superblock(self) -> SuperBlock {
@@ -185,6 +196,12 @@ impl Inode {
     #[inline(always)]
     fn mode(self) -> Option<u16> {
         if self.is_none() { Some(0) } else { probe(self.0, offset!(inode_mode)) }
+    }
+    /// Whether the kernel keeps it from the security modules.
+    #[inline(always)]
+    pub fn is_private(self) -> bool {
+        const S_PRIVATE: u32 = 1 << 9;
+        probe::<u32>(self.0, offset!(inode_flags)).is_none_or(|flags| flags & S_PRIVATE != 0)
     }
     /// Whether it is a directory.
     #[inline(always)]

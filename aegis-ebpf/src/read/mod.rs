@@ -8,6 +8,7 @@
 
 pub mod glob;
 pub mod kernel;
+pub mod memory;
 pub mod ring;
 pub mod scratch;
 pub mod table;

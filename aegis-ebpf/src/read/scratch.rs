@@ -13,7 +13,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, table};
+use super::{exchange, glob::Globs, memory::Entry, table};
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
@@ -75,8 +75,8 @@ pub struct Component {
     pub address: u64,
     /// Length in bytes.
     pub length: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Sequence counter of the dentry, read before its name.
+    pub sequence: u32,
 }
 
 /// State of a path walk.
@@ -84,8 +84,6 @@ pub struct Component {
 pub struct WalkState {
     /// Names of the components, the deepest first.
     pub components: [Component; MAX_DEPTH as usize],
-    /// Sum of the sequence counters of all dentries walked.
-    pub sequence: u64,
     /// Levels at which rules exist.
     pub levels: u64,
     /// Components found.
@@ -98,6 +96,8 @@ pub struct WalkState {
     pub moving: u32,
     /// 1 once a name could not be read.
     pub unread: u32,
+    /// 1 once the chain was walked again and was the same.
+    pub same: u32,
     /// Components hashed, from the root.
     pub hashed: u32,
     /// The result.
@@ -145,6 +145,8 @@ pub struct Scratch {
     busy: u64,
     /// The walk.
     pub walk: WalkState,
+    /// What is to be remembered of it.
+    pub entry: Entry,
     /// The record being built.
     pub record: Record,
 }

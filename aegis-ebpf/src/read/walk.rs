@@ -1,9 +1,10 @@
 //! From a dentry to the rules on its path.
 //!
 //! Up along `d_parent` to the root, noting each name; then down again, hashing the chain and
-//! looking up each level that has rules and taking the globs that began above through each name. Both are `bpf_loop`s: unrolled, they would exceed the
-//! verifier's budget. The chain is walked once more at the end: a dentry whose sequence counter
-//! moved was renamed meanwhile, and the walk is void.
+//! looking up each level that has rules and taking the globs that began above through each name. Both are
+//! `bpf_loop`s: unrolled, they would exceed the verifier's budget. The chain is walked once more at the end: if
+//! one dentry's sequence counter is not what it was, something was renamed meanwhile, and the walk is void. Each
+//! counter is compared by itself: in a sum, one dentry's renames could make up for another's.
 
 use core::ffi::c_void;
 
@@ -68,9 +69,10 @@ fn short_name() -> usize {
     offset!(dentry_inode) + size_of::<u64>()
 }
 
-/// Notes the name of a dentry.
+/// Notes the name of a dentry whose counter stood at `sequence`.
 #[inline(always)]
-fn note(dentry: Dentry, component: &mut Component) {
+fn note(dentry: Dentry, sequence: u32, component: &mut Component) {
+    component.sequence = sequence;
     let length = dentry.name_len();
     let address = dentry.name();
     component.length = length;
@@ -101,27 +103,26 @@ extern "C" fn climb(turn: u64, climb: *mut Climb) -> i64 {
     // SAFETY: the scratch slot is live and claimed.
     let walk = unsafe { &mut (*climb.scratch).walk };
     let mut dentry = climb.dentry;
-    let mut sum = walk.sequence;
     let mut moving = walk.moving;
     let mut index = turn as u32 * TURN;
     let mut step = 0;
     let mut root = 0;
     while step < TURN {
-        let parent = dentry.parent();
+        // The counter before parent and name, here; behind the parent, when the chain is walked again: where it
+        // is the same, neither has changed in between.
         let sequence = dentry.sequence();
-        sum = sum.wrapping_add(u64::from(sequence));
+        let parent = dentry.parent();
         moving |= sequence;
         if parent.is(dentry) {
             root = 1;
             break;
         }
         // SAFETY: the mask keeps the index below MAX_DEPTH.
-        note(dentry, unsafe { &mut *walk.components.as_mut_ptr().add(index as usize & DEPTH_MASK) });
+        note(dentry, sequence, unsafe { &mut *walk.components.as_mut_ptr().add(index as usize & DEPTH_MASK) });
         index += 1;
         dentry = parent;
         step += 1;
     }
-    walk.sequence = sum;
     walk.moving = moving;
     walk.depth = index;
     climb.dentry = dentry;
@@ -129,28 +130,31 @@ extern "C" fn climb(turn: u64, climb: *mut Climb) -> i64 {
 }
 
 /// The same chain again, for its sequence counters alone.
-extern "C" fn recheck(_turn: u64, climb: *mut Climb) -> i64 {
+extern "C" fn recheck(turn: u64, climb: *mut Climb) -> i64 {
     // SAFETY: as for `climb`.
     let climb = unsafe { &mut *climb };
     // SAFETY: as for `climb`.
     let walk = unsafe { &mut (*climb.scratch).walk };
     let mut dentry = climb.dentry;
-    let mut sum = walk.sequence;
+    let mut index = turn as u32 * TURN;
     let mut step = 0;
-    let mut root = 0;
     while step < TURN {
         let parent = dentry.parent();
-        sum = sum.wrapping_sub(u64::from(dentry.sequence()));
         if parent.is(dentry) {
-            root = 1;
-            break;
+            walk.same = u32::from(index == walk.depth);
+            return 1;
+        }
+        // SAFETY: the mask keeps the index below MAX_DEPTH.
+        let noted = unsafe { (*walk.components.as_ptr().add(index as usize & DEPTH_MASK)).sequence };
+        if dentry.sequence() != noted {
+            return 1;
         }
         dentry = parent;
+        index += 1;
         step += 1;
     }
-    walk.sequence = sum;
     climb.dentry = dentry;
-    root
+    0
 }
 
 /// What of a word belongs to a name: `rest` bytes of it, or all.
@@ -419,9 +423,9 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     state.depth = 0;
     state.limit = start + MAX_PATH as u32 - 1;
     state.image = image;
-    state.sequence = 0;
     state.moving = 0;
     state.unread = 0;
+    state.same = 0;
     state.told = 0;
     glob::begin(state);
     state.found = Found {
@@ -474,7 +478,7 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     let state = claim.walk();
     state.found.outcome = if state.unread != 0 {
         outcome::UNREAD
-    } else if state.sequence != 0 || state.moving & 1 != 0 {
+    } else if state.same == 0 || state.moving & 1 != 0 {
         outcome::CHANGED
     } else {
         outcome::WHOLE

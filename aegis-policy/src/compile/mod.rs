@@ -189,6 +189,8 @@ pub fn compile(
         dropped_capabilities,
         capability_rule,
         reserved: 0,
+        // Given when the image is installed.
+        serial: 0,
     };
     Ok(CompiledImage {
         index: image_index,

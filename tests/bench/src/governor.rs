@@ -57,6 +57,8 @@ pub struct Governor {
     /// Slots and images given out; both are numbered alike.
     given: u32,
     lost: u64,
+    /// Images in force, by slot.
+    images: BTreeMap<u32, CompiledImage>,
 }
 
 impl Governor {
@@ -64,7 +66,7 @@ impl Governor {
     pub fn start() -> Result<Self> {
         let mut kernel = Kernel::start(&Options { pin_dir: PathBuf::from(PINS) }).context("start the kernel side")?;
         let ring = kernel.take_ring().context("take the ring")?;
-        Ok(Self { kernel, ring, given: 0, lost: 0 })
+        Ok(Self { kernel, ring, given: 0, lost: 0, images: BTreeMap::new() })
     }
 
     /// Lets a cgroup be governed by a policy.
@@ -90,11 +92,19 @@ impl Governor {
         self.kernel.install(image).context("install the image")?;
         self.kernel.set_agent(index, AgentState { flags: agent_flag::ACTIVE, image: index })?;
         self.kernel.bind_cgroup(cgroup, index)?;
+        self.images.insert(index, image.clone());
         Ok(index)
+    }
+
+    /// Puts the same policy in force anew: what the one before had judged is not known to it.
+    pub fn renew(&mut self, index: u32) -> Result<()> {
+        let image = self.images.get(&index).context("no image in force")?;
+        self.kernel.install(image).context("install the image anew")
     }
 
     /// Lets it go again.
     pub fn release(&mut self, cgroup: u64, index: u32) -> Result<()> {
+        self.images.remove(&index);
         self.kernel.unbind_cgroup(cgroup)?;
         self.kernel.set_agent(index, AgentState::default())?;
         self.kernel.remove_image(index).context("remove the image")

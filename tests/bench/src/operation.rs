@@ -2,7 +2,7 @@
 //!
 //! Knows: system calls. Must not know: who governs the process that makes them.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -20,6 +20,12 @@ pub enum Operation {
     OpenShallow,
     /// The same with nine components.
     OpenDeep,
+    /// The same with thirty components.
+    OpenDeepest,
+    /// The same with three components, each time another file, and none that the policy in force has judged before.
+    OpenFirst,
+    /// The same files once more.
+    OpenSecond,
     /// Make a TCP socket, connect it to a listener on loopback, close it.
     Tcp,
     /// Connect a UDP socket that is there already.
@@ -32,14 +38,26 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::OpenShallow, Self::OpenDeep, Self::Tcp, Self::Udp, Self::Exec, Self::Create];
+    pub const ALL: [Self; 9] = [
+        Self::OpenShallow,
+        Self::OpenDeep,
+        Self::OpenDeepest,
+        Self::OpenFirst,
+        Self::OpenSecond,
+        Self::Tcp,
+        Self::Udp,
+        Self::Exec,
+        Self::Create,
+    ];
 
     /// Its word between the bench and its worker, and the head of its column.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenShallow => "open/2",
             Self::OpenDeep => "open/9",
+            Self::OpenDeepest => "open/30",
+            Self::OpenFirst => "first/3",
+            Self::OpenSecond => "second/3",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Exec => "exec",
@@ -54,14 +72,19 @@ impl Operation {
 
     /// Whether it is an open and little else.
     pub const fn opens(self) -> bool {
-        matches!(self, Self::OpenShallow | Self::OpenDeep)
+        matches!(self, Self::OpenShallow | Self::OpenDeep | Self::OpenDeepest) || self.opens_many()
+    }
+
+    /// Whether it opens another file each time.
+    pub const fn opens_many(self) -> bool {
+        matches!(self, Self::OpenFirst | Self::OpenSecond)
     }
 
     /// How often a batch does it: long enough that starting the clock does not count, short enough
     /// that some batches have no timer interrupt in them.
     pub const fn batch(self) -> u32 {
         match self {
-            Self::OpenShallow | Self::OpenDeep => 200,
+            Self::OpenShallow | Self::OpenDeep | Self::OpenDeepest | Self::OpenFirst | Self::OpenSecond => 200,
             // Not more than the listener's backlog holds.
             Self::Tcp => 100,
             Self::Udp => 500,
@@ -110,18 +133,25 @@ pub struct Tools {
     udp: OwnedFd,
     tcp_port: u16,
     udp_port: u16,
+    first: Vec<CString>,
 }
 
 /// File that may be read, two components deep.
 pub const SHALLOW: &CStr = c"/bench/file";
 /// File that may be read, nine components deep.
 pub const DEEP: &CStr = c"/bench/a/b/c/d/e/f/g/file";
+/// File that may be read, thirty components deep.
+pub const DEEPEST: &CStr =
+    c"/bench/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/aa/bb/file";
 /// File that may be made.
 const NEW: &CStr = c"/bench/new";
 /// Files that may not be read, as deep.
 pub const SEALED_SHALLOW: &CStr = c"/sealed/file";
 /// See [`SEALED_SHALLOW`].
 pub const SEALED_DEEP: &CStr = c"/sealed/a/b/c/d/e/f/g/file";
+/// See [`SEALED_SHALLOW`].
+pub const SEALED_DEEPEST: &CStr =
+    c"/sealed/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/aa/bb/file";
 /// File that may not be made.
 const SEALED_NEW: &CStr = c"/sealed/new";
 /// Program that may be run.
@@ -135,14 +165,16 @@ impl Tools {
     /// For listeners on these ports of loopback.
     pub fn new(tcp_port: u16, udp_port: u16) -> io::Result<Self> {
         let udp = socket(AddressFamily::INET, SocketType::DGRAM)?;
-        Ok(Self { udp, tcp_port, udp_port })
+        Ok(Self { udp, tcp_port, udp_port, first: first_files().collect() })
     }
 
-    /// Does it once, where it is allowed.
-    pub fn perform(&self, operation: Operation) -> io::Result<()> {
+    /// Does it once, for the `turn`th time in its batch, where it is allowed.
+    pub fn perform(&self, operation: Operation, turn: usize) -> io::Result<()> {
         match operation {
             Operation::OpenShallow => open_and_read(SHALLOW),
             Operation::OpenDeep => open_and_read(DEEP),
+            Operation::OpenDeepest => open_and_read(DEEPEST),
+            Operation::OpenFirst | Operation::OpenSecond => open_and_read(&self.first[turn % self.first.len()]),
             Operation::Tcp => connect_tcp(self.tcp_port),
             Operation::Udp => self.connect_udp(self.udp_port),
             Operation::Exec => run(PROGRAM),
@@ -153,7 +185,8 @@ impl Tools {
     /// Tries it once, where it is to be refused.
     pub fn attempt(&self, operation: Operation, forbidden: Forbidden) -> io::Result<()> {
         match (operation, forbidden) {
-            (Operation::OpenShallow, _) => open_and_read(SEALED_SHALLOW),
+            (Operation::OpenShallow | Operation::OpenFirst | Operation::OpenSecond, _) => open_and_read(SEALED_SHALLOW),
+            (Operation::OpenDeepest, _) => open_and_read(SEALED_DEEPEST),
             (Operation::OpenDeep, _) => open_and_read(SEALED_DEEP),
             (Operation::Tcp, Forbidden::Place) => match connect_tcp(SEALED_PORT) {
                 // Nobody listens there: the kernel let the attempt through.
@@ -171,6 +204,11 @@ impl Tools {
     fn connect_udp(&self, port: u16) -> io::Result<()> {
         Ok(connect(&self.udp, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
     }
+}
+
+/// Files that may be read, three components deep, one for each turn of a batch.
+pub fn first_files() -> impl Iterator<Item = CString> {
+    (0..Operation::OpenFirst.batch()).filter_map(|index| CString::new(format!("/bench/many/file{index:03}")).ok())
 }
 
 fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {

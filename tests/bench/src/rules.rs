@@ -45,6 +45,8 @@ pub struct Manifest {
     pub recorded: bool,
     /// With the rules for a usual Linux system, as manifests have it.
     pub baseline: bool,
+    /// What would be refused goes on, and is recorded.
+    pub audit: bool,
 }
 
 impl Manifest {
@@ -61,9 +63,10 @@ impl Manifest {
         let write = list(|rule| rule.write)?;
         let exec = list(|rule| rule.exec)?;
         let baseline = if self.baseline { "linux" } else { "none" };
+        let mode = if self.audit { "audit" } else { "enforce" };
         let (tcp, udp) = ports;
         Ok(format!(
-            "version: \"1.0\"\nagent:\n  name: bench\nbaseline: {baseline}\npermissions:\n  network:\n    allow:\n      \
+            "version: \"1.0\"\nagent:\n  name: bench\nmode: {mode}\nbaseline: {baseline}\npermissions:\n  network:\n    allow:\n      \
              - {{cidr: 127.0.0.1/32, ports: [{tcp}], protocol: tcp}}\n      \
              - {{cidr: 127.0.0.1/32, ports: [{udp}], protocol: udp}}\n  \
              fs:\n    read:{read}\n    write:{write}\n  exec:\n    allow:{exec}\n",
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn a_manifest_has_as_many_path_rules_as_it_says() {
         for baseline in [false, true] {
-            let manifest = |rules| Manifest { rules, recorded: true, baseline };
+            let manifest = |rules| Manifest { rules, recorded: true, baseline, audit: false };
             let count = |rules| manifest(rules).policy((1, 2)).expect("a policy").rules.len();
             assert_eq!(count(1000) - count(10), 990);
         }
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn without_records_no_rule_asks_for_one() {
-        let manifest = Manifest { rules: 10, recorded: false, baseline: true };
+        let manifest = Manifest { rules: 10, recorded: false, baseline: true, audit: false };
         assert!(manifest.policy((1, 2)).expect("a policy").rules.iter().all(|rule| !rule.record));
     }
 }

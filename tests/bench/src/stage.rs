@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::operation::{DEEP, PROGRAM, SEALED_DEEP, SEALED_PROGRAM, SEALED_SHALLOW, SHALLOW};
+use crate::operation::{
+    DEEP, DEEPEST, PROGRAM, SEALED_DEEP, SEALED_DEEPEST, SEALED_PROGRAM, SEALED_SHALLOW, SHALLOW, first_files,
+};
 
 /// Root of the cgroup tree of the test machines.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -25,8 +27,9 @@ pub struct Stage {
 impl Stage {
     /// Makes files and listeners, and `fillers` folders for rules that are only there to be many.
     pub fn set(fillers: usize) -> Result<Self> {
-        for path in [SHALLOW, DEEP, SEALED_SHALLOW, SEALED_DEEP] {
-            let path = native(path);
+        let named = [SHALLOW, DEEP, DEEPEST, SEALED_SHALLOW, SEALED_DEEP, SEALED_DEEPEST];
+        for path in named.map(CStr::to_owned).into_iter().chain(first_files()) {
+            let path = native(&path);
             fs::create_dir_all(path.parent().unwrap_or(path)).context("make the folders")?;
             fs::write(path, [b'x'; 64]).with_context(|| format!("write {}", path.display()))?;
         }

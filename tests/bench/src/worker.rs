@@ -52,8 +52,8 @@ fn named(operation: &str) -> Result<Operation> {
 /// instructions.
 fn time(tools: &Tools, operation: Operation, count: u32) -> Result<String> {
     let start = now();
-    for _ in 0..count {
-        tools.perform(operation).with_context(|| format!("{} where it is allowed", operation.name()))?;
+    for turn in 0..count as usize {
+        tools.perform(operation, turn).with_context(|| format!("{} where it is allowed", operation.name()))?;
     }
     let end = now();
     Ok((end - start).to_string())
