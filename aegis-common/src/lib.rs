@@ -20,7 +20,7 @@ pub mod path;
 pub mod policy;
 
 /// Version of every layout in this crate. Raised when any map value or event record changes shape.
-pub const ABI_VERSION: u16 = 3;
+pub const ABI_VERSION: u16 = 4;
 
 /// Asserts at compile time that a wire type has the size written beside it.
 macro_rules! assert_size {

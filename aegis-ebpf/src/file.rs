@@ -17,7 +17,7 @@ use crate::{
         memory::{self, Verdict},
         scratch::Claim,
         table,
-        walk::{outcome, walk},
+        walk::{outcome, spell, walk},
     },
     subject::Subject,
 };
@@ -72,15 +72,19 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
         return leaves_cgroup(subject, dentry);
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
-    let levels = if known.is_some() { 0 } else { subject.levels };
-    walk(&mut claim, dentry, subject.image, levels, wanted, 0);
-    if known.is_some() && !known.stands(dentry) {
-        // The path that was spelled may not be the one that the verdict is about.
-        claim.walk().found.outcome = outcome::CHANGED;
-    }
-    let decision = if known.is_some() && claim.found().outcome == outcome::WHOLE {
-        Decision::allow(known.rule, known.reason, true)
+    let decision = if known.is_some() {
+        spell(&mut claim, dentry);
+        if !known.stands(dentry) {
+            // The path that was spelled may not be the one that the verdict is about.
+            claim.walk().found.outcome = outcome::CHANGED;
+        }
+        if claim.found().outcome == outcome::WHOLE {
+            Decision::allow(known.rule, known.reason, true)
+        } else {
+            judge::path(subject, &claim.found())
+        }
     } else {
+        walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
         judge_open(&mut claim, subject, file, wanted)
     };
     let result = finish(&mut claim, subject, dentry, operation, &decision);

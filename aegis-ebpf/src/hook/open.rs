@@ -28,8 +28,8 @@ pub fn file_open(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let file = File::new(context.arg(0));
     if subject.blocked == 0 && file.dentry().superblock().is_pseudo() {
-        // A pipe, socket or memfd reached through /proc/self/fd: the task holds it already. A program without a
-        // name is for bprm_check_security, which sees every program.
+        // A program without a name is for bprm_check_security, which sees every program. A pipe, socket
+        // or memfd reached through /proc/self/fd is what the task holds already.
         return 0;
     }
     let (operation, wanted) = if file.flags() & FMODE_EXEC != 0 {

@@ -17,7 +17,7 @@ use aya_ebpf::{
 
 use super::{
     kernel::{Dentry, File},
-    scratch::{Claim, Scratch},
+    scratch::Claim,
 };
 use crate::maps::{KNOWN_FILES, SEEN, SEEN_DENTRIES};
 
@@ -70,6 +70,7 @@ pub struct Entry {
 /// to see set where there are none.
 #[derive(Clone, Copy)]
 pub struct Known {
+    /// Null where nothing was found.
     entry: *const Entry,
     /// Number of the rule.
     pub rule: u32,
@@ -173,20 +174,35 @@ pub fn recall(file: File, dentry: Dentry, serial: u64, wanted: u8) -> Known {
         return known;
     }
     let Some(entry) = entry_of(inode) else { return known };
-    let mut index = 0;
-    while index < VERDICTS {
-        // SAFETY: as in `compare`.
-        let verdict = unsafe { &(*entry).verdicts[index] };
-        if verdict.serial == serial && verdict.wanted == wanted {
-            let fresh = tick().wrapping_sub(verdict.tick) < LIFETIME;
-            if serial != 0 && fresh && stands(entry, dentry) {
-                known = Known { entry, rule: verdict.rule, reason: verdict.reason, record: verdict.record };
-            }
-            return known;
-        }
-        index += 1;
+    // SAFETY: as in `compare`; the place is inside.
+    let verdict = unsafe {
+        let verdicts = &(*entry).verdicts;
+        let place = place_of(verdicts, serial, wanted);
+        &*verdicts.as_ptr().add(place)
+    };
+    let fits = verdict.serial == serial && verdict.wanted == wanted && serial != 0;
+    if fits && tick().wrapping_sub(verdict.tick) < LIFETIME && stands(entry, dentry) {
+        known.entry = entry;
+        known.rule = verdict.rule;
+        known.reason = verdict.reason;
+        known.record = verdict.record;
     }
     known
+}
+
+/// Where a verdict stands, if it is there: each is there once. Without a branch, which would have the verifier
+/// follow all that comes after once for each place.
+#[inline(always)]
+fn place_of(verdicts: &[Verdict; VERDICTS], serial: u64, wanted: u8) -> usize {
+    let mut place = 0;
+    let mut index = 1;
+    while index < VERDICTS {
+        let other = (verdicts[index].serial ^ serial) | u64::from(verdicts[index].wanted ^ wanted);
+        let same = ((other | other.wrapping_neg()) >> 63) ^ 1;
+        place |= core::hint::black_box(same) * index as u64;
+        index += 1;
+    }
+    place as usize & (VERDICTS - 1)
 }
 
 /// Remembers that the image of this serial allows `wanted` on `file` under its name `dentry`, which the walk in
@@ -208,31 +224,11 @@ pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict)
     if !dentry.is_of(inode) || depth as usize > CHAIN || dentry.inode().is_private() {
         return;
     }
-    let mut keeping = Keeping { scratch: claim.as_ptr(), inode, dentry, allowed };
-    // SAFETY: callback and context fit each other. A loop of one turn: the verifier goes on from its end once,
-    // not once for each way through.
-    unsafe { bpf_loop(1, keep as *mut c_void, (&raw mut keeping).cast(), 0) };
-}
-
-#[repr(C)]
-struct Keeping {
-    scratch: *mut Scratch,
-    inode: *mut inode,
-    dentry: Dentry,
-    allowed: Verdict,
-}
-
-/// Puts the verdict into the inode's entry, beside those that still hold.
-extern "C" fn keep(_turn: u64, keeping: *mut Keeping) -> i64 {
-    // SAFETY: as in `compare`.
-    let keeping = unsafe { &*keeping };
-    let Keeping { scratch, inode, dentry, allowed } = *keeping;
     let old = entry_of(inode).filter(|old| stands(*old, dentry));
     // SAFETY: the slot is live and claimed.
     let (entry, components) =
-        unsafe { (&mut (*scratch).entry, &(*scratch).walk.components) };
-    // SAFETY: the slot is live and claimed.
-    entry.depth = u64::from(unsafe { (*scratch).walk.depth });
+        unsafe { (&mut (*claim.as_ptr()).entry, &(*claim.as_ptr()).walk.components) };
+    entry.depth = u64::from(depth);
     let mut index = 0;
     while index < CHAIN {
         entry.sequences[index] = components[index].sequence;
@@ -261,7 +257,6 @@ extern "C" fn keep(_turn: u64, keeping: *mut Keeping) -> i64 {
         let _ = KNOWN_FILES.delete(inode);
         let _ = KNOWN_FILES.get_or_insert_ptr_mut(inode, Some(entry));
     }
-    0
 }
 
 impl Known {

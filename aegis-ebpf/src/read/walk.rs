@@ -2,9 +2,9 @@
 //!
 //! Up along `d_parent` to the root, noting each name; then down again, hashing the chain and
 //! looking up each level that has rules and taking the globs that began above through each name. Both are
-//! `bpf_loop`s: unrolled, they would exceed the verifier's budget. The chain is walked once more at the end:
-//! if one dentry's sequence counter is not what it was, something was renamed meanwhile, and the walk is
-//! void. Each counter is compared by itself: in a sum, one dentry's renames could make up for another's.
+//! `bpf_loop`s: unrolled, they would exceed the verifier's budget. The chain is walked once more at the end: if
+//! one dentry's sequence counter is not what it was, something was renamed meanwhile, and the walk is void. Each
+//! counter is compared by itself: in a sum, one dentry's renames could make up for another's.
 
 use core::ffi::c_void;
 
@@ -386,7 +386,7 @@ extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
 }
 
 /// One component down, below all rules: copies its name.
-extern "C" fn spell(index: u64, descent: *mut Descent) -> i64 {
+extern "C" fn spell_some(index: u64, descent: *mut Descent) -> i64 {
     // SAFETY: as for `climb`.
     let descent = unsafe { &mut *descent };
     let scratch = descent.scratch;
@@ -411,11 +411,64 @@ extern "C" fn spell(index: u64, descent: *mut Descent) -> i64 {
     0
 }
 
+/// Copies the path of `dentry` to the record's bytes, and looks nothing up. That nothing moved meanwhile, the
+/// caller must see for itself.
+#[inline(always)]
+pub fn spell(claim: &mut Claim, dentry: Dentry) {
+    if !rise(claim, dentry, 0, 0, 0, 0) {
+        return;
+    }
+    let mut down = Descent { scratch: claim.as_ptr() };
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(MAX_DEPTH / 2, spell_some as *mut c_void, (&raw mut down).cast(), 0) };
+    let state = claim.walk();
+    state.found.outcome = if state.unread != 0 { outcome::UNREAD } else { outcome::WHOLE };
+}
+
 /// Walks from `dentry` to the root of its filesystem and joins what the rules of `image` say about
 /// `wanted` on that path. The path goes to the record's bytes from `start` on; what was found is read
 /// with [`Claim::found`].
 #[inline(always)]
 pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) {
+    if !rise(claim, dentry, image, levels, wanted, start) {
+        return;
+    }
+    let scratch = claim.as_ptr();
+    let mut down = Descent { scratch };
+    let state = claim.walk();
+    state.hasher = PathHasher::new(hash_key());
+    look_up(state, state.hasher, 0);
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(MAX_DEPTH, descend as *mut c_void, (&raw mut down).cast(), 0) };
+    let state = claim.walk();
+    // An anchor stands at or above a rule: below the deepest level there is none with this name.
+    let deeper = if state.depth == 0 { levels } else { levels >> ((state.depth - 1) & 63) >> 1 };
+    if deeper == 0 {
+        state.found.hash = 0;
+    } else if deeper & 1 == 0 {
+        state.found.hash = state.hasher.finish();
+    }
+    if state.hashed < state.depth {
+        // SAFETY: callback and context fit each other.
+        unsafe { bpf_loop(MAX_DEPTH / 2, spell_some as *mut c_void, (&raw mut down).cast(), 0) };
+    }
+
+    let mut again = Climb { dentry, scratch };
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(TURNS, recheck as *mut c_void, (&raw mut again).cast(), 0) };
+    let state = claim.walk();
+    state.found.outcome = if state.unread != 0 {
+        outcome::UNREAD
+    } else if state.same == 0 || state.moving & 1 != 0 {
+        outcome::CHANGED
+    } else {
+        outcome::WHOLE
+    };
+}
+
+/// Begins a walk: up to the root, noting each name. False where it does not end there.
+#[inline(always)]
+fn rise(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) -> bool {
     let scratch = claim.as_ptr();
     let superblock = dentry.superblock();
     let state = claim.walk();
@@ -425,9 +478,10 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     state.image = image;
     state.moving = 0;
     state.unread = 0;
-    state.told = 0;
-    glob::begin(state);
     state.same = 0;
+    state.told = 0;
+    state.hashed = 0;
+    glob::begin(state);
     state.found = Found {
         outcome: outcome::UNREAD,
         dev: superblock.dev(),
@@ -447,40 +501,11 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     unsafe { bpf_loop(TURNS, climb as *mut c_void, (&raw mut up).cast(), 0) };
     if !up.dentry.parent().is(up.dentry) || claim.walk().depth > MAX_DEPTH {
         claim.walk().found.outcome = outcome::TOO_DEEP;
-        return;
+        return false;
     }
     if !up.dentry.is(superblock.root()) {
         claim.walk().found.outcome = outcome::DISCONNECTED;
-        return;
+        return false;
     }
-    let mut down = Descent { scratch };
-    let state = claim.walk();
-    state.hasher = PathHasher::new(hash_key());
-    look_up(state, state.hasher, 0);
-    // SAFETY: callback and context fit each other.
-    unsafe { bpf_loop(MAX_DEPTH, descend as *mut c_void, (&raw mut down).cast(), 0) };
-    let state = claim.walk();
-    // An anchor stands at or above a rule: below the deepest level there is none with this name.
-    let deeper = if state.depth == 0 { levels } else { levels >> ((state.depth - 1) & 63) >> 1 };
-    if deeper == 0 {
-        state.found.hash = 0;
-    } else if deeper & 1 == 0 {
-        state.found.hash = state.hasher.finish();
-    }
-    if state.hashed < state.depth {
-        // SAFETY: callback and context fit each other.
-        unsafe { bpf_loop(MAX_DEPTH / 2, spell as *mut c_void, (&raw mut down).cast(), 0) };
-    }
-
-    let mut again = Climb { dentry, scratch };
-    // SAFETY: callback and context fit each other.
-    unsafe { bpf_loop(TURNS, recheck as *mut c_void, (&raw mut again).cast(), 0) };
-    let state = claim.walk();
-    state.found.outcome = if state.unread != 0 {
-        outcome::UNREAD
-    } else if state.same == 0 || state.moving & 1 != 0 {
-        outcome::CHANGED
-    } else {
-        outcome::WHOLE
-    };
+    true
 }
