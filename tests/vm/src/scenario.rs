@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Most scenarios that may say of a try that it is open today.
 pub const MOST_KNOWN_OPEN: usize = 5;
@@ -214,6 +215,9 @@ pub struct Scenario {
     /// Seconds until it counts as hung.
     #[serde(default = "default_timeout")]
     pub timeout: u64,
+    /// The same in the full suite, where the act does more.
+    #[serde(default)]
+    pub full_timeout: Option<u64>,
     /// Shell scripts that run outside when the act asks (`@step NAME`); `@daemon-kill` and
     /// `@daemon-start` are built in.
     #[serde(default)]
@@ -242,6 +246,11 @@ impl Scenario {
     /// Tries made as this user.
     pub fn tries_as(&self, user: User) -> impl Iterator<Item = &Try> {
         self.tries.iter().filter(move |t| t.users.contains(&user))
+    }
+
+    /// Time after which the act counts as hung.
+    pub fn limit(&self, full: bool) -> Duration {
+        Duration::from_secs(self.full_timeout.filter(|_| full).unwrap_or(self.timeout))
     }
 
     fn check(&self, id: &str) -> Result<(), String> {
