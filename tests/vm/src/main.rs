@@ -156,7 +156,7 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
     report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), ground.kernel, daemon.startup));
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in &scenario.users {
+        for &user in scenario.users_in(ground.full) {
             let mut case = case::Case::new(scenario, user, ground);
             let result = case.run(&mut daemon, verbose);
             report::data(&result.line());
@@ -177,7 +177,7 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
 fn run_controls(chosen: &[&scenario::Scenario], ground: Ground<'_>) -> bool {
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in &scenario.users {
+        for &user in scenario.users_in(ground.full) {
             let result = case::Case::new(scenario, user, ground).run_control();
             report::data(&result.line());
             results.push(result);
