@@ -9,11 +9,13 @@
 
 static volatile char word[8] = "delete";
 
+/* Both words stand for a while: an emulated processor is interrupted between blocks of instructions alone. */
 static void *change(void *unused)
 {
 	for (;;) {
-		word[0] = 'd';
-		word[0] = 'e';
+		word[0] ^= 'd' ^ 'e';
+		for (volatile int n = 0; n < 100; n++)
+			;
 	}
 	return unused;
 }
