@@ -255,19 +255,20 @@ fn rules_about_programs_ask_for_arguments_and_contents() {
 #[test]
 fn arguments_and_digests_that_are_none_are_refused_where_they_stand() {
     let many: Vec<String> = (0..65).map(|n| format!("{n:?}")).map(|n| format!("\"{n}\"")).collect();
-    for (exec, column, message) in [
-        ("allow: [{path: /x, sha256: \"abc\"}]".to_owned(), 32, "is no SHA-256"),
-        (format!("allow: [{{path: /x, sha256: {:?}}}]", "g".repeat(64)), 32, "is no SHA-256"),
-        ("deny: [{path: \"/x/*/y\", argv: [\"a\"]}]".to_owned(), 18, "beside the glob"),
-        ("deny: [{path: /x, argv: []}]".to_owned(), 29, "is an empty list"),
-        ("deny: [{path: /x, argv: delete}]".to_owned(), 29, "`argv`"),
-        ("deny: [{path: /x, argv: [\"a\\0\"]}]".to_owned(), 30, "NUL"),
-        ("deny: [{path: /x, sha256: \"abc\"}]".to_owned(), 23, "unknown key `sha256`"),
-        ("allow: [{path: /x, argv: [\"a\"]}]".to_owned(), 24, "unknown key `argv`"),
-        (format!("deny: [{{path: /x, argv: [{}]}}]", many.join(", ")), 0, "name 65 arguments, at most 64"),
+    for (exec, at, message) in [
+        ("allow: [{path: /x, sha256: \"abc\"}]".to_owned(), "\"abc", "is no SHA-256"),
+        (format!("allow: [{{path: /x, sha256: {:?}}}]", "g".repeat(64)), "\"ggg", "is no SHA-256"),
+        ("deny: [{path: \"/x/*/y\", argv: [\"a\"]}]".to_owned(), "\"/x", "beside the glob"),
+        ("deny: [{path: /x, argv: []}]".to_owned(), "[]", "is an empty list"),
+        ("deny: [{path: /x, argv: delete}]".to_owned(), "delete", "`argv`"),
+        ("deny: [{path: /x, argv: [\"a\\0\"]}]".to_owned(), "\"a", "NUL"),
+        ("deny: [{path: /x, sha256: \"abc\"}]".to_owned(), "sha256", "unknown key `sha256`"),
+        ("allow: [{path: /x, argv: [\"a\"]}]".to_owned(), "argv", "unknown key `argv`"),
+        (format!("deny: [{{path: /x, argv: [{}]}}]", many.join(", ")), "\"64", "name 65 arguments, at most 64"),
     ] {
         let errors = programs(&exec).unwrap_err();
         assert!(errors[0].message.contains(message), "{exec}: {}", errors[0]);
-        assert!(column == 0 || (errors[0].line, errors[0].column) == (5, column), "{exec}: {}", errors[0]);
+        let column = exec.find(at).unwrap() + 5;
+        assert_eq!((errors[0].line, errors[0].column as usize), (5, column), "{exec}: {}", errors[0]);
     }
 }
