@@ -361,6 +361,38 @@ impl Binprm {
     pub fn file(self) -> File {
         File(member!(self.bprm_file))
     }
+    /// Where its arguments are to be.
+    #[inline(always)]
+    pub fn strings(self) -> Strings {
+        Strings {
+            memory: member!(self.bprm_mm),
+            start: member!(self.bprm_top),
+            end: member!(self.bprm_exec),
+            count: member!(self.bprm_argc),
+        }
+    }
+}
+
+/// The strings of a program that has not begun, in its own address space: `count` arguments from
+/// `start` on, then the environment, up to `end`, where the name of the file is.
+#[derive(Clone, Copy)]
+pub struct Strings {
+    /// Address of its `mm_struct`.
+    memory: u64,
+    /// Where the first argument begins.
+    pub start: u64,
+    /// Where the environment ends.
+    pub end: u64,
+    /// How many arguments there are.
+    pub count: u32,
+}
+
+impl Strings {
+    /// Address of the page table.
+    #[inline(always)]
+    pub fn page_table(self) -> Option<u64> {
+        probe(self.memory, offset!(mm_pgd))
+    }
 }
 
 impl Vma {

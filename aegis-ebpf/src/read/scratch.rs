@@ -6,6 +6,7 @@
 use core::ptr::read_volatile;
 
 use aegis_common::{
+    argument::Followed,
     counter::Counter,
     event::EventHeader,
     hash::PathHasher,
@@ -61,6 +62,14 @@ pub struct Found {
     pub end: u32,
     /// 1 once the path was cut.
     pub cut: u32,
+    /// Ends of the argument rules at any level.
+    pub arguments: u64,
+    /// Hash of the deepest pinned name.
+    pub pin: u64,
+    /// Number of its rules, 0 where no name is pinned.
+    pub pin_rule: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Words of a name that fit into a dentry on every kernel.
@@ -139,6 +148,33 @@ impl WalkState {
     }
 }
 
+/// State of a reading of arguments, see `arguments`. The strings pass through the record's bytes.
+#[repr(C)]
+pub struct Reading {
+    /// Address of the page table.
+    pub page_table: u64,
+    /// Address of the first byte that was not fetched yet.
+    pub at: u64,
+    /// Where the strings end.
+    pub end: u64,
+    /// Where in the record's bytes the next word begins, and what was fetched ends.
+    pub next: u32,
+    /// See `next`.
+    pub limit: u32,
+    /// Arguments still to come.
+    pub left: u32,
+    /// Length of the argument so far.
+    pub length: u32,
+    /// Image whose rules count.
+    pub image: u32,
+    /// 1 once the program's own name is behind.
+    pub named: u32,
+    /// Hash of the argument so far.
+    pub hasher: PathHasher,
+    /// The rules.
+    pub followed: Followed,
+}
+
 /// One slot.
 #[repr(C)]
 pub struct Scratch {
@@ -147,6 +183,8 @@ pub struct Scratch {
     pub walk: WalkState,
     /// What is to be remembered of it.
     pub entry: Entry,
+    /// The reading of arguments.
+    pub reading: Reading,
     /// The record being built.
     pub record: Record,
 }

@@ -180,7 +180,7 @@ pub unsafe fn load_word(from: *const u8) -> u64 {
 /// # Safety
 /// Eight bytes at `to` must be writable, and nobody else's.
 #[inline(always)]
-unsafe fn store_word(to: *mut u8, word: u64) {
+pub(super) unsafe fn store_word(to: *mut u8, word: u64) {
     // SAFETY: as for `load_word`.
     unsafe { core::arch::asm!("*(u64 *)({} + 0) = {}", in(reg) to, in(reg) word) };
 }
@@ -250,6 +250,11 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     if rule.flags & path_flag::STARTS != 0 {
         glob::start(walk, table::glob_starts(&key));
     }
+    if rule.pin_rule != 0 {
+        walk.found.pin = key.hash;
+        walk.found.pin_rule = rule.pin_rule;
+    }
+    walk.found.arguments |= rule.arguments;
 }
 
 /// Copies a name from its address to `place`; false when it can't be read.
@@ -494,6 +499,10 @@ fn rise(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, 
         rule_flags: 0,
         end: start,
         cut: 0,
+        arguments: 0,
+        pin: 0,
+        pin_rule: 0,
+        reserved: 0,
     };
 
     let mut up = Climb { dentry, scratch };
