@@ -19,7 +19,7 @@ use crate::{
     file,
     judge::{self, Decision},
     read::{
-        arguments::{self, Read},
+        arguments,
         kernel::{Binprm, File},
         scratch::Claim,
         table,
@@ -31,28 +31,26 @@ use crate::{
 /// What sleepable programs look at.
 const CHECKED: u32 = image_flag::CONTENT_RULES | image_flag::PINS | image_flag::ARGUMENTS;
 
-/// Refuses a program, recorded with its path.
+/// Refuses a program, recorded with its path and, where a rule about arguments refuses it, with those.
 #[inline(always)]
-fn refuse(subject: &Subject, program: File, decision: &Decision) -> i32 {
-    refuse_with(subject, program, decision, |_, _| (0, 0))
-}
-
-/// Refuses a program, recorded with its path and what `more` puts behind it: bytes and flags.
-#[inline(always)]
-fn refuse_with(
-    subject: &Subject,
-    program: File,
-    decision: &Decision,
-    more: impl FnOnce(&mut Claim, u32) -> (u32, u8),
-) -> i32 {
+fn refuse(subject: &Subject, bprm: Binprm, refused: &Refused) -> i32 {
     let Some(mut claim) = Claim::take() else { return file::no_room() };
+    let program = bprm.file();
     let dentry = program.dentry();
     // For the path alone: the decision stands, however the walk ends.
     walk(&mut claim, dentry, subject.image, 0, perm::EXEC, 0);
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
-    let (bytes, flags) = more(&mut claim, path);
+    let mut flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
+    let mut bytes = 0;
+    if refused.arguments != 0 {
+        let (copied, cut) = arguments::copy(&mut claim, bprm.strings(), refused.arguments, path);
+        bytes = copied;
+        if cut {
+            flags |= flag::ARGV_CUT;
+        }
+    }
     claim.set_body(FileBody {
         ino: program.inode().number(),
         dev: found.dev,
@@ -60,11 +58,10 @@ fn refuse_with(
         path_len: path,
         target_len: bytes,
     });
-    let flags = if found.cut == 0 { flags } else { flags | flag::PATH_CUT };
     conclude::record(
         &mut claim,
         subject,
-        decision,
+        &refused.decision,
         (kind::FILE, op::EXEC),
         Refusal::Access,
         flags,
@@ -72,30 +69,26 @@ fn refuse_with(
         path + bytes,
     );
     claim.release();
-    answer(subject, decision, Refusal::Access)
+    answer(subject, &refused.decision, Refusal::Access)
 }
 
-/// What the rules say about the name of a program: its pin, and the ends of argument rules. Refuses one
-/// that can't be looked at.
-#[inline(always)]
-fn by_name(subject: &Subject, program: File) -> Result<Named, i32> {
-    let dentry = program.dentry();
-    if dentry.superblock().is_pseudo() {
-        return Ok(Named { dev: 0, pin: 0, pin_rule: 0, arguments: 0 });
+/// Why a program may not run.
+struct Refused {
+    decision: Decision,
+    /// Bytes of its arguments, where they are the reason.
+    arguments: u64,
+}
+
+impl Refused {
+    #[inline(always)]
+    const fn by(decision: Decision) -> Self {
+        Self { decision, arguments: 0 }
     }
-    let Some(mut claim) = Claim::take() else { return Err(file::no_room()) };
-    walk(&mut claim, dentry, subject.image, subject.levels, perm::EXEC, 0);
-    let found = claim.found();
-    claim.release();
-    if found.outcome != outcome::WHOLE {
-        return Err(refuse(subject, program, &judge::path(subject, &found)));
+
+    #[inline(always)]
+    const fn because(reason: u8) -> Self {
+        Self::by(Decision::refuse(reason))
     }
-    Ok(Named {
-        dev: found.dev,
-        pin: found.pin,
-        pin_rule: found.pin_rule,
-        arguments: found.arguments,
-    })
 }
 
 /// What the rules say about a name.
@@ -104,6 +97,33 @@ struct Named {
     pin: u64,
     pin_rule: u32,
     arguments: u64,
+}
+
+/// What the rules say about the name of a program: its pin, and the ends of argument rules. Refuses one
+/// that can't be looked at.
+#[inline(always)]
+fn by_name(subject: &Subject, program: File) -> Result<Named, Refused> {
+    let dentry = program.dentry();
+    if dentry.superblock().is_pseudo() {
+        return Ok(Named { dev: 0, pin: 0, pin_rule: 0, arguments: 0 });
+    }
+    let Some(mut claim) = Claim::take() else { return Err(Refused::because(reason::READ_FAILED)) };
+    walk(&mut claim, dentry, subject.image, subject.levels, perm::EXEC, 0);
+    let found = claim.found();
+    claim.release();
+    if found.outcome != outcome::WHOLE {
+        return Err(Refused::by(judge::path(subject, &found)));
+    }
+    Ok(Named { dev: found.dev, pin: found.pin, pin_rule: found.pin_rule, arguments: found.arguments })
+}
+
+/// The SHA-256 of a program.
+#[inline(always)]
+fn hash(program: File) -> Result<[u8; 32], Refused> {
+    program.sha256().ok_or_else(|| {
+        table::count(Counter::HashFailed);
+        Refused::because(reason::UNREADABLE)
+    })
 }
 
 /// `int bprm_creds_for_exec(struct linux_binprm *bprm)`: the start of an exec. Refuses nothing.
@@ -130,11 +150,12 @@ pub fn bprm_check_security(context: LsmContext) -> i32 {
         let arguments = subject.has(image_flag::ARGUMENTS);
         table::note_exec(u32::from(content) + u32::from(arguments), 0);
     }
-    let program = Binprm::new(context.arg(0)).file();
+    let bprm = Binprm::new(context.arg(0));
+    let program = bprm.file();
     if !subject.has(image_flag::ANONYMOUS_EXEC)
         && (program.dentry().superblock().is_pseudo() || program.inode().links().is_none_or(|links| links == 0))
     {
-        return refuse(&subject, program, &Decision::refuse(reason::ANONYMOUS));
+        return refuse(&subject, bprm, &Refused::because(reason::ANONYMOUS));
     }
     0
 }
@@ -146,41 +167,39 @@ pub fn bprm_check_content(context: LsmContext) -> i32 {
     if subject.blocked != 0 || !subject.has(image_flag::CONTENT_RULES | image_flag::PINS) {
         return 0;
     }
-    checked(content(&subject, Binprm::new(context.arg(0)).file()))
+    let bprm = Binprm::new(context.arg(0));
+    checked(&subject, bprm, content(&subject, bprm.file()))
 }
 
-/// Fails closed: what can't be hashed is refused.
+/// Fails closed: what can't be hashed is refused, and what is pinned while the policy is replaced.
 #[inline(always)]
-fn content(subject: &Subject, program: File) -> i32 {
-    if !subject.has(image_flag::CONTENT_RULES) {
-        match by_name(subject, program) {
-            Ok(named) if named.pin_rule == 0 => return 0,
-            Ok(_) => {}
-            Err(refused) => return refused,
-        }
+fn content(subject: &Subject, program: File) -> Result<(), Refused> {
+    let mut named = Named { dev: 0, pin: 0, pin_rule: 0, arguments: 0 };
+    if subject.has(image_flag::PINS) {
+        named = by_name(subject, program)?;
     }
-    let Some(sha256) = program.sha256() else { return unreadable(subject, program) };
+    if !subject.has(image_flag::CONTENT_RULES) && named.pin_rule == 0 {
+        return Ok(());
+    }
+    let sha256 = hash(program)?;
     // Hashing may have slept while the policy was replaced: what is in force now decides.
-    let Some(subject) = Subject::current() else { return 0 };
-    if subject.blocked != 0 {
-        return file::blocked(&subject, op::EXEC);
+    let Some(now) = Subject::current() else { return Ok(()) };
+    if now.blocked != 0 {
+        return Err(Refused::because(now.blocked));
     }
-    let content = table::content_rule(subject.image, sha256);
+    let same = now.image == subject.image && now.generation == subject.generation;
+    if !same && (named.pin_rule != 0 || now.has(image_flag::PINS)) {
+        return Err(Refused::because(reason::UNREADABLE));
+    }
+    let content = table::content_rule(now.image, sha256);
     if content.rule != 0 {
-        return refuse(&subject, program, &Decision::refuse_by(content.rule, reason::SAME_CONTENT));
+        return Err(Refused::by(Decision::refuse_by(content.rule, reason::SAME_CONTENT)));
     }
-    if !subject.has(image_flag::PINS) {
-        return 0;
-    }
-    let named = match by_name(&subject, program) {
-        Ok(named) => named,
-        Err(refused) => return refused,
-    };
-    let key = PinKey { image: subject.image, dev: named.dev, place: named.pin, sha256 };
+    let key = PinKey { image: now.image, dev: named.dev, place: named.pin, sha256 };
     if named.pin_rule == 0 || table::is_pinned(&key) {
-        return 0;
+        return Ok(());
     }
-    refuse(&subject, program, &Decision::refuse_by(named.pin_rule, reason::NOT_PINNED))
+    Err(Refused::by(Decision::refuse_by(named.pin_rule, reason::NOT_PINNED)))
 }
 
 /// The same hook, sleepable: the arguments.
@@ -191,73 +210,51 @@ pub fn bprm_check_arguments(context: LsmContext) -> i32 {
         return 0;
     }
     let bprm = Binprm::new(context.arg(0));
-    let result = arguments(&subject, bprm);
-    if result != 0 {
-        return result;
-    }
-    // Rules are removed once no plain hook reads them; this one may sleep in the middle of a list.
-    let now = Subject::current();
-    if now.is_none_or(|now| now.image != subject.image || now.generation != subject.generation) {
-        return refuse(&subject, bprm.file(), &Decision::refuse(reason::ARGUMENTS_UNREAD));
-    }
-    checked(0)
+    checked(&subject, bprm, arguments(&subject, bprm))
 }
 
 /// Follows the arguments through the rules first: only when some rule fits does it matter which program
 /// this is, by name and by content. Fails closed: arguments that can't be read are refused.
 #[inline(always)]
-fn arguments(subject: &Subject, bprm: Binprm) -> i32 {
-    let program = bprm.file();
-    let Some(mut claim) = Claim::take() else { return file::no_room() };
+fn arguments(subject: &Subject, bprm: Binprm) -> Result<(), Refused> {
+    let Some(mut claim) = Claim::take() else { return Err(Refused::because(reason::ARGUMENTS_UNREAD)) };
     let read = arguments::read(&mut claim, bprm.strings(), subject.image);
     claim.release();
     let Some(read) = read else {
         table::count(Counter::ReadFailed);
-        return refuse(subject, program, &Decision::refuse(reason::ARGUMENTS_UNREAD));
+        return Err(Refused::because(reason::ARGUMENTS_UNREAD));
     };
-    if read.fits == 0 {
-        return 0;
+    if read.fits != 0 {
+        let program = bprm.file();
+        let mut ends = read.fits & by_name(subject, program)?.arguments;
+        let mut why = reason::RULE;
+        if ends == 0 {
+            ends = read.fits & table::content_rule(subject.image, hash(program)?).arguments;
+            why = reason::SAME_CONTENT;
+        }
+        if ends != 0 {
+            let rule = table::argument_rule(subject.image, ends);
+            return Err(Refused { decision: Decision::refuse_by(rule, why), arguments: read.length });
+        }
     }
-    let named = match by_name(subject, program) {
-        Ok(named) => named.arguments,
-        Err(refused) => return refused,
-    };
-    if read.fits & named != 0 {
-        return refuse_arguments(subject, bprm, read, read.fits & named, reason::RULE);
+    // Rules are removed once no plain hook reads them; this one may sleep in the middle of a list.
+    let now = Subject::current();
+    if now.is_none_or(|now| now.image != subject.image || now.generation != subject.generation) {
+        return Err(Refused::because(reason::ARGUMENTS_UNREAD));
     }
-    let Some(sha256) = program.sha256() else { return unreadable(subject, program) };
-    let copied = read.fits & table::content_rule(subject.image, sha256).arguments;
-    if copied == 0 {
-        return 0;
-    }
-    refuse_arguments(subject, bprm, read, copied, reason::SAME_CONTENT)
+    Ok(())
 }
 
-/// Notes a check that let the program pass.
+/// The end of a check: noted when it let the program pass.
 #[inline(always)]
-fn checked(result: i32) -> i32 {
-    if result == 0 {
-        table::note_exec(0, 1);
+fn checked(subject: &Subject, bprm: Binprm, result: Result<(), Refused>) -> i32 {
+    match result {
+        Ok(()) => {
+            table::note_exec(0, 1);
+            0
+        }
+        Err(refused) => refuse(subject, bprm, &refused),
     }
-    result
-}
-
-/// Refuses a program that can't be hashed.
-#[inline(always)]
-fn unreadable(subject: &Subject, program: File) -> i32 {
-    table::count(Counter::HashFailed);
-    refuse(subject, program, &Decision::refuse(reason::UNREADABLE))
-}
-
-/// Refuses a program for its arguments, which are recorded.
-#[inline(always)]
-fn refuse_arguments(subject: &Subject, bprm: Binprm, read: Read, ends: u64, why: u8) -> i32 {
-    let rule = table::argument_rule(subject.image, ends);
-    let decision = Decision::refuse_by(rule, why);
-    refuse_with(subject, bprm.file(), &decision, |claim, path| {
-        let (bytes, cut) = arguments::copy(claim, bprm.strings(), read.length, path);
-        (bytes, if cut { flag::ARGV_CUT } else { 0 })
-    })
 }
 
 /// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the last moment
@@ -268,5 +265,6 @@ pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
     if !subject.has(CHECKED) || table::exec_was_checked() {
         return 0;
     }
-    unreadable(&subject, Binprm::new(context.arg(0)).file())
+    table::count(Counter::HashFailed);
+    refuse(&subject, Binprm::new(context.arg(0)), &Refused::because(reason::UNREADABLE))
 }

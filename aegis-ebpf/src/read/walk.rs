@@ -250,10 +250,11 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
     if rule.flags & path_flag::STARTS != 0 {
         glob::start(walk, table::glob_starts(&key));
     }
-    if rule.pin_rule != 0 {
-        walk.found.pin = key.hash;
-        walk.found.pin_rule = rule.pin_rule;
-    }
+    // Of several pinned names the deepest counts. Without a branch: the verifier would follow each level's.
+    let pinned = ((rule.pin_rule | rule.pin_rule.wrapping_neg()) >> 31).wrapping_neg();
+    let wide = u64::from(pinned) << 32 | u64::from(pinned);
+    walk.found.pin = walk.found.pin & !wide | key.hash & wide;
+    walk.found.pin_rule = walk.found.pin_rule & !pinned | rule.pin_rule;
     walk.found.arguments |= rule.arguments;
 }
 
