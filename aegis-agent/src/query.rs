@@ -92,7 +92,8 @@ impl Filter {
     }
 }
 
-/// What was asked, as the options of `aegis events` that ask it: the log keeps who read what.
+/// What was asked, in the names of the options of `aegis events`: the log keeps who read what. Times are
+/// nanoseconds since the Unix epoch.
 #[must_use]
 pub fn describe(request: &EventsRequest) -> String {
     let mut words = Vec::new();
@@ -106,9 +107,9 @@ pub fn describe(request: &EventsRequest) -> String {
         }
     }
     if let Some(seq) = request.after_seq {
-        option("after", seq.to_string());
+        option("after-seq", seq.to_string());
     }
-    for (name, value) in [("since-ns", request.since_unix_ns), ("until-ns", request.until_unix_ns), ("last", request.last)] {
+    for (name, value) in [("since", request.since_unix_ns), ("until", request.until_unix_ns), ("lines", request.last)] {
         if value > 0 {
             option(name, value.to_string());
         }
@@ -218,7 +219,7 @@ mod tests {
             follow: true,
             ..EventsRequest::default()
         };
-        assert_eq!(describe(&request), "--kind file --agent a --after 0 --last 5 --follow");
+        assert_eq!(describe(&request), "--kind file --agent a --after-seq 0 --lines 5 --follow");
     }
 
     #[test]

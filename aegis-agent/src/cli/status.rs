@@ -26,10 +26,10 @@ const ATTACHED: &str = "attached";
 pub fn status(format: Format, socket: Option<&Path>) -> Result<u8, Failure> {
     let mut client = Client::connect(&socket_path(socket))?;
     let reply = client.ask(PATIENCE, async |control| control.status(StatusRequest {}).await)?;
-    let agents = client.ask(PATIENCE, async |control| control.list_agents(ListAgentsRequest {}).await)?.agents;
     match format {
         Format::Json => output::print_json(&status_json(&reply))?,
         Format::Text => {
+            let agents = client.ask(PATIENCE, async |control| control.list_agents(ListAgentsRequest {}).await)?.agents;
             let mut text = status_text(&reply, output::colour());
             text.push_str(&banned_calls(&agents));
             output::print(&text)?;

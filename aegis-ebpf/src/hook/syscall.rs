@@ -3,8 +3,7 @@
 //! can do the same.
 
 use aegis_common::{
-    counter::Counter,
-    event::{GuardBody, kind, op, reason},
+    event::{op, reason},
     policy::{SyscallKey, image_flag},
 };
 use aya_ebpf::{
@@ -13,10 +12,9 @@ use aya_ebpf::{
 };
 
 use crate::{
-    conclude::{self, Refusal},
+    conclude::Refusal,
     guarded::{self, Guarded},
-    judge::Decision,
-    read::{kernel::Task, scratch::Claim, table},
+    read::{kernel::Task, table},
     subject::Subject,
 };
 
@@ -31,24 +29,19 @@ pub fn audit_seccomp(context: FEntryContext) -> i32 {
     let number = call as u32 & !SyscallKey::COMPAT;
     let key = SyscallKey { image: subject.image, number: number | entry };
     let Some(rule) = table::syscall_rule(&key) else { return 0 };
-    let decision = Decision::refuse_by(rule, reason::RULE);
-    if let Some(mut claim) = Claim::take() {
-        claim.set_body(GuardBody { subject: u64::from(number), detail: u64::from(entry != 0) });
-        conclude::record(
-            &mut claim,
-            &subject,
-            &decision,
-            (kind::GUARD, op::SYSCALL),
-            Refusal::Permission,
-            0,
-            size_of::<GuardBody>(),
-            0,
-        );
-        claim.release();
-    } else {
-        table::count(Counter::LostGuard);
-        table::count(Counter::LostDenial);
-    }
+    // seccomp has refused it: what is answered here is not asked.
+    guarded::refuse_by(
+        &subject,
+        &Guarded {
+            op: op::SYSCALL,
+            reason: reason::RULE,
+            subject: u64::from(number),
+            detail: u64::from(entry != 0),
+            refusal: Refusal::Permission,
+            silent: false,
+        },
+        rule,
+    );
     0
 }
 

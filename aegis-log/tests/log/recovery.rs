@@ -322,11 +322,11 @@ fn only_one_writer_at_a_time_and_the_verifier_knows_of_it() {
     assert!(!report.live && report.exit_code() == 3, "{report}");
 }
 
-/// Appends until it is killed, and says what is durable. Run by the test below, in a process of its own.
-#[test]
-#[ignore = "never ends; killed_at_any_moment runs it as a child"]
-fn appends_until_it_is_killed() {
-    let root = std::path::PathBuf::from(std::env::var_os("AEGIS_LOG_TEST_DIR").unwrap());
+/// Where the child of the test below has its log.
+const CHILD: &str = "AEGIS_LOG_TEST_DIR";
+
+/// Appends until it is killed, and says what is durable.
+fn append_until_killed(root: &std::path::Path) -> ! {
     let mut options =
         aegis_log::WriterOptions::new(root.join("log"), root.join("log.key"), [0xb0; 16]);
     options.segment_bytes = 20_000;
@@ -343,8 +343,12 @@ fn appends_until_it_is_killed() {
     }
 }
 
+/// The process that is killed is this test again, with a folder in its environment.
 #[test]
 fn killed_at_any_moment_nothing_durable_is_lost() {
+    if let Some(root) = std::env::var_os(CHILD) {
+        append_until_killed(root.as_ref());
+    }
     let log = Log::new();
     let root = log.dir().parent().unwrap().to_path_buf();
     let mut acknowledged = 0;
@@ -352,11 +356,10 @@ fn killed_at_any_moment_nothing_durable_is_lost() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "recovery::appends_until_it_is_killed",
-                "--ignored",
+                "recovery::killed_at_any_moment_nothing_durable_is_lost",
                 "--nocapture",
             ])
-            .env("AEGIS_LOG_TEST_DIR", &root)
+            .env(CHILD, &root)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()

@@ -151,9 +151,8 @@ impl Waiting {
     ///
     /// # Errors
     /// When the child has gone already.
-    pub fn release(mut self) -> std::io::Result<Pid> {
-        self.orders.write_all(&[GO])?;
-        Ok(self.pid)
+    pub fn release(mut self) -> std::io::Result<()> {
+        self.orders.write_all(&[GO])
     }
 
     /// Sends the child away and tells how it went: by itself, or by a signal that came before.
