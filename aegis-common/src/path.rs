@@ -65,6 +65,8 @@ pub mod path_flag {
     pub const RECORD: u16 = 1 << 0;
     /// Globs begin here: the positions they wait in are in `GLOB_STARTS` under the same key.
     pub const STARTS: u16 = 1 << 1;
+    /// The program at this name is pinned, or may not have certain arguments.
+    pub const PROGRAM: u16 = 1 << 2;
 }
 
 /// A file by identity: denies follow the file under every name it has.

@@ -160,9 +160,11 @@ impl<'i> Kernel<'i> {
                 .is_some_and(|l| l & 1 == 1);
             if let Some(rule) = self.paths.get(&key).filter(|_| looked_up) {
                 hits.push(*rule);
-                access.arguments |= rule.arguments;
-                if rule.pin_rule != RULE_DEFAULT {
-                    access.pin = Some((key, rule.pin_rule));
+                if rule.flags & path_flag::PROGRAM != 0 {
+                    access.arguments |= rule.arguments;
+                    if rule.pin_rule != RULE_DEFAULT {
+                        access.pin = Some((key, rule.pin_rule));
+                    }
                 }
                 if rule.flags & path_flag::STARTS != 0 {
                     let starts = self.starts.get(&key).ok_or(UNREAD)?;

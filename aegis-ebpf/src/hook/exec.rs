@@ -9,8 +9,8 @@
 use aegis_common::{
     counter::Counter,
     event::{FileBody, flag, kind, op, reason},
-    path::{PinKey, perm},
-    policy::image_flag,
+    path::PinKey,
+    policy::{RULE_DEFAULT, image_flag},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
@@ -20,10 +20,11 @@ use crate::{
     judge::{self, Decision},
     read::{
         arguments,
-        kernel::{Binprm, File},
-        scratch::Claim,
+        kernel::{Binprm, File, Strings},
+        program::{self, Said},
+        scratch::{Claim, Refused},
         table,
-        walk::{outcome, walk},
+        walk::{outcome, spell},
     },
     subject::Subject,
 };
@@ -31,28 +32,29 @@ use crate::{
 /// What sleepable programs look at.
 const CHECKED: u32 = image_flag::CONTENT_RULES | image_flag::PINS | image_flag::ARGUMENTS;
 
-/// Refuses a program, recorded with its path and, where a rule about arguments refuses it, with those.
+/// Refuses a program, recorded with its path and, where a rule about `strings` refuses it, with those.
 #[inline(always)]
-fn refuse(subject: &Subject, bprm: Binprm, refused: &Refused) -> i32 {
+fn refuse(subject: &Subject, file: File, strings: Option<Strings>, refused: &Refused) -> i32 {
     let Some(mut claim) = Claim::take() else { return file::no_room() };
-    let program = bprm.file();
-    let dentry = program.dentry();
-    // For the path alone: the decision stands, however the walk ends.
-    walk(&mut claim, dentry, subject.image, 0, perm::EXEC, 0);
+    let refused = claim.hide(refused);
+    let decision = Decision::refuse_by(refused.rule, refused.reason as u8);
+    spell(&mut claim, file.dentry());
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
     let mut flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
     let mut bytes = 0;
-    if refused.arguments != 0 {
-        let (copied, cut) = arguments::copy(&mut claim, bprm.strings(), refused.arguments, path);
+    if let Some(strings) = strings
+        && refused.arguments != 0
+    {
+        let (copied, cut) = arguments::copy(&mut claim, strings, refused.arguments, path);
         bytes = copied;
         if cut {
             flags |= flag::ARGV_CUT;
         }
     }
     claim.set_body(FileBody {
-        ino: program.inode().number(),
+        ino: file.inode().number(),
         dev: found.dev,
         target_dev: 0,
         path_len: path,
@@ -61,7 +63,7 @@ fn refuse(subject: &Subject, bprm: Binprm, refused: &Refused) -> i32 {
     conclude::record(
         &mut claim,
         subject,
-        &refused.decision,
+        &decision,
         (kind::FILE, op::EXEC),
         Refusal::Access,
         flags,
@@ -69,61 +71,48 @@ fn refuse(subject: &Subject, bprm: Binprm, refused: &Refused) -> i32 {
         path + bytes,
     );
     claim.release();
-    answer(subject, &refused.decision, Refusal::Access)
+    answer(subject, &decision, Refusal::Access)
 }
 
-/// Why a program may not run.
-struct Refused {
-    decision: Decision,
-    /// Bytes of its arguments, where they are the reason.
-    arguments: u64,
-}
-
-impl Refused {
-    #[inline(always)]
-    const fn by(decision: Decision) -> Self {
-        Self { decision, arguments: 0 }
-    }
-
-    #[inline(always)]
-    const fn because(reason: u8) -> Self {
-        Self::by(Decision::refuse(reason))
-    }
-}
-
-/// What the rules say about a name.
-struct Named {
-    dev: u32,
-    pin: u64,
-    pin_rule: u32,
-    arguments: u64,
-}
-
-/// What the rules say about the name of a program: its pin, and the ends of argument rules. Refuses one
-/// that can't be looked at.
+/// By no rule of the policy.
 #[inline(always)]
-fn by_name(subject: &Subject, program: File) -> Result<Named, Refused> {
-    let dentry = program.dentry();
-    if dentry.superblock().is_pseudo() {
-        return Ok(Named { dev: 0, pin: 0, pin_rule: 0, arguments: 0 });
+const fn because(reason: u8) -> Refused {
+    by(RULE_DEFAULT, reason)
+}
+
+#[inline(always)]
+const fn by(rule: u32, reason: u8) -> Refused {
+    Refused { rule, reason: reason as u32, arguments: 0 }
+}
+
+/// What the rules say about the name of a program, if that is asked. Refuses one that can't be looked at.
+#[inline(always)]
+fn by_name(subject: &Subject, file: File, asked: bool) -> Result<Said, Refused> {
+    let dentry = file.dentry();
+    let Some(mut claim) = Claim::take() else { return Err(because(reason::READ_FAILED)) };
+    program::begin(&mut claim);
+    let mut result = Ok(());
+    if asked && !dentry.superblock().is_pseudo() {
+        program::look_up(&mut claim, dentry, subject.image, subject.levels);
+        let found = claim.found();
+        if found.outcome != outcome::WHOLE {
+            let decision = judge::path(subject, &found);
+            result = Err(by(decision.rule, decision.reason));
+        }
     }
-    let Some(mut claim) = Claim::take() else { return Err(Refused::because(reason::READ_FAILED)) };
-    walk(&mut claim, dentry, subject.image, subject.levels, perm::EXEC, 0);
-    let found = claim.found();
+    let said = program::said(&mut claim);
     claim.release();
-    if found.outcome != outcome::WHOLE {
-        return Err(Refused::by(judge::path(subject, &found)));
-    }
-    Ok(Named { dev: found.dev, pin: found.pin, pin_rule: found.pin_rule, arguments: found.arguments })
+    result.map(|()| said)
 }
 
 /// The SHA-256 of a program.
 #[inline(always)]
-fn hash(program: File) -> Result<[u8; 32], Refused> {
-    program.sha256().ok_or_else(|| {
-        table::count(Counter::HashFailed);
-        Refused::because(reason::UNREADABLE)
-    })
+fn hash(file: File, sha256: &mut [u8; 32]) -> Result<(), Refused> {
+    if file.sha256(sha256) {
+        return Ok(());
+    }
+    table::count(Counter::HashFailed);
+    Err(because(reason::UNREADABLE))
 }
 
 /// `int bprm_creds_for_exec(struct linux_binprm *bprm)`: the start of an exec. Refuses nothing.
@@ -151,11 +140,11 @@ pub fn bprm_check_security(context: LsmContext) -> i32 {
         table::note_exec(u32::from(content) + u32::from(arguments), 0);
     }
     let bprm = Binprm::new(context.arg(0));
-    let program = bprm.file();
+    let file = bprm.file();
     if !subject.has(image_flag::ANONYMOUS_EXEC)
-        && (program.dentry().superblock().is_pseudo() || program.inode().links().is_none_or(|links| links == 0))
+        && (file.dentry().superblock().is_pseudo() || file.inode().links().is_none_or(|links| links == 0))
     {
-        return refuse(&subject, bprm, &Refused::because(reason::ANONYMOUS));
+        return refuse(&subject, file, None, &because(reason::ANONYMOUS));
     }
     0
 }
@@ -167,39 +156,40 @@ pub fn bprm_check_content(context: LsmContext) -> i32 {
     if subject.blocked != 0 || !subject.has(image_flag::CONTENT_RULES | image_flag::PINS) {
         return 0;
     }
-    let bprm = Binprm::new(context.arg(0));
-    checked(&subject, bprm, content(&subject, bprm.file()))
+    let file = Binprm::new(context.arg(0)).file();
+    match content(&subject, file) {
+        Ok(()) => passed(),
+        Err(refused) => refuse(&subject, file, None, &refused),
+    }
 }
 
 /// Fails closed: what can't be hashed is refused, and what is pinned while the policy is replaced.
 #[inline(always)]
-fn content(subject: &Subject, program: File) -> Result<(), Refused> {
-    let mut named = Named { dev: 0, pin: 0, pin_rule: 0, arguments: 0 };
-    if subject.has(image_flag::PINS) {
-        named = by_name(subject, program)?;
-    }
-    if !subject.has(image_flag::CONTENT_RULES) && named.pin_rule == 0 {
+fn content(subject: &Subject, file: File) -> Result<(), Refused> {
+    let said = by_name(subject, file, subject.has(image_flag::PINS))?;
+    if !subject.has(image_flag::CONTENT_RULES) && said.pin_rule == 0 {
         return Ok(());
     }
-    let sha256 = hash(program)?;
+    let mut pin = PinKey { image: 0, dev: said.dev, place: said.pin, sha256: [0; 32] };
+    hash(file, &mut pin.sha256)?;
     // Hashing may have slept while the policy was replaced: what is in force now decides.
     let Some(now) = Subject::current() else { return Ok(()) };
     if now.blocked != 0 {
-        return Err(Refused::because(now.blocked));
+        return Err(because(now.blocked));
     }
     let same = now.image == subject.image && now.generation == subject.generation;
-    if !same && (named.pin_rule != 0 || now.has(image_flag::PINS)) {
-        return Err(Refused::because(reason::UNREADABLE));
+    if !same && (said.pin_rule != 0 || now.has(image_flag::PINS)) {
+        return Err(because(reason::UNREADABLE));
     }
-    let content = table::content_rule(now.image, sha256);
+    let content = table::content_rule(now.image, &pin.sha256);
     if content.rule != 0 {
-        return Err(Refused::by(Decision::refuse_by(content.rule, reason::SAME_CONTENT)));
+        return Err(by(content.rule, reason::SAME_CONTENT));
     }
-    let key = PinKey { image: now.image, dev: named.dev, place: named.pin, sha256 };
-    if named.pin_rule == 0 || table::is_pinned(&key) {
+    pin.image = now.image;
+    if said.pin_rule == 0 || table::is_pinned(&pin) {
         return Ok(());
     }
-    Err(Refused::by(Decision::refuse_by(named.pin_rule, reason::NOT_PINNED)))
+    Err(by(said.pin_rule, reason::NOT_PINNED))
 }
 
 /// The same hook, sleepable: the arguments.
@@ -210,51 +200,51 @@ pub fn bprm_check_arguments(context: LsmContext) -> i32 {
         return 0;
     }
     let bprm = Binprm::new(context.arg(0));
-    checked(&subject, bprm, arguments(&subject, bprm))
+    match arguments(&subject, bprm) {
+        Ok(()) => passed(),
+        Err(refused) => refuse(&subject, bprm.file(), Some(bprm.strings()), &refused),
+    }
 }
 
 /// Follows the arguments through the rules first: only when some rule fits does it matter which program
 /// this is, by name and by content. Fails closed: arguments that can't be read are refused.
 #[inline(always)]
 fn arguments(subject: &Subject, bprm: Binprm) -> Result<(), Refused> {
-    let Some(mut claim) = Claim::take() else { return Err(Refused::because(reason::ARGUMENTS_UNREAD)) };
+    let Some(mut claim) = Claim::take() else { return Err(because(reason::ARGUMENTS_UNREAD)) };
     let read = arguments::read(&mut claim, bprm.strings(), subject.image);
     claim.release();
     let Some(read) = read else {
         table::count(Counter::ReadFailed);
-        return Err(Refused::because(reason::ARGUMENTS_UNREAD));
+        return Err(because(reason::ARGUMENTS_UNREAD));
     };
     if read.fits != 0 {
-        let program = bprm.file();
-        let mut ends = read.fits & by_name(subject, program)?.arguments;
+        let file = bprm.file();
+        let mut ends = read.fits & by_name(subject, file, true)?.arguments;
         let mut why = reason::RULE;
         if ends == 0 {
-            ends = read.fits & table::content_rule(subject.image, hash(program)?).arguments;
+            let mut sha256 = [0; 32];
+            hash(file, &mut sha256)?;
+            ends = read.fits & table::content_rule(subject.image, &sha256).arguments;
             why = reason::SAME_CONTENT;
         }
         if ends != 0 {
             let rule = table::argument_rule(subject.image, ends);
-            return Err(Refused { decision: Decision::refuse_by(rule, why), arguments: read.length });
+            return Err(Refused { rule, reason: u32::from(why), arguments: read.length });
         }
     }
     // Rules are removed once no plain hook reads them; this one may sleep in the middle of a list.
     let now = Subject::current();
     if now.is_none_or(|now| now.image != subject.image || now.generation != subject.generation) {
-        return Err(Refused::because(reason::ARGUMENTS_UNREAD));
+        return Err(because(reason::ARGUMENTS_UNREAD));
     }
     Ok(())
 }
 
-/// The end of a check: noted when it let the program pass.
+/// A check that let the program pass.
 #[inline(always)]
-fn checked(subject: &Subject, bprm: Binprm, result: Result<(), Refused>) -> i32 {
-    match result {
-        Ok(()) => {
-            table::note_exec(0, 1);
-            0
-        }
-        Err(refused) => refuse(subject, bprm, &refused),
-    }
+fn passed() -> i32 {
+    table::note_exec(0, 1);
+    0
 }
 
 /// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the last moment
@@ -266,5 +256,5 @@ pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
         return 0;
     }
     table::count(Counter::HashFailed);
-    refuse(&subject, Binprm::new(context.arg(0)), &Refused::because(reason::UNREADABLE))
+    refuse(&subject, Binprm::new(context.arg(0)).file(), None, &because(reason::UNREADABLE))
 }

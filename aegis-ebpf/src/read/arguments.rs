@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use aegis_common::{
     argument::Followed,
     hash::PathHasher,
-    limits::{MAX_ARGV, MAX_PATH},
+    limits::MAX_ARGV,
 };
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
@@ -18,7 +18,7 @@ use super::{
     facts, hash_key,
     kernel::Strings,
     probe,
-    scratch::{BYTES, Claim, Scratch},
+    scratch::{BYTES, Claim, Reading, Scratch},
     table,
     walk::{load_word, store_word},
 };
@@ -82,6 +82,19 @@ fn translate(page_table: u64, address: u64) -> Option<u64> {
     Some(descend(table, address, 12)?.wrapping_add(address & (PAGE - 1)))
 }
 
+/// The kernel's address of the next byte that is wanted, and how many of them are in its page.
+#[inline(always)]
+fn rest_of_page(reading: &Reading) -> Option<(u64, u32)> {
+    let at = reading.at;
+    if at >= reading.end {
+        return None;
+    }
+    let room = PAGE - (at & (PAGE - 1));
+    let rest = reading.end - at;
+    let length = core::hint::black_box(if room < rest { room } else { rest }) as u32;
+    Some((translate(reading.page_table, at)?, length))
+}
+
 /// One word: bytes of an argument, or the end of one and maybe the beginning of the next.
 extern "C" fn step(_index: u64, context: *mut Context) -> i64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
@@ -133,14 +146,7 @@ extern "C" fn page(_index: u64, context: *mut Context) -> i64 {
     let scratch = unsafe { (*context).scratch };
     // SAFETY: as for `step`.
     let reading = unsafe { &mut (*scratch).reading };
-    let at = reading.at;
-    if at >= reading.end {
-        return 1;
-    }
-    let room = PAGE - (at & (PAGE - 1));
-    let rest = reading.end - at;
-    let fetched = core::hint::black_box(if room < rest { room } else { rest }) as u32;
-    let Some(from) = translate(reading.page_table, at) else { return 1 };
+    let Some((from, fetched)) = rest_of_page(reading) else { return 1 };
     let kept = reading.limit.wrapping_sub(reading.next) & (CARRY - 1);
     // SAFETY: the masks keep all places below BYTES, behind which there is room for a word; a page
     // behind CARRY is within them.
@@ -159,7 +165,7 @@ extern "C" fn page(_index: u64, context: *mut Context) -> i64 {
     }
     reading.next = CARRY - kept;
     reading.limit = CARRY + fetched;
-    reading.at = at + u64::from(fetched);
+    reading.at += u64::from(fetched);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(STEPS, step as *mut c_void, context.cast(), 0) };
     i64::from(reading.left == 0)
@@ -203,35 +209,44 @@ pub fn read(claim: &mut Claim, strings: Strings, image: u32) -> Option<Read> {
 #[inline(always)]
 pub fn copy(claim: &mut Claim, strings: Strings, length: u64, path: u32) -> (u32, bool) {
     const CAP: u64 = MAX_ARGV as u64 - 1;
-    let page_table = strings.page_table().unwrap_or(0);
-    let whole = if length > CAP { CAP } else { length };
-    let room = PAGE - (strings.start & (PAGE - 1));
-    let first = if room < whole { room } else { whole };
-    let behind = path & (MAX_PATH as u32 - 1);
-    let Some(copied) = fetch(claim, page_table, strings.start, first, behind) else { return (0, true) };
-    let mut total = copied;
-    if first < whole
-        && let Some(copied) =
-            fetch(claim, page_table, strings.start + first, whole - first, behind + total)
-    {
-        total += copied;
-    }
-    (total, u64::from(total) < length)
+    let scratch = claim.as_ptr();
+    // SAFETY: the slot is live and claimed.
+    let reading = unsafe { &mut (*scratch).reading };
+    reading.page_table = strings.page_table().unwrap_or(0);
+    reading.at = strings.start;
+    reading.end = strings.start.wrapping_add(if length > CAP { CAP } else { length });
+    reading.next = path;
+    let mut context = Context { scratch };
+    // What fits lies in two pages at most.
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(2, copy_page as *mut c_void, (&raw mut context).cast(), 0) };
+    // SAFETY: as above.
+    let reading = unsafe { &mut (*scratch).reading };
+    (reading.next.wrapping_sub(path), reading.at.wrapping_sub(strings.start) < length)
 }
 
-/// Copies bytes of one page to a place in the record's bytes that has room for MAX_ARGV behind it.
-#[inline(always)]
-fn fetch(claim: &mut Claim, page_table: u64, at: u64, length: u64, place: u32) -> Option<u32> {
-    let from = translate(page_table, at)?;
-    let length = core::hint::black_box(length) as u32 & (MAX_ARGV as u32 - 1);
-    let place = core::hint::black_box(place);
-    if place > (BYTES - MAX_ARGV) as u32 {
-        return None;
+/// What is wanted of one page, to a place in the record's bytes that has room for MAX_ARGV behind it.
+extern "C" fn copy_page(_index: u64, context: *mut Context) -> i64 {
+    // SAFETY: as for `step`.
+    let scratch = unsafe { (*context).scratch };
+    // SAFETY: as for `step`.
+    let reading = unsafe { &mut (*scratch).reading };
+    let Some((from, length)) = rest_of_page(reading) else { return 1 };
+    let length = length & (MAX_ARGV as u32 - 1);
+    // One register in the comparison and in the address, for the verifier.
+    let place = core::hint::black_box(u64::from(reading.next));
+    if place > (BYTES - MAX_ARGV) as u64 {
+        return 1;
     }
     // SAFETY: place and length together stay below BYTES.
     let result = unsafe {
-        let to = claim.bytes().add(place as usize);
+        let to = (&raw mut (*scratch).record.bytes).cast::<u8>().add(place as usize);
         bpf_probe_read_kernel(to.cast(), length, from as *const c_void)
     };
-    (result == 0).then_some(length)
+    if result != 0 {
+        return 1;
+    }
+    reading.next += length;
+    reading.at += u64::from(length);
+    0
 }

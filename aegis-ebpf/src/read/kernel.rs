@@ -106,15 +106,14 @@ impl File {
     pub fn private_data(self) -> u64 {
         member!(self.file_private)
     }
-    /// SHA-256 of its content; `None` where it can't be had. Sleepable hooks only.
+    /// SHA-256 of its content; false where it can't be had. Sleepable hooks only.
     #[inline(always)]
-    pub fn sha256(self) -> Option<[u8; 32]> {
-        let mut digest = [0u8; 32];
+    pub fn sha256(self, to: &mut [u8; 32]) -> bool {
         // SAFETY: the helper writes at most 32 bytes.
         let algorithm = unsafe {
-            bpf_ima_file_hash(self.0.cast_mut().cast::<file>(), (&raw mut digest).cast(), 32)
+            bpf_ima_file_hash(self.0.cast_mut().cast::<file>(), to.as_mut_ptr().cast(), 32)
         };
-        (algorithm == HASH_ALGO_SHA256).then_some(digest)
+        algorithm == HASH_ALGO_SHA256
     }
 }
 

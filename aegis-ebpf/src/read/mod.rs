@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod glob;
 pub mod kernel;
 pub mod memory;
+pub mod program;
 pub mod ring;
 pub mod scratch;
 pub mod table;

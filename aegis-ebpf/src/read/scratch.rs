@@ -3,7 +3,7 @@
 //! Hooks run preemptible, so two tasks can be inside hooks on one CPU: each claims its own slot by
 //! an atomic exchange. No slot free means the operation is denied and counted.
 
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aegis_common::{
     argument::Followed,
@@ -14,7 +14,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, memory::Entry, table};
+use super::{exchange, glob::Globs, memory::Entry, program::Said, table};
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
@@ -62,14 +62,6 @@ pub struct Found {
     pub end: u32,
     /// 1 once the path was cut.
     pub cut: u32,
-    /// Ends of the argument rules at any level.
-    pub arguments: u64,
-    /// Hash of the deepest pinned name.
-    pub pin: u64,
-    /// Number of its rules, 0 where no name is pinned.
-    pub pin_rule: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// Words of a name that fit into a dentry on every kernel.
@@ -175,10 +167,26 @@ pub struct Reading {
     pub followed: Followed,
 }
 
+/// Why a program may not run.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Refused {
+    /// Number of the rule, 0 for none.
+    pub rule: u32,
+    /// `reason::*`.
+    pub reason: u32,
+    /// Bytes of its arguments, where they are the reason.
+    pub arguments: u64,
+}
+
 /// One slot.
 #[repr(C)]
 pub struct Scratch {
     busy: u64,
+    /// Why a program is refused, while that is recorded.
+    refused: Refused,
+    /// What rules say of a program.
+    pub said: Said,
     /// The walk.
     pub walk: WalkState,
     /// What is to be remembered of it.
@@ -209,6 +217,12 @@ impl Claim {
         }
         table::count(Counter::ScratchBusy);
         None
+    }
+
+    /// The slot of a claim, in the callback of a loop.
+    #[inline(always)]
+    pub(super) const fn of(slot: *mut Scratch) -> Self {
+        Self(slot)
     }
 
     /// Gives the slot back.
@@ -251,6 +265,17 @@ impl Claim {
     pub fn kept(&mut self) -> Found {
         // SAFETY: as for `found`.
         unsafe { read_volatile(&raw const (*self.0).walk.kept) }
+    }
+
+    /// Hides from the verifier why a program is refused: it would follow the record once for each reason.
+    #[inline(always)]
+    pub fn hide(&mut self, refused: &Refused) -> Refused {
+        // SAFETY: as for `found`.
+        unsafe {
+            let place = &raw mut (*self.0).refused;
+            write_volatile(place, *refused);
+            read_volatile(place)
+        }
     }
 
     /// The header of the record.

@@ -139,8 +139,8 @@ pub fn inode_rule(key: &InodeKey) -> Option<InodeRule> {
 
 /// What holds for a content.
 #[inline(always)]
-pub fn content_rule(image: u32, sha256: [u8; 32]) -> ContentRule {
-    let key = ContentKey { image, reserved: 0, sha256 };
+pub fn content_rule(image: u32, sha256: &[u8; 32]) -> ContentRule {
+    let key = ContentKey { image, reserved: 0, sha256: *sha256 };
     // SAFETY: as for `slot_of`.
     unsafe { CONTENT_RULES.get(&key) }.copied().unwrap_or_default()
 }

@@ -343,14 +343,17 @@ fn path_rules(
         };
         let record = if joint.record { path_flag::RECORD } else { 0 };
         let starts = if joint.starts.is_empty() { 0 } else { path_flag::STARTS };
+        let pin_rule = number(rules, &joint.pin_rules)?;
+        let arguments = arguments.ends(&joint.argument_rules);
+        let program = if pin_rule != 0 || arguments != 0 { path_flag::PROGRAM } else { 0 };
         let rule = PathRule {
             allow: joint.allow,
             deny: joint.deny,
-            flags: record | starts,
+            flags: record | starts | program,
             allow_rule: number(rules, &joint.allow_rules)?,
             deny_rule: number(rules, &joint.deny_rules)?,
-            pin_rule: number(rules, &joint.pin_rules)?,
-            arguments: arguments.ends(&joint.argument_rules),
+            pin_rule,
+            arguments,
         };
         out.push((key, rule));
     }
