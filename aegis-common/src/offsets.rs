@@ -39,6 +39,7 @@ macro_rules! offsets {
 
 offsets! {
     file_dentry = "file"."f_path.dentry",
+    file_mount = "file"."f_path.mnt",
     file_inode = "file"."f_inode",
     file_flags = "file"."f_flags",
     file_mode = "file"."f_mode",
@@ -54,13 +55,19 @@ offsets! {
     sb_flags = "super_block"."s_flags",
     sb_magic = "super_block"."s_magic",
     sb_root = "super_block"."s_root",
+    sb_info = "super_block"."s_fs_info",
+    mount_mnt = "mount"."mnt",
+    mount_ns = "mount"."mnt_ns",
     inode_ino = "inode"."i_ino",
     inode_nlink = "inode"."i_nlink",
     inode_mode = "inode"."i_mode",
     inode_flags = "inode"."i_flags",
+    inode_names = "inode"."i_dentry.first",
     qstr_name = "qstr"."name",
     task_tgid = "task_struct"."tgid",
     task_flags = "task_struct"."flags",
+    task_cred = "task_struct"."cred",
+    task_real_cred = "task_struct"."real_cred",
     task_parent = "task_struct"."real_parent",
     task_leader = "task_struct"."group_leader",
     task_start = "task_struct"."start_boottime",
@@ -100,6 +107,7 @@ offsets! {
 pub struct KernelFacts {
     /// 1 where `inode_setattr` has the dentry as its first argument (before 6.2), else 0.
     pub setattr_dentry_first: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Where a dentry has its place in its inode's list of names, on kernels on which a file that an overlay
+    /// opens in a layer has the overlay's dentry (before 6.8); 0 where it has the layer's own.
+    pub layer_alias: u32,
 }

@@ -1,11 +1,14 @@
 //! One name, judged and recorded: what every file hook shares.
 
+use core::ffi::c_void;
+
 use aegis_common::{
     counter::Counter,
     event::{FileBody, flag, kind, op, reason},
     path::{InodeKey, PathKey, perm},
-    policy::image_flag,
+    policy::{RULE_DEFAULT, image_flag},
 };
+use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     conclude::{self, Refusal, answer},
@@ -14,10 +17,11 @@ use crate::{
     read::{
         glob,
         kernel::{Dentry, File, Inode},
-        memory::{self, Verdict},
-        scratch::Claim,
+        memory::{self, Known, Verdict},
+        overlay,
+        scratch::{Claim, Scratch},
         table,
-        walk::{outcome, spell, walk},
+        walk::{outcome, spell, walk, walk_either},
     },
     subject::Subject,
 };
@@ -27,6 +31,17 @@ use crate::{
 /// Fails closed: no scratch room, an unreadable, moving, too deep or disconnected path is refused.
 #[inline(always)]
 pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    judge_name(subject, dentry, operation, wanted, false)
+}
+
+/// Judges a change of a name like [`decide`], and what an overlay changes in a layer by denials alone.
+#[inline(always)]
+pub fn change(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    judge_name(subject, dentry, operation, wanted, true)
+}
+
+#[inline(always)]
+fn judge_name(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8, layered: bool) -> i32 {
     if subject.blocked != 0 {
         return blocked(subject, operation);
     }
@@ -34,9 +49,13 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
         return leaves_cgroup(subject, dentry);
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
+    if layered {
+        overlay::note_acting(&mut claim);
+    }
     walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
     let found = claim.found();
-    let mut decision = judge::path(subject, &found);
+    let below = layered && claim.below() != 0;
+    let mut decision = if below { judge::layer(&found) } else { judge::path(subject, &found) };
     if !decision.deny && operation == op::SYMLINK {
         // It would choose where the next load of the policy leads.
         let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
@@ -49,15 +68,19 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
             decision = other;
         }
     }
-    let result = finish(&mut claim, subject, dentry, operation, &decision);
+    let result = finish(&mut claim, subject, dentry.inode(), operation, &decision);
     claim.release();
+    if layered && result == 0 {
+        overlay::enter(dentry.superblock());
+    }
     result
 }
 
 /// Judges opening a file, or remembers how that was judged. `operation` is an `op::*`.
 ///
 /// Fails closed, like [`decide`]. Only what is allowed is remembered, and it is answered without a walk while
-/// neither the image nor a name on the path has changed; a record needs the path, but not its hash.
+/// neither the image nor a name on the path has changed; a record needs the path, but not its hash. What an
+/// overlay opens in a layer is judged by denials alone.
 #[inline(always)]
 pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     if subject.blocked != 0 {
@@ -65,64 +88,117 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     }
     let dentry = file.dentry();
     let known = memory::recall(file, dentry, subject.serial, wanted);
-    if known.is_some() && known.record == 0 {
-        return 0;
-    }
-    if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
-        return leaves_cgroup(subject, dentry);
-    }
-    let Some(mut claim) = Claim::take() else { return no_room() };
-    let decision = if known.is_some() {
-        spell(&mut claim, dentry);
-        if !known.stands(dentry) {
-            // The path that was spelled may not be the one that the verdict is about.
-            claim.walk().found.outcome = outcome::CHANGED;
+    let mut result = 0;
+    if known.is_none() || known.record != 0 {
+        if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
+            return leaves_cgroup(subject, dentry);
         }
-        if claim.found().outcome == outcome::WHOLE {
-            Decision::allow(known.rule, known.reason, true)
-        } else {
-            judge::path(subject, &claim.found())
-        }
-    } else {
-        walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
-        judge_open(&mut claim, subject, file, wanted)
-    };
-    let result = finish(&mut claim, subject, dentry, operation, &decision);
-    claim.release();
+        let Some(mut claim) = Claim::take() else { return no_room() };
+        let mut opened = Opened { scratch: claim.as_ptr(), subject, file, known, wanted };
+        // SAFETY: callback and context fit each other. A loop of one turn: the verifier goes on from its end once.
+        unsafe { bpf_loop(1, judge_open as *mut c_void, (&raw mut opened).cast(), 0) };
+        let decision = claim.decision();
+        result = finish(&mut claim, subject, file.inode(), operation, &decision);
+        claim.release();
+    }
+    if result == 0 && wanted & perm::WRITE != 0 {
+        overlay::enter(dentry.superblock());
+    }
     result
 }
 
-/// Judges an open by what the walk found, and remembers it if it is allowed.
+/// An open that is to be judged.
+#[repr(C)]
+struct Opened<'a> {
+    scratch: *mut Scratch,
+    subject: &'a Subject,
+    file: File,
+    known: Known,
+    wanted: u8,
+}
+
+/// Judges an open, and leaves the decision in the slot.
+extern "C" fn judge_open(_turn: u64, opened: *mut Opened<'_>) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
+    let opened = unsafe { &mut *opened };
+    let mut claim = Claim::of(opened.scratch);
+    let decision =
+        if opened.known.is_none() { judge_unknown(&mut claim, opened) } else { judge_known(&mut claim, opened) };
+    claim.decide(decision);
+    0
+}
+
+/// What is remembered stands, if it still does when the path is spelled.
 #[inline(always)]
-fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
+fn judge_known(claim: &mut Claim, opened: &Opened<'_>) -> Decision {
+    let (known, dentry) = (&opened.known, opened.file.dentry());
+    spell(claim, dentry);
+    if !known.stands(dentry) {
+        // The path that was spelled may not be the one that the verdict is about.
+        claim.walk().found.outcome = outcome::CHANGED;
+    }
     let found = claim.found();
+    if found.outcome == outcome::WHOLE {
+        Decision::allow(known.rule, known.reason, true)
+    } else {
+        judge::path(opened.subject, &found)
+    }
+}
+
+/// Judges by a walk, and remembers what is allowed.
+#[inline(always)]
+fn judge_unknown(claim: &mut Claim, opened: &mut Opened<'_>) -> Decision {
+    let (subject, file) = (opened.subject, opened.file);
     let dentry = file.dentry();
-    let decision = judge::path(subject, &found);
+    overlay::note_opening(claim, file);
+    // SAFETY: callback and context fit each other; as in `open`.
+    unsafe { bpf_loop(1, recall_below as *mut c_void, (&raw mut *opened).cast(), 0) };
+    if claim.walk().recalled != 0 {
+        return Decision::allow(RULE_DEFAULT, reason::DEFAULT, false);
+    }
+    walk_either(claim, dentry, subject.image, subject.levels, opened.wanted);
+    let found = claim.found();
+    let decision = if claim.below() != 0 { judge::layer(&found) } else { judge::path(subject, &found) };
     if decision.deny {
         return decision;
     }
-    let inode = dentry.inode();
-    if let Some(other) = same_file(subject, found.dev, inode, wanted) {
+    let inode = file.inode();
+    if let Some(other) = same_file(subject, found.dev, inode, opened.wanted) {
         return other;
     }
     // The number of a file's names may change: where a rule stands on the file itself, nothing is remembered.
     if !subject.has(image_flag::INODE_RULES)
         || table::inode_rule(&InodeKey { image: subject.image, dev: found.dev, ino: inode.number() }).is_none()
     {
-        let allowed =
-            Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
+        let wanted = opened.wanted | memory::below(claim.below());
+        let allowed = Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
         memory::remember(claim, file, dentry, allowed);
     }
     decision
 }
 
+/// Notes whether what an overlay opens in a layer was let through before.
+extern "C" fn recall_below(_turn: u64, opened: *mut Opened<'_>) -> i64 {
+    // SAFETY: as for `judge_open`.
+    let opened = unsafe { &*opened };
+    let mut claim = Claim::of(opened.scratch);
+    let walk = claim.walk();
+    walk.recalled = 0;
+    if walk.below != 0 {
+        let wanted = opened.wanted | memory::below(1);
+        let known = memory::recall(opened.file, opened.file.dentry(), opened.subject.serial, wanted);
+        walk.recalled = u32::from(!known.is_none());
+    }
+    0
+}
+
 /// Records a decision where that is due, and answers.
 #[inline(always)]
-fn finish(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, decision: &Decision) -> i32 {
+fn finish(claim: &mut Claim, subject: &Subject, inode: Inode, operation: u8, decision: &Decision) -> i32 {
     if conclude::is_recorded(decision) {
         let found = claim.found();
         claim.set_body(FileBody {
-            ino: dentry.inode().number(),
+            ino: inode.number(),
             dev: found.dev,
             target_dev: 0,
             path_len: found.end,

@@ -15,7 +15,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
 
-use crate::read::{memory::Entry, scratch::Scratch};
+use crate::read::{memory::Entry, overlay::Acting, scratch::Scratch};
 
 /// Cgroup id to slot. Written by the agent and by the cgroup hooks.
 #[map]
@@ -81,6 +81,10 @@ pub struct ExecProgress {
 /// Thread to its exec under way. An evicted entry denies that exec.
 #[map]
 pub static EXECS: LruHashMap<u64, ExecProgress> = LruHashMap::with_max_entries(8192, 0);
+
+/// Thread to the overlay that it was let through on last. An evicted entry denies what the overlay does for it.
+#[map]
+pub static OVERLAYS: LruHashMap<u64, Acting> = LruHashMap::with_max_entries(8192, 0);
 
 /// What was allowed on a file; it lives as long as the file's inode is in memory. Not pinned: a new engine's
 /// programs begin without.

@@ -13,10 +13,10 @@ use aya_ebpf::{
     maps::lpm_trie,
 };
 
-use super::fetch_add;
+use super::{fetch_add, overlay::Acting};
 use crate::maps::{
     AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS,
-    GLOB_TABLES, IMAGES, INODE_RULES, NET_RULES, PATH_RULES, SYSCALL_RULES,
+    GLOB_TABLES, IMAGES, INODE_RULES, NET_RULES, OVERLAYS, PATH_RULES, SYSCALL_RULES,
 };
 
 /// Adds one to a counter.
@@ -220,4 +220,26 @@ pub fn exec_was_hashed() -> bool {
     });
     let _ = EXECS.remove(&thread);
     complete
+}
+
+/// What the current thread does on an overlay.
+#[inline(always)]
+pub fn acting() -> Option<Acting> {
+    OVERLAYS.get_ptr(&current_ids()).map(|acting| {
+        // SAFETY: the entry belongs to the current thread, which is here.
+        unsafe { *acting }
+    })
+}
+
+/// Notes what it does there.
+#[inline(always)]
+pub fn act(acting: &Acting) {
+    // A failed insert leaves the thread without its proof: what the overlay does for it is denied.
+    let _ = OVERLAYS.insert(&current_ids(), acting, u64::from(BPF_ANY));
+}
+
+/// It does nothing there.
+#[inline(always)]
+pub fn stop_acting() {
+    let _ = OVERLAYS.remove(&current_ids());
 }

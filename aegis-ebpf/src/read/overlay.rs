@@ -1,0 +1,141 @@
+//! Calls that an overlay makes on its layers, in the task that called the overlay.
+//!
+//! Knows: how such a call is told from the task's own, in a way that the task cannot bring about. Must not
+//! know: how it is judged. The argument is in `docs/decisions/0019-overlays.md`. Whatever is not proven to be such a call
+//! is the task's own.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
+
+use super::{
+    facts,
+    kernel::{File, HiddenDentry, SuperBlock, Task, overlay_info, word_of},
+    scratch::{Claim, Scratch},
+    table,
+    walk::Descent,
+};
+
+/// Words of an overlay's private data that its mounter's credentials are looked for in: they are the 15th to
+/// 20th, and the struct has more than these on every kernel.
+const INFO_WORDS: u32 = 22;
+
+#[repr(C)]
+struct Opening {
+    file: File,
+    scratch: *mut Scratch,
+}
+
+/// Notes for the walk whether an overlay opens a file in a layer for the current thread, and the dentry to judge
+/// where the file's own is the overlay's.
+#[inline(always)]
+pub fn note_opening(claim: &mut Claim, file: File) {
+    let mut opening = Opening { file, scratch: claim.as_ptr() };
+    // SAFETY: callback and context fit each other. A loop of one turn: the verifier goes on from its end once.
+    unsafe { bpf_loop(1, look_at_opening as *mut c_void, (&raw mut opening).cast(), 0) };
+}
+
+extern "C" fn look_at_opening(_turn: u64, opening: *mut Opening) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given; its slot is live and claimed.
+    let (file, walk) = unsafe { ((*opening).file, &mut (*(*opening).scratch).walk) };
+    walk.below = 0;
+    walk.hidden = HiddenDentry::NONE;
+    if !Task::current().has_lent_credentials() {
+        return 0;
+    }
+    let dentry = file.dentry();
+    if facts().layer_alias != 0 && dentry.superblock().is_overlay() && !dentry.is_of(file.inode_pointer()) {
+        walk.below = 1;
+        walk.hidden = file.inode().some_name();
+    } else {
+        walk.below = u32::from(file.is_internal());
+    }
+    0
+}
+
+/// What a thread does on an overlay.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Acting {
+    /// Address of the overlay's superblock.
+    superblock: u64,
+    /// Address of the credentials that the overlay made from its mounter's to act for this thread.
+    derived: u64,
+}
+
+/// Notes that the current thread was let through on a filesystem: what an overlay does on its layers from here on
+/// is its doing.
+#[inline(always)]
+pub fn enter(superblock: SuperBlock) {
+    if !superblock.is_overlay() {
+        return;
+    }
+    let superblock = superblock.address();
+    if table::acting().is_none_or(|acting| acting.superblock != superblock) {
+        table::act(&Acting { superblock, derived: 0 });
+    }
+}
+
+/// Notes for the walk whether the current thread is inside an overlay that acts on its layers.
+#[inline(always)]
+pub fn note_acting(claim: &mut Claim) {
+    let mut context = Descent { scratch: claim.as_ptr() };
+    // SAFETY: callback and context fit each other; as in `note_opening`.
+    unsafe { bpf_loop(1, look_at_acting as *mut c_void, (&raw mut context).cast(), 0) };
+}
+
+extern "C" fn look_at_acting(_turn: u64, context: *mut Descent) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given; its slot is live and claimed.
+    unsafe { (*(*context).scratch).walk.below = u32::from(is_below()) };
+    0
+}
+
+/// Whether the current thread is inside an overlay that acts on its layers.
+#[inline(always)]
+fn is_below() -> bool {
+    let task = Task::current();
+    if !task.has_lent_credentials() {
+        return false;
+    }
+    let (Some(acting), Some(used)) = (table::acting(), task.credentials()) else { return false };
+    used == acting.derived || is_mounter(acting.superblock, used)
+}
+
+/// Credentials are made from those that the current thread acts with.
+#[inline(always)]
+pub fn prepared(new: u64) {
+    if !Task::current().has_lent_credentials() {
+        // From its own: no overlay acts for it now. Whatever it is lent next is not what it was lent before.
+        table::stop_acting();
+    } else if is_below()
+        && let Some(acting) = table::acting()
+    {
+        table::act(&Acting { derived: new, ..acting });
+    }
+}
+
+#[repr(C)]
+struct Search {
+    info: u64,
+    used: u64,
+    found: u32,
+}
+
+extern "C" fn compare(index: u64, search: *mut Search) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
+    let search = unsafe { &mut *search };
+    search.found = u32::from(word_of(search.info, index) == Some(search.used));
+    i64::from(search.found)
+}
+
+/// Whether credentials are those of who mounted an overlay, which is still mounted. The struct that holds them
+/// belongs to a module, which may be loaded later than these programs and so described nowhere: they are
+/// looked for in the whole of it. An address of live credentials is in no other member.
+#[inline(always)]
+fn is_mounter(superblock: u64, used: u64) -> bool {
+    let Some(info) = overlay_info(superblock) else { return false };
+    let mut search = Search { info, used, found: 0 };
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(INFO_WORDS, compare as *mut c_void, (&raw mut search).cast(), 0) };
+    search.found == 1
+}
