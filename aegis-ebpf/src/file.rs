@@ -95,8 +95,13 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
         }
         let Some(mut claim) = Claim::take() else { return no_room() };
         let mut opened = Opened { scratch: claim.as_ptr(), subject, file, known, wanted };
-        // SAFETY: callback and context fit each other. A loop of one turn: the verifier goes on from its end once.
-        unsafe { bpf_loop(1, judge_open as *mut c_void, (&raw mut opened).cast(), 0) };
+        let judged = if opened.known.is_none() {
+            judge_unknown(&mut claim, &mut opened)
+        } else {
+            judge_known(&mut claim, &opened)
+        };
+        // Through the slot: the verifier goes on from here once, not once for each way to it.
+        claim.decide(judged);
         let decision = claim.decision();
         result = finish(&mut claim, subject, file.inode(), operation, &decision);
         claim.release();
@@ -115,17 +120,6 @@ struct Opened<'a> {
     file: File,
     known: Known,
     wanted: u8,
-}
-
-/// Judges an open, and leaves the decision in the slot.
-extern "C" fn judge_open(_turn: u64, opened: *mut Opened<'_>) -> i64 {
-    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
-    let opened = unsafe { &mut *opened };
-    let mut claim = Claim::of(opened.scratch);
-    let decision =
-        if opened.known.is_none() { judge_unknown(&mut claim, opened) } else { judge_known(&mut claim, opened) };
-    claim.decide(decision);
-    0
 }
 
 /// What is remembered stands, if it still does when the path is spelled.
@@ -151,7 +145,7 @@ fn judge_unknown(claim: &mut Claim, opened: &mut Opened<'_>) -> Decision {
     let (subject, file) = (opened.subject, opened.file);
     let dentry = file.dentry();
     overlay::note_opening(claim, file);
-    // SAFETY: callback and context fit each other; as in `open`.
+    // SAFETY: callback and context fit each other. A loop of one turn, as in `overlay`.
     unsafe { bpf_loop(1, recall_below as *mut c_void, (&raw mut *opened).cast(), 0) };
     if claim.walk().recalled != 0 {
         return Decision::allow(RULE_DEFAULT, reason::DEFAULT, false);
@@ -179,7 +173,7 @@ fn judge_unknown(claim: &mut Claim, opened: &mut Opened<'_>) -> Decision {
 
 /// Notes whether what an overlay opens in a layer was let through before.
 extern "C" fn recall_below(_turn: u64, opened: *mut Opened<'_>) -> i64 {
-    // SAFETY: as for `judge_open`.
+    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
     let opened = unsafe { &*opened };
     let mut claim = Claim::of(opened.scratch);
     let walk = claim.walk();

@@ -16,7 +16,7 @@ use aegis_common::{
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
 use super::{
-    glob, hash_key, hidden,
+    facts, glob, hash_key, hidden,
     kernel::{Dentry, HiddenDentry},
     load, offset,
     scratch::{BYTES, Claim, Component, Found, SHORT_WORDS, SPILL, Scratch, WalkState},
@@ -433,7 +433,7 @@ pub fn spell(claim: &mut Claim, dentry: Dentry) {
 pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) {
     begin(claim, dentry.superblock().dev(), image, levels, wanted, start);
     if rise(claim, dentry) {
-        descend(claim);
+        descend(claim, levels);
         recheck(claim, dentry);
         conclude(claim);
     }
@@ -442,6 +442,9 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
 /// Walks like [`walk`], from the dentry whose address stands in the slot where there is one.
 #[inline(always)]
 pub fn walk_either(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8) {
+    if facts().layer_alias == 0 {
+        return walk(claim, dentry, image, levels, wanted, 0);
+    }
     begin(claim, 0, image, levels, wanted, 0);
     let mut way = Climb { dentry, scratch: claim.as_ptr() };
     // SAFETY: callback and context fit each other. Loops of one turn, as in `glob`.
@@ -449,7 +452,7 @@ pub fn walk_either(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, w
     if claim.walk().rose == 0 {
         return;
     }
-    descend(claim);
+    descend(claim, levels);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(1, recheck_either as *mut c_void, (&raw mut way).cast(), 0) };
     conclude(claim);
@@ -486,7 +489,7 @@ extern "C" fn recheck_either(_turn: u64, way: *mut Climb) -> i64 {
 
 /// Down from the root along the names noted.
 #[inline(always)]
-fn descend(claim: &mut Claim) {
+fn descend(claim: &mut Claim, levels: u64) {
     let mut down = Descent { scratch: claim.as_ptr() };
     let state = claim.walk();
     state.hasher = PathHasher::new(hash_key());
@@ -495,7 +498,6 @@ fn descend(claim: &mut Claim) {
     unsafe { bpf_loop(MAX_DEPTH, descend_one as *mut c_void, (&raw mut down).cast(), 0) };
     let state = claim.walk();
     // An anchor stands at or above a rule: below the deepest level there is none with this name.
-    let levels = state.levels;
     let deeper = if state.depth == 0 { levels } else { levels >> ((state.depth - 1) & 63) >> 1 };
     if deeper == 0 {
         state.found.hash = 0;
