@@ -336,6 +336,13 @@ impl Task {
     pub fn credentials(self) -> Option<u64> {
         probe(self.0 as u64, offset!(task_cred))
     }
+    /// Address of the superblock that its look-up of a path has reached; `None` where it looks none up.
+    #[inline(always)]
+    pub fn reached(self) -> Option<u64> {
+        let walk: u64 = probe(self.0 as u64, offset!(task_nameidata))?;
+        let dentry: u64 = probe(walk, offset!(nameidata_dentry))?;
+        probe(dentry, offset!(dentry_sb))
+    }
     /// Process id in the initial namespace.
     #[inline(always)]
     pub fn tgid(self) -> u32 {

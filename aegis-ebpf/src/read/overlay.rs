@@ -53,30 +53,25 @@ extern "C" fn look_at_opening(_turn: u64, opening: *mut Opening) -> i64 {
     0
 }
 
-/// What a thread does on an overlay.
+/// Credentials that an overlay acts with.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Acting {
+pub struct Lender {
     /// Address of the overlay's superblock.
     superblock: u64,
-    /// Address of the credentials that the overlay made from its mounter's to act for this thread.
-    derived: u64,
+    /// Address of its mounter's credentials: these, or those that these were made from.
+    mounter: u64,
 }
 
-/// Notes that the current thread was let through on a filesystem: what an overlay does on its layers from here on
-/// is its doing.
+/// Notes that the current thread is let through on a filesystem: what lends it credentials next may be this one.
 #[inline(always)]
 pub fn enter(superblock: SuperBlock) {
-    if !superblock.is_overlay() {
-        return;
-    }
-    let superblock = superblock.address();
-    if table::acting().is_none_or(|acting| acting.superblock != superblock) {
-        table::act(&Acting { superblock, derived: 0 });
+    if superblock.is_overlay() {
+        table::enter_overlay(superblock.address());
     }
 }
 
-/// Notes for the walk whether the current thread is inside an overlay that acts on its layers.
+/// Notes for the walk whether an overlay acts on its layers for the current thread.
 #[inline(always)]
 pub fn note_acting(claim: &mut Claim) {
     let mut context = Descent { scratch: claim.as_ptr() };
@@ -86,31 +81,49 @@ pub fn note_acting(claim: &mut Claim) {
 
 extern "C" fn look_at_acting(_turn: u64, context: *mut Descent) -> i64 {
     // SAFETY: `bpf_loop` hands back the context it was given; its slot is live and claimed.
-    unsafe { (*(*context).scratch).walk.below = u32::from(is_below()) };
+    unsafe { (*(*context).scratch).walk.below = u32::from(acts()) };
     0
 }
 
-/// Whether the current thread is inside an overlay that acts on its layers.
+/// Whether an overlay acts for the current thread.
 #[inline(always)]
-fn is_below() -> bool {
-    let task = Task::current();
-    if !task.has_lent_credentials() {
-        return false;
-    }
-    let (Some(acting), Some(used)) = (table::acting(), task.credentials()) else { return false };
-    used == acting.derived || is_mounter(acting.superblock, used)
+pub fn acts() -> bool {
+    lender().is_some()
 }
 
-/// Credentials are made from those that the current thread acts with.
+/// The overlay that lends the current thread its credentials. The first time it is one that the thread was let
+/// through on, or is just looking a name up on.
+#[inline(always)]
+fn lender() -> Option<Lender> {
+    let task = Task::current();
+    if !task.has_lent_credentials() {
+        return None;
+    }
+    let used = task.credentials()?;
+    if let Some(known) = table::lender(used) {
+        return is_mounter(known.superblock, known.mounter).then_some(known);
+    }
+    let mut found = Lender { superblock: table::entered_overlay(), mounter: used };
+    if !is_mounter(found.superblock, used) {
+        found.superblock = task.reached()?;
+        if !is_mounter(found.superblock, used) {
+            return None;
+        }
+    }
+    table::set_lender(used, &found);
+    Some(found)
+}
+
+/// A governed thread makes credentials from those that it acts with.
 #[inline(always)]
 pub fn prepared(new: u64) {
-    if !Task::current().has_lent_credentials() {
-        // From its own: no overlay acts for it now. Whatever it is lent next is not what it was lent before.
-        table::stop_acting();
-    } else if is_below()
-        && let Some(acting) = table::acting()
-    {
-        table::act(&Acting { derived: new, ..acting });
+    if let Some(lender) = lender() {
+        table::set_lender(new, &lender);
+    } else {
+        // Whatever was known by this address is gone; and no overlay acts for the thread now, so that what it is
+        // lent next is not what it was lent before.
+        table::forget_lender(new);
+        table::leave_overlay();
     }
 }
 

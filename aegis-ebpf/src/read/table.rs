@@ -13,10 +13,10 @@ use aya_ebpf::{
     maps::lpm_trie,
 };
 
-use super::{fetch_add, overlay::Acting};
+use super::{fetch_add, overlay::Lender};
 use crate::maps::{
-    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS,
-    GLOB_TABLES, IMAGES, INODE_RULES, NET_RULES, OVERLAYS, PATH_RULES, SYSCALL_RULES,
+    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED, EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS,
+    GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES, SYSCALL_RULES,
 };
 
 /// Adds one to a counter.
@@ -222,24 +222,44 @@ pub fn exec_was_hashed() -> bool {
     complete
 }
 
-/// What the current thread does on an overlay.
+/// Superblock of the overlay that the current thread was let through on last; 0 for none.
 #[inline(always)]
-pub fn acting() -> Option<Acting> {
-    OVERLAYS.get_ptr(&current_ids()).map(|acting| {
-        // SAFETY: the entry belongs to the current thread, which is here.
-        unsafe { *acting }
-    })
+pub fn entered_overlay() -> u64 {
+    // SAFETY: the entry is the current thread's, which is here.
+    ENTERED.get_ptr(&current_ids()).map_or(0, |superblock| unsafe { *superblock })
 }
 
-/// Notes what it does there.
+/// Notes it.
 #[inline(always)]
-pub fn act(acting: &Acting) {
-    // A failed insert leaves the thread without its proof: what the overlay does for it is denied.
-    let _ = OVERLAYS.insert(&current_ids(), acting, u64::from(BPF_ANY));
+pub fn enter_overlay(superblock: u64) {
+    if entered_overlay() != superblock {
+        // A failed insert can make what the overlay does for the thread be denied.
+        let _ = ENTERED.insert(&current_ids(), &superblock, u64::from(BPF_ANY));
+    }
 }
 
-/// It does nothing there.
+/// Forgets it.
 #[inline(always)]
-pub fn stop_acting() {
-    let _ = OVERLAYS.remove(&current_ids());
+pub fn leave_overlay() {
+    let _ = ENTERED.remove(&current_ids());
+}
+
+/// What is known of credentials.
+#[inline(always)]
+pub fn lender(credentials: u64) -> Option<Lender> {
+    // SAFETY: an entry that is replaced meanwhile is proven like any other.
+    LENDERS.get_ptr(&credentials).map(|lender| unsafe { *lender })
+}
+
+/// Notes it.
+#[inline(always)]
+pub fn set_lender(credentials: u64, lender: &Lender) {
+    // A failed insert is found out anew, or denied.
+    let _ = LENDERS.insert(&credentials, lender, u64::from(BPF_ANY));
+}
+
+/// Forgets it.
+#[inline(always)]
+pub fn forget_lender(credentials: u64) {
+    let _ = LENDERS.remove(&credentials);
 }
