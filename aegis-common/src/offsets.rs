@@ -68,6 +68,8 @@ offsets! {
     task_flags = "task_struct"."flags",
     task_cred = "task_struct"."cred",
     task_real_cred = "task_struct"."real_cred",
+    cred_uid = "cred"."uid",
+    cred_gid = "cred"."gid",
     task_nameidata = "task_struct"."nameidata",
     nameidata_dentry = "nameidata"."path.dentry",
     task_parent = "task_struct"."real_parent",

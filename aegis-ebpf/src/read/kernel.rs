@@ -630,9 +630,15 @@ pub fn boottime() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Real user and group id of the current task.
+/// Real user and group id of the current task: its own, not those of credentials that it was lent.
 #[inline(always)]
 pub fn current_uid_gid() -> (u32, u32) {
+    let task = Task::current();
+    if task.has_lent_credentials() {
+        let own: u64 = probe(task.0 as u64, offset!(task_real_cred)).unwrap_or(0);
+        let id = |offset| probe(own, offset).unwrap_or(u32::MAX);
+        return (id(offset!(cred_uid)), id(offset!(cred_gid)));
+    }
     // SAFETY: the helper has no arguments.
     let both = unsafe { bpf_get_current_uid_gid() };
     (both as u32, (both >> 32) as u32)
