@@ -8,10 +8,52 @@ use aegis_common::limits::MAX_DEPTH;
 use aya_ebpf::helpers::generated::bpf_loop;
 
 use super::{
-    kernel::HiddenDentry,
+    offset, probe,
     scratch::{Claim, Scratch},
     walk::{DEPTH_MASK, outcome},
 };
+
+/// `struct dentry`, by address: one that no hook is given. What can't be read is `None`.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HiddenDentry(u64);
+
+impl HiddenDentry {
+    /// None, where the hook was given the dentry that it is about.
+    pub const NONE: Self = Self(0);
+
+    /// The one at an address.
+    #[inline(always)]
+    pub const fn at(address: u64) -> Self {
+        Self(address)
+    }
+    /// The directory it stands in; itself at the root.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        probe(self.0, offset!(dentry_parent)).map(Self)
+    }
+    /// Address of its name.
+    #[inline(always)]
+    pub fn name(self) -> Option<u64> {
+        probe(self.0, offset!(dentry_name))
+    }
+    /// Length of its name.
+    #[inline(always)]
+    pub fn name_len(self) -> Option<u32> {
+        probe(self.0, offset!(dentry_name_len))
+    }
+    /// See [`Dentry::sequence`](super::kernel::Dentry::sequence).
+    #[inline(always)]
+    pub fn sequence(self) -> Option<u32> {
+        probe(self.0, offset!(dentry_seq))
+    }
+    /// Device and root of its filesystem.
+    #[inline(always)]
+    pub fn filesystem(self) -> Option<(u32, Self)> {
+        let superblock: u64 = probe(self.0, offset!(dentry_sb))?;
+        Some((probe(superblock, offset!(sb_dev))?, Self(probe(superblock, offset!(sb_root))?)))
+    }
+}
 
 #[repr(C)]
 struct Climb {

@@ -1,7 +1,7 @@
 //! Kernel structs as the hooks see them: one type a struct, one method a member.
 //!
 //! A value of these types is a pointer that the verifier knows by its BTF type; a method loads one
-//! member. [`Inode`] and [`HiddenDentry`] are addresses that were read by hand, and are only ever probed.
+//! member. [`Inode`] is an address that was read by hand, and is only ever probed.
 
 use core::ffi::c_void;
 
@@ -14,12 +14,12 @@ use aya_ebpf::{
     },
 };
 
-use super::{load, offset, probe, scratch::Claim};
+use super::{hidden::HiddenDentry, load, offset, probe, scratch::Claim};
 
 /// `sb->s_flags`: a filesystem that can't be mounted (pipes, sockets, memfd, anonymous inodes).
 const SB_NOUSER: u64 = 1 << 31;
 /// Magic number of overlay filesystems.
-const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+pub const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
 /// `HASH_ALGO_SHA256` of the kernel's list of digests.
 const HASH_ALGO_SHA256: i64 = 4;
 
@@ -181,43 +181,6 @@ impl Dentry {
     }
 }
 
-/// `struct dentry`, by address: one that no hook is given. What can't be read is `None`.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct HiddenDentry(u64);
-
-impl HiddenDentry {
-    /// None, where the hook was given the dentry that it is about.
-    pub const NONE: Self = Self(0);
-
-    /// The directory it stands in; itself at the root.
-    #[inline(always)]
-    pub fn parent(self) -> Option<Self> {
-        probe(self.0, offset!(dentry_parent)).map(Self)
-    }
-    /// Address of its name.
-    #[inline(always)]
-    pub fn name(self) -> Option<u64> {
-        probe(self.0, offset!(dentry_name))
-    }
-    /// Length of its name.
-    #[inline(always)]
-    pub fn name_len(self) -> Option<u32> {
-        probe(self.0, offset!(dentry_name_len))
-    }
-    /// See [`Dentry::sequence`].
-    #[inline(always)]
-    pub fn sequence(self) -> Option<u32> {
-        probe(self.0, offset!(dentry_seq))
-    }
-    /// Device and root of its filesystem.
-    #[inline(always)]
-    pub fn filesystem(self) -> Option<(u32, Self)> {
-        let superblock: u64 = probe(self.0, offset!(dentry_sb))?;
-        Some((probe(superblock, offset!(sb_dev))?, Self(probe(superblock, offset!(sb_root))?)))
-    }
-}
-
 /// `struct inode`, by address. Never loaded from directly: the verifiers of Linux 6.3 to 6.15 hold
 /// that a dentry always has one, drop the check for null as dead code, and a name that does not exist
 /// yet would then fault in the kernel. What can't be read is answered as the stricter case.
@@ -251,7 +214,7 @@ impl Inode {
         /// Nothing can be read there.
         const NOWHERE: u64 = 8;
         let place: u64 = probe(self.0, offset!(inode_names)).unwrap_or(0);
-        HiddenDentry(place.checked_sub(u64::from(super::facts().layer_alias)).unwrap_or(NOWHERE))
+        HiddenDentry::at(place.checked_sub(u64::from(super::facts().layer_alias)).unwrap_or(NOWHERE))
     }
     /// Whether the kernel keeps it from the security modules.
     #[inline(always)]
@@ -586,23 +549,6 @@ impl Address {
         }
         Some((u16::from_be(probe(self.at, 2)?), probe(self.at, 8)?))
     }
-}
-
-/// Private data of the overlay whose superblock is at an address; `None` where it is none, or not any more.
-#[inline(always)]
-pub fn overlay_info(superblock: u64) -> Option<u64> {
-    let magic: u64 = probe(superblock, offset!(sb_magic))?;
-    let root: u64 = probe(superblock, offset!(sb_root))?;
-    if magic != OVERLAYFS_SUPER_MAGIC || root == 0 {
-        return None;
-    }
-    probe(superblock, offset!(sb_info))
-}
-
-/// A word of a struct that the running kernel has no description of.
-#[inline(always)]
-pub fn word_of(address: u64, index: u64) -> Option<u64> {
-    probe(address, index as usize * size_of::<u64>())
 }
 
 /// First eight bytes of a `struct qstr`'s name.

@@ -10,7 +10,9 @@ use aya_ebpf::helpers::generated::bpf_loop;
 
 use super::{
     facts,
-    kernel::{File, HiddenDentry, SuperBlock, Task, overlay_info, word_of},
+    hidden::HiddenDentry,
+    kernel::{File, OVERLAYFS_SUPER_MAGIC, SuperBlock, Task},
+    offset, probe,
     scratch::{Claim, Scratch},
     table,
     walk::Descent,
@@ -125,6 +127,23 @@ pub fn prepared(new: u64) {
         table::forget_lender(new);
         table::leave_overlay();
     }
+}
+
+/// Private data of the overlay whose superblock is at an address; `None` where it is none, or not any more.
+#[inline(always)]
+fn overlay_info(superblock: u64) -> Option<u64> {
+    let magic: u64 = probe(superblock, offset!(sb_magic))?;
+    let root: u64 = probe(superblock, offset!(sb_root))?;
+    if magic != OVERLAYFS_SUPER_MAGIC || root == 0 {
+        return None;
+    }
+    probe(superblock, offset!(sb_info))
+}
+
+/// A word of a struct that the running kernel has no description of.
+#[inline(always)]
+fn word_of(address: u64, index: u64) -> Option<u64> {
+    probe(address, index as usize * size_of::<u64>())
 }
 
 #[repr(C)]

@@ -13,7 +13,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, kernel::HiddenDentry, memory::Entry, table};
+use super::{exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, table};
 use crate::judge::Decision;
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 

@@ -16,8 +16,9 @@ use aegis_common::{
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
 use super::{
-    facts, glob, hash_key, hidden,
-    kernel::{Dentry, HiddenDentry},
+    facts, glob, hash_key,
+    hidden::{self, HiddenDentry},
+    kernel::Dentry,
     load, offset,
     scratch::{BYTES, Claim, Component, Found, SHORT_WORDS, SPILL, Scratch, WalkState},
     table,
