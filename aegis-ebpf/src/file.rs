@@ -1,14 +1,11 @@
 //! One name, judged and recorded: what every file hook shares.
 
-use core::ffi::c_void;
-
 use aegis_common::{
     counter::Counter,
     event::{FileBody, flag, kind, op, reason},
     path::{InodeKey, PathKey, perm},
     policy::{RULE_DEFAULT, image_flag},
 };
-use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     conclude::{self, Refusal, answer},
@@ -19,7 +16,7 @@ use crate::{
         kernel::{Dentry, File, Inode},
         memory::{self, Known, Verdict},
         overlay,
-        scratch::{Claim, Scratch},
+        scratch::Claim,
         table,
         walk::{outcome, spell, walk, walk_either},
     },
@@ -94,11 +91,10 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
             return leaves_cgroup(subject, dentry);
         }
         let Some(mut claim) = Claim::take() else { return no_room() };
-        let mut opened = Opened { scratch: claim.as_ptr(), subject, file, known, wanted };
-        let judged = if opened.known.is_none() {
-            judge_unknown(&mut claim, &mut opened)
+        let judged = if known.is_none() {
+            judge_unknown(&mut claim, subject, file, wanted)
         } else {
-            judge_known(&mut claim, &opened)
+            judge_known(&mut claim, subject, file, &known)
         };
         // Through the slot: the verifier goes on from here once, not once for each way to it.
         claim.decide(judged);
@@ -112,20 +108,10 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     result
 }
 
-/// An open that is to be judged.
-#[repr(C)]
-struct Opened<'a> {
-    scratch: *mut Scratch,
-    subject: &'a Subject,
-    file: File,
-    known: Known,
-    wanted: u8,
-}
-
 /// What is remembered stands, if it still does when the path is spelled.
 #[inline(always)]
-fn judge_known(claim: &mut Claim, opened: &Opened<'_>) -> Decision {
-    let (known, dentry) = (&opened.known, opened.file.dentry());
+fn judge_known(claim: &mut Claim, subject: &Subject, file: File, known: &Known) -> Decision {
+    let dentry = file.dentry();
     spell(claim, dentry);
     if !known.stands(dentry) {
         // The path that was spelled may not be the one that the verdict is about.
@@ -135,55 +121,37 @@ fn judge_known(claim: &mut Claim, opened: &Opened<'_>) -> Decision {
     if found.outcome == outcome::WHOLE {
         Decision::allow(known.rule, known.reason, true)
     } else {
-        judge::path(opened.subject, &found)
+        judge::path(subject, &found)
     }
 }
 
 /// Judges by a walk, and remembers what is allowed.
 #[inline(always)]
-fn judge_unknown(claim: &mut Claim, opened: &mut Opened<'_>) -> Decision {
-    let (subject, file) = (opened.subject, opened.file);
+fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
     let dentry = file.dentry();
-    overlay::note_opening(claim, file);
-    // SAFETY: callback and context fit each other. A loop of one turn, as in `overlay`.
-    unsafe { bpf_loop(1, recall_below as *mut c_void, (&raw mut *opened).cast(), 0) };
+    overlay::note_opening(claim, file, subject.serial, wanted);
     if claim.walk().recalled != 0 {
         return Decision::allow(RULE_DEFAULT, reason::DEFAULT, false);
     }
-    walk_either(claim, dentry, subject.image, subject.levels, opened.wanted);
+    walk_either(claim, dentry, subject.image, subject.levels, wanted);
     let found = claim.found();
     let decision = if claim.below() != 0 { judge::layer(&found) } else { judge::path(subject, &found) };
     if decision.deny {
         return decision;
     }
     let inode = file.inode();
-    if let Some(other) = same_file(subject, found.dev, inode, opened.wanted) {
+    if let Some(other) = same_file(subject, found.dev, inode, wanted) {
         return other;
     }
     // The number of a file's names may change: where a rule stands on the file itself, nothing is remembered.
     if !subject.has(image_flag::INODE_RULES)
         || table::inode_rule(&InodeKey { image: subject.image, dev: found.dev, ino: inode.number() }).is_none()
     {
-        let wanted = opened.wanted | memory::below(claim.below());
+        let wanted = wanted | memory::below(claim.below());
         let allowed = Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
         memory::remember(claim, file, dentry, allowed);
     }
     decision
-}
-
-/// Notes whether what an overlay opens in a layer was let through before.
-extern "C" fn recall_below(_turn: u64, opened: *mut Opened<'_>) -> i64 {
-    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
-    let opened = unsafe { &*opened };
-    let mut claim = Claim::of(opened.scratch);
-    let walk = claim.walk();
-    walk.recalled = 0;
-    if walk.below != 0 {
-        let wanted = opened.wanted | memory::below(1);
-        let known = memory::recall(opened.file, opened.file.dentry(), opened.subject.serial, wanted);
-        walk.recalled = u32::from(!known.is_none());
-    }
-    0
 }
 
 /// Records a decision where that is due, and answers.

@@ -12,7 +12,7 @@ use super::{
     facts,
     hidden::HiddenDentry,
     kernel::{File, OVERLAYFS_SUPER_MAGIC, SuperBlock, Task},
-    offset, probe,
+    memory, offset, probe,
     scratch::{Claim, Scratch},
     table,
     walk::Descent,
@@ -26,15 +26,32 @@ const INFO_WORDS: u32 = 22;
 struct Opening {
     file: File,
     scratch: *mut Scratch,
+    serial: u64,
+    wanted: u8,
 }
 
-/// Notes for the walk whether an overlay opens a file in a layer for the current thread, and the dentry to judge
-/// where the file's own is the overlay's.
+/// Notes for the walk whether an overlay opens a file in a layer for the current thread, whether the image of this
+/// serial has let it through before, and the dentry to judge where the file's own is the overlay's.
 #[inline(always)]
-pub fn note_opening(claim: &mut Claim, file: File) {
-    let mut opening = Opening { file, scratch: claim.as_ptr() };
-    // SAFETY: callback and context fit each other. A loop of one turn: the verifier goes on from its end once.
-    unsafe { bpf_loop(1, look_at_opening as *mut c_void, (&raw mut opening).cast(), 0) };
+pub fn note_opening(claim: &mut Claim, file: File, serial: u64, wanted: u8) {
+    let mut opening = Opening { file, scratch: claim.as_ptr(), serial, wanted };
+    // SAFETY: callback and context fit each other. Loops of one turn: the verifier goes on from their end once.
+    unsafe {
+        bpf_loop(1, look_at_opening as *mut c_void, (&raw mut opening).cast(), 0);
+        bpf_loop(1, recall as *mut c_void, (&raw mut opening).cast(), 0);
+    }
+}
+
+extern "C" fn recall(_turn: u64, opening: *mut Opening) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given; its slot is live and claimed.
+    let (opening, walk) = unsafe { (&*opening, &mut (*(*opening).scratch).walk) };
+    walk.recalled = 0;
+    if walk.below != 0 {
+        let wanted = opening.wanted | memory::below(1);
+        let known = memory::recall(opening.file, opening.file.dentry(), opening.serial, wanted);
+        walk.recalled = u32::from(!known.is_none());
+    }
+    0
 }
 
 extern "C" fn look_at_opening(_turn: u64, opening: *mut Opening) -> i64 {

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from attempt import T, attempt, read, syscall
+from attempt import AGENT_UID, T, attempt, read, syscall
 
 NEWNS, PRIVATE, BIND, REC, DETACH = 0x20000, 1 << 18, 4096, 16384, 2
 ROOT = f"{T}/root"
@@ -89,17 +89,19 @@ def inside():
     attempt("rename", os.rename, "/work/file", "/work/dir/file")
     attempt("run", lambda: subprocess.run(["/usr/bin/id"], stdout=subprocess.DEVNULL, check=True))
     attempt("read-bound", read, "/host/readable")
-    attempt("shadow", read, "/etc/shadow")
     attempt("not-allowed", read, "/private/key")
     attempt("dotdot", read, "/data/../private/key")
     attempt("proc-self-root", read, "/proc/self/root/private/key")
-    attempt("proc-1-root", read, "/proc/1/root/etc/shadow")
     attempt("bound-and-denied", read, "/host/key")
     attempt("data-by-the-layer", read, f"{T}/data/in")
-    attempt("create-elsewhere", write, "/usr/bin/planted")
-    attempt("write-elsewhere", os.truncate, "/etc/hostname", 0)
-    attempt("governor-state", os.listdir, "/var/lib/aegis")
-    attempt("governor-socket", connect)
+    if AGENT_UID == 0:
+        # Ordinary permissions refuse these to others.
+        attempt("shadow", read, "/etc/shadow")
+        attempt("proc-1-root", read, "/proc/1/root/etc/shadow")
+        attempt("create-elsewhere", write, "/usr/bin/planted")
+        attempt("write-elsewhere", os.truncate, "/etc/hostname", 0)
+        attempt("governor-state", os.listdir, "/var/lib/aegis")
+        attempt("governor-socket", connect)
     mounted()
     attempt("mounted-later", soon, write, "/data/late/file")
 
