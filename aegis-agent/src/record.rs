@@ -52,6 +52,8 @@ pub enum Detail {
         target_dev: u32,
         /// Second path, empty when there is none.
         target: Vec<u8>,
+        /// Arguments of an exec that was refused for them.
+        argv: Vec<Vec<u8>>,
     },
     /// A socket operation on an IP address.
     Network {

@@ -27,6 +27,8 @@ pub const fn reason(number: u8) -> &'static str {
         reason::GUARD => "guard",
         reason::READ_FAILED => "read_failed",
         reason::OUTSIDE => "outside",
+        reason::ARGUMENTS_UNREAD => "arguments_unread",
+        reason::NOT_PINNED => "not_pinned",
         _ => "unknown",
     }
 }
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
-        let reasons: Vec<_> = (1..=reason::OUTSIDE).map(reason).collect();
+        let reasons: Vec<_> = (1..=reason::NOT_PINNED).map(reason).collect();
         let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=43, 60..=64, 66..=71].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();

@@ -133,6 +133,10 @@ pub mod reason {
     pub const READ_FAILED: u8 = 16;
     /// The target belongs to another agent, or to none.
     pub const OUTSIDE: u8 = 17;
+    /// The program's arguments could not be read before it began.
+    pub const ARGUMENTS_UNREAD: u8 = 18;
+    /// The program at a pinned name has another content.
+    pub const NOT_PINNED: u8 = 19;
 }
 
 /// Bits of [`EventHeader::flags`].
@@ -263,7 +267,8 @@ pub struct ForkBody {
 assert_size!(ForkBody, 16);
 
 /// Body of [`kind::FILE`]: then `path_len` bytes of the path inside its filesystem, then
-/// `target_len` bytes of the second path (of a link or rename).
+/// `target_len` bytes of the second path (of a link or rename), or of the arguments, each ended by NUL
+/// (of an exec that was refused for them).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -276,7 +281,7 @@ pub struct FileBody {
     pub target_dev: u32,
     /// Bytes of path.
     pub path_len: u32,
-    /// Bytes of the second path.
+    /// Bytes of the second path, or of arguments.
     pub target_len: u32,
 }
 assert_size!(FileBody, 24);

@@ -207,10 +207,8 @@ pub struct GlobEntry {
     pub set: GlobSet,
     /// Rule.
     pub rule: PathRule,
-    /// Zero.
-    pub reserved: u32,
 }
-assert_size!(GlobEntry, 48);
+assert_size!(GlobEntry, 56);
 
 /// Bit of [`GlobTable::filter`] for a name.
 #[inline(always)]

@@ -72,9 +72,23 @@ impl PathHasher {
     }
 }
 
+/// The keyed hash of one argument: its bytes in little-endian words, the last one padded with zeros,
+/// then its length. The length comes last: the kernel reads an argument before it knows its end.
+#[must_use]
+pub fn argument(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut hasher = PathHasher::new(key);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hasher.word(u64::from_le_bytes(word));
+    }
+    hasher.word(bytes.len() as u64);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::PathHasher;
+    use super::{PathHasher, argument};
 
     fn hash(parts: &[&[u8]]) -> u64 {
         let mut h = PathHasher::new([1, 2]);
@@ -90,6 +104,16 @@ mod tests {
         assert_ne!(hash(&[b"abc"]), hash(&[b"abc", b""]));
         assert_ne!(hash(&[b"abcdefgh"]), hash(&[b"abcdefgh\0"]));
         assert_ne!(hash(&[]), hash(&[b""]));
+    }
+
+    #[test]
+    fn arguments_are_told_apart_by_bytes_and_length() {
+        let all: [&[u8]; 6] = [b"", b"a", b"a\0", b"delete", b"deletes!", b"deletes!!"];
+        for (n, one) in all.iter().enumerate() {
+            for (m, other) in all.iter().enumerate() {
+                assert_eq!(argument([1, 2], one) == argument([1, 2], other), n == m);
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod argument;
 pub mod counter;
 pub mod event;
 pub mod glob;

@@ -26,6 +26,10 @@ pub const MAX_GLOB_STARTS: u32 = 1 << 17;
 pub const MAX_INODE_RULES: u32 = 1 << 18;
 /// Content rules of all images together.
 pub const MAX_CONTENT_RULES: u32 = 1 << 14;
+/// Contents to which names are pinned, of all images together.
+pub const MAX_PINS: u32 = 1 << 14;
+/// Arguments that rules name, and ends of argument rules, of all images together each.
+pub const MAX_ARGUMENTS: u32 = 1 << 17;
 /// Banned system calls of all images together, both entries counted.
 pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
 /// Address prefixes of all images together.

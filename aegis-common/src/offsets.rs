@@ -89,6 +89,11 @@ offsets! {
     mm_arg_start = "mm_struct"."arg_start",
     mm_arg_end = "mm_struct"."arg_end",
     bprm_file = "linux_binprm"."file",
+    bprm_mm = "linux_binprm"."mm",
+    bprm_top = "linux_binprm"."p",
+    bprm_exec = "linux_binprm"."exec",
+    bprm_argc = "linux_binprm"."argc",
+    mm_pgd = "mm_struct"."pgd",
     vma_file = "vm_area_struct"."vm_file",
     vma_flags = "vm_area_struct"."vm_flags",
     socket_sk = "socket"."sk",
@@ -111,7 +116,16 @@ offsets! {
 pub struct KernelFacts {
     /// 1 where `inode_setattr` has the dentry as its first argument (before 6.2), else 0.
     pub setattr_dentry_first: u32,
+    /// 1 where page tables have five levels, 0 where four.
+    pub five_levels: u32,
+    /// Address of `page_offset_base`: where all of memory is mapped. 0 when unknown: then no arguments
+    /// can be read before a program begins.
+    pub page_offset_base: u64,
+    /// Address of `sme_me_mask`, the bit that marks encrypted memory in page tables; 0 where there is none.
+    pub encryption_mask: u64,
     /// Where a dentry has its place in its inode's list of names, on kernels on which a file that an overlay
     /// opens in a layer has the overlay's dentry (before 6.8); 0 where it has the layer's own.
     pub layer_alias: u32,
+    /// Zero.
+    pub reserved: u32,
 }

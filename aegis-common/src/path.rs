@@ -52,8 +52,12 @@ pub struct PathRule {
     pub allow_rule: u32,
     /// Number of the rule that denies.
     pub deny_rule: u32,
+    /// Number of the rules that pin the program at this name to contents ([`PinKey`]); 0 where none does.
+    pub pin_rule: u32,
+    /// Ends of the argument rules that hold here ([`crate::argument::ArgumentStep`]).
+    pub arguments: u64,
 }
-assert_size!(PathRule, 12);
+assert_size!(PathRule, 24);
 
 /// Bits of [`PathRule::flags`].
 pub mod path_flag {
@@ -61,6 +65,8 @@ pub mod path_flag {
     pub const RECORD: u16 = 1 << 0;
     /// Globs begin here: the positions they wait in are in `GLOB_STARTS` under the same key.
     pub const STARTS: u16 = 1 << 1;
+    /// The program at this name is pinned, or may not have certain arguments.
+    pub const PROGRAM: u16 = 1 << 2;
 }
 
 /// A file by identity: denies follow the file under every name it has.
@@ -102,3 +108,33 @@ pub struct ContentKey {
     pub sha256: [u8; 32],
 }
 assert_size!(ContentKey, 40);
+
+/// What holds for a content under every name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct ContentRule {
+    /// Number of the rule that denies it, whatever its arguments; 0 where none does.
+    pub rule: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Ends of the argument rules that hold for it ([`crate::argument::ArgumentStep`]).
+    pub arguments: u64,
+}
+assert_size!(ContentRule, 16);
+
+/// A content that the program at a pinned name may have. A pinned name without one runs nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct PinKey {
+    /// Image the rule belongs to.
+    pub image: u32,
+    /// `s_dev` of the filesystem.
+    pub dev: u32,
+    /// Hash of the pinned name, as [`PathKey::hash`].
+    pub place: u64,
+    /// Digest of the content.
+    pub sha256: [u8; 32],
+}
+assert_size!(PinKey, 48);

@@ -63,7 +63,7 @@ pub mod image_flag {
     pub const AUDIT: u32 = 1 << 1;
     /// Inode rules exist: files with more than one link are looked up by inode too.
     pub const INODE_RULES: u32 = 1 << 2;
-    /// Content rules exist: every program is hashed before it may run.
+    /// Contents are denied: every program is hashed before it may run.
     pub const CONTENT_RULES: u32 = 1 << 3;
     /// Programs without a name (memfd, deleted files) may run.
     pub const ANONYMOUS_EXEC: u32 = 1 << 4;
@@ -75,6 +75,10 @@ pub mod image_flag {
     pub const NO_PTRACE: u32 = 1 << 7;
     /// Globs exist: the image has a `GlobTable`.
     pub const GLOBS: u32 = 1 << 8;
+    /// Names are pinned to contents: the program at such a name is hashed before it may run.
+    pub const PINS: u32 = 1 << 9;
+    /// Argument rules exist: the arguments of every program are read before it may run.
+    pub const ARGUMENTS: u32 = 1 << 10;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

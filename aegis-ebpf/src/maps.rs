@@ -1,11 +1,12 @@
 //! Every map, by the name under which it is pinned. All are plain types that Linux 6.1 has.
 
 use aegis_common::{
+    argument::{ArgumentKey, ArgumentStep},
     counter::COUNTERS as COUNTER_COUNT,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
     net::{NetPrefix, PortRules},
-    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
+    path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
 };
 use aya_ebpf::{
@@ -50,8 +51,19 @@ pub static INODE_RULES: HashMap<InodeKey, InodeRule> =
     HashMap::pinned(limits::MAX_INODE_RULES, BPF_F_NO_PREALLOC);
 /// Programs by content.
 #[map]
-pub static CONTENT_RULES: HashMap<ContentKey, u32> =
+pub static CONTENT_RULES: HashMap<ContentKey, ContentRule> =
     HashMap::pinned(limits::MAX_CONTENT_RULES, BPF_F_NO_PREALLOC);
+/// Contents that pinned names may have.
+#[map]
+pub static PINS: HashMap<PinKey, u32> = HashMap::pinned(limits::MAX_PINS, BPF_F_NO_PREALLOC);
+/// Arguments that rules name.
+#[map]
+pub static ARGUMENT_STEPS: HashMap<ArgumentKey, ArgumentStep> =
+    HashMap::pinned(limits::MAX_ARGUMENTS, BPF_F_NO_PREALLOC);
+/// Ends of argument rules, and whose they are.
+#[map]
+pub static ARGUMENT_RULES: HashMap<ArgumentKey, u32> =
+    HashMap::pinned(limits::MAX_ARGUMENTS, BPF_F_NO_PREALLOC);
 /// Banned system calls.
 #[map]
 pub static SYSCALL_RULES: HashMap<SyscallKey, u32> =
@@ -69,14 +81,14 @@ pub static ENGINE: Array<u64> = Array::pinned(aegis_common::policy::engine::LENG
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(limits::RING_BYTES, 0);
 
-/// An exec under way: how many files were checked, and how many of them by content.
+/// An exec under way: how many checks by sleepable programs it needs, and how many it passed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ExecProgress {
-    /// Files that passed `bprm_check_security`.
-    pub checked: u32,
-    /// Files whose content was hashed and is not denied.
-    pub hashed: u32,
+    /// Checks due to the files that reached `bprm_check_security`.
+    pub due: u32,
+    /// Checks done.
+    pub done: u32,
 }
 /// Thread to its exec under way. An evicted entry denies that exec.
 #[map]

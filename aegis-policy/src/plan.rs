@@ -9,7 +9,8 @@
 
 use aegis_common::glob::{GlobEntry, GlobKey, GlobSet, GlobTable};
 use aegis_common::net::{NetPrefix, PortRules};
-use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule};
+use aegis_common::argument::{ArgumentKey, ArgumentStep};
+use aegis_common::path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey};
 use aegis_common::policy::{Image, SyscallKey};
 
 use crate::compile::CompiledImage;
@@ -32,7 +33,13 @@ pub enum Operation {
     /// Enter an inode rule.
     PutInode(InodeKey, InodeRule),
     /// Enter a content rule.
-    PutContent(ContentKey, u32),
+    PutContent(ContentKey, ContentRule),
+    /// Enter a content that a pinned name may have.
+    PutPin(PinKey, u32),
+    /// Enter an argument that rules name.
+    PutArgument(ArgumentKey, ArgumentStep),
+    /// Enter the end of an argument rule.
+    PutArgumentRule(ArgumentKey, u32),
     /// Enter a banned system call.
     PutSyscall(SyscallKey, u32),
     /// Enter the rules of an address prefix of this length.
@@ -53,6 +60,12 @@ pub enum Operation {
     RemoveInode(InodeKey),
     /// Remove a content rule.
     RemoveContent(ContentKey),
+    /// Remove a content that a pinned name may have.
+    RemovePin(PinKey),
+    /// Remove an argument that rules name.
+    RemoveArgument(ArgumentKey),
+    /// Remove the end of an argument rule.
+    RemoveArgumentRule(ArgumentKey),
     /// Remove a banned system call.
     RemoveSyscall(SyscallKey),
     /// Remove the rules of an address prefix of this length.
@@ -121,6 +134,9 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
             .iter()
             .map(|(k, v)| Operation::PutContent(*k, *v)),
     );
+    out.extend(new.pins.iter().map(|(k, v)| Operation::PutPin(*k, *v)));
+    out.extend(new.argument_steps.iter().map(|(k, v)| Operation::PutArgument(*k, *v)));
+    out.extend(new.argument_rules.iter().map(|(k, v)| Operation::PutArgumentRule(*k, *v)));
     out.extend(
         new.syscall_rules
             .iter()
@@ -156,6 +172,9 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
             .iter()
             .map(|(k, _)| Operation::RemoveContent(*k)),
     );
+    out.extend(old.pins.iter().map(|(k, _)| Operation::RemovePin(*k)));
+    out.extend(old.argument_steps.iter().map(|(k, _)| Operation::RemoveArgument(*k)));
+    out.extend(old.argument_rules.iter().map(|(k, _)| Operation::RemoveArgumentRule(*k)));
     out.extend(
         old.syscall_rules
             .iter()

@@ -170,6 +170,21 @@ pub struct PathEffect {
     pub deny: u8,
     /// Whether the content of programs at or below the path is banned too, under every name.
     pub ban_content: bool,
+    /// What else must be so.
+    pub condition: Condition,
+}
+
+/// What else must be so for a rule about programs to hold.
+#[derive(Clone, Debug, std::default::Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// Of a deny: these arguments occur, whole and in this order, behind the program's name.
+    Arguments(Vec<String>),
+    /// Of an allow: the program has this SHA-256. With another one it does not run from the path, whatever
+    /// other rules allow.
+    Content([u8; 32]),
 }
 
 impl PathEffect {
@@ -182,6 +197,7 @@ impl PathEffect {
             allow,
             deny,
             ban_content: false,
+            condition: Condition::None,
         }
     }
 }

@@ -12,7 +12,7 @@ mod network;
 use aegis_common::path::perm;
 
 use crate::host::{HostError, HostView};
-use crate::policy::{Default, Effect, Policy, Rule};
+use crate::policy::{Condition, Default, Effect, Policy, Rule};
 use names::{self as at, Names, Spot};
 
 /// What a policy says to an operation.
@@ -35,6 +35,8 @@ pub enum Why {
     SameFile,
     /// The program's content is banned.
     SameContent,
+    /// The name is pinned to another content.
+    NotPinned,
     /// No rule speaks.
     Default,
     /// The new name would grant more than the old one.
@@ -71,6 +73,12 @@ struct Held<'p> {
     files: Vec<(u32, u64)>,
     /// Contents that the deny bans.
     contents: Vec<[u8; 32]>,
+    /// Arguments that the deny is about; it is about nothing else then.
+    arguments: Option<&'p [String]>,
+    /// The content that the allow pins its names to.
+    pin: Option<[u8; 32]>,
+    /// Names that the allow pins to no content at all: the loaders'.
+    loader_spots: Vec<Spot>,
 }
 
 /// A policy read with one host in mind.
@@ -110,7 +118,23 @@ impl<'p> Reference<'p> {
                 denied_at: Vec::new(),
                 files: Vec::new(),
                 contents: Vec::new(),
+                arguments: None,
+                pin: None,
+                loader_spots: Vec::new(),
             };
+            match &effect.condition {
+                Condition::None => {}
+                Condition::Arguments(argv) => {
+                    one.deny = 0;
+                    one.arguments = Some(argv);
+                }
+                Condition::Content(sha256) => {
+                    one.pin = Some(*sha256);
+                    for loader in crate::host::LOADERS {
+                        one.loader_spots.extend(names.file(host, loader)?);
+                    }
+                }
+            }
             for path in globs::spelled_out(&effect.written) {
                 let (path, glob) = globs::divide(&path);
                 one.allowed_at.extend(names.allowed_at(host, &path, &glob)?);
@@ -120,7 +144,9 @@ impl<'p> Reference<'p> {
                 let denied = names.denied_at(host, &path, &glob)?;
                 one.denied_at.extend(denied.held);
                 for found in denied.found {
-                    one.files.extend(names.linked_files(host, &found)?);
+                    if one.deny != 0 {
+                        one.files.extend(names.linked_files(host, &found)?);
+                    }
                     if effect.ban_content {
                         one.contents.extend(names.programs(host, &found)?);
                     }
@@ -209,15 +235,50 @@ impl<'p> Reference<'p> {
         found.map(|h| h.rule)
     }
 
-    /// Whether a program of this name and content may run.
+    /// Whether a program of this name and content may run with these arguments, its own name first.
     #[must_use]
-    pub fn exec(&self, path: &str, linked: Option<u64>, sha256: [u8; 32]) -> Answer {
+    pub fn exec(
+        &self,
+        path: &str,
+        linked: Option<u64>,
+        sha256: [u8; 32],
+        argv: &[&[u8]],
+    ) -> Answer {
         let by_name = self.file(path, linked, perm::EXEC);
-        let banned = self.held.iter().find(|h| h.contents.contains(&sha256));
-        match banned {
-            Some(held) if by_name.allowed => Answer::new(false, Why::SameContent, Some(held.rule)),
-            _ => by_name,
+        if !by_name.allowed {
+            return by_name;
         }
+        let mut banning = self.held.iter().filter(|h| h.arguments.is_none());
+        if let Some(held) = banning.find(|h| h.contents.contains(&sha256)) {
+            return Answer::new(false, Why::SameContent, Some(held.rule));
+        }
+        let spot = self.names.spot(path.as_bytes());
+        if let Some(held) = self.pinned_elsewise(&spot, sha256) {
+            return Answer::new(false, Why::NotPinned, Some(held.rule));
+        }
+        let given = argv.get(1..).unwrap_or_default();
+        let fitting = || self.held.iter().filter(|h| h.arguments.is_some_and(|a| occur(a, given)));
+        let named = fitting().find(|h| h.denied_at.iter().any(|at| at.at.is_at_or_above(&spot)));
+        let copied = fitting().find(|h| h.contents.contains(&sha256));
+        match (named, copied) {
+            (Some(held), _) => Answer::new(false, Why::Rule, Some(held.rule)),
+            (None, Some(held)) => Answer::new(false, Why::SameContent, Some(held.rule)),
+            (None, None) => by_name,
+        }
+    }
+
+    /// The first rule of the deepest pinned name at or above a spot, when none there has this content.
+    fn pinned_elsewise(&self, spot: &Spot, sha256: [u8; 32]) -> Option<&Held<'p>> {
+        let pinned = |held: &'_ Held<'p>| -> Vec<(usize, bool)> {
+            let Some(content) = held.pin else { return Vec::new() };
+            let own = held.allowed_at.iter().map(|at| (&at.at, content == sha256));
+            let all = own.chain(held.loader_spots.iter().map(|at| (at, false)));
+            all.filter(|(at, _)| at.is_at_or_above(spot)).map(|(at, good)| (at.depth(), good)).collect()
+        };
+        let deepest = self.held.iter().flat_map(pinned).map(|(depth, _)| depth).max()?;
+        let there = |held: &&Held<'p>| pinned(held).iter().any(|(depth, _)| *depth == deepest);
+        let good = |held: &Held<'p>| pinned(held).contains(&(deepest, true));
+        if self.held.iter().any(good) { None } else { self.held.iter().find(there) }
     }
 
     /// Whether a program without a name (memfd, deleted file) may run.
@@ -277,7 +338,7 @@ impl<'p> Reference<'p> {
         let below = |at: &at::Held| spot.is_at_or_above(&at.at);
         self.held.iter().any(|h| {
             h.allow != 0 && h.allowed_at.iter().any(below)
-                || h.deny != 0 && h.denied_at.iter().any(below)
+                || (h.deny != 0 || h.arguments.is_some()) && h.denied_at.iter().any(below)
         })
     }
 
@@ -302,4 +363,11 @@ impl<'p> Reference<'p> {
         let lifted = [perm::READ, perm::WRITE, perm::EXEC, perm::NAME];
         gains && lifted.iter().any(|bit| denied(&from, *bit) && !denied(&to, *bit))
     }
+}
+
+/// Whether some words occur among others, in their order.
+fn occur(words: &[String], among: &[&[u8]]) -> bool {
+    let Some((first, rest)) = words.split_first() else { return true };
+    let at = among.iter().position(|word| *word == first.as_bytes());
+    at.is_some_and(|at| occur(rest, among.get(at + 1..).unwrap_or_default()))
 }

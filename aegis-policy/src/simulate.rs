@@ -11,11 +11,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aegis_common::event::reason;
+use aegis_common::argument::{ArgumentKey, ArgumentStep, Followed};
 use aegis_common::glob::{GLOB_WORDS, GlobEntry, GlobKey, GlobSet, GlobTable, filter_bit};
-use aegis_common::hash::PathHasher;
+use aegis_common::hash::{self, PathHasher};
 use aegis_common::limits::MAX_DEPTH;
 use aegis_common::net::{IMAGE_BITS, PortRules};
-use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
+use aegis_common::path::{
+    ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey, path_flag, perm,
+};
 use aegis_common::policy::{RULE_DEFAULT, image_flag};
 
 use crate::compile::CompiledImage;
@@ -67,6 +70,10 @@ struct Access {
     denied: u8,
     /// Positions of globs that wait below the name.
     globs: GlobSet,
+    /// The deepest pinned name, and the number of its rules.
+    pin: Option<(PathKey, u32)>,
+    /// Ends of the argument rules at all levels.
+    arguments: u64,
 }
 
 /// The maps of one image, as the kernel programs use them.
@@ -79,7 +86,10 @@ pub struct Kernel<'i> {
     globs: HashMap<GlobKey, GlobEntry>,
     starts: HashMap<PathKey, GlobSet>,
     inodes: HashMap<InodeKey, InodeRule>,
-    contents: HashMap<ContentKey, u32>,
+    contents: HashMap<ContentKey, ContentRule>,
+    pins: HashMap<PinKey, u32>,
+    steps: HashMap<ArgumentKey, ArgumentStep>,
+    ends: HashMap<ArgumentKey, u32>,
 }
 
 impl<'i> Kernel<'i> {
@@ -95,6 +105,9 @@ impl<'i> Kernel<'i> {
             starts: image.globs.starts.iter().copied().collect(),
             inodes: image.inode_rules.iter().copied().collect(),
             contents: image.content_rules.iter().copied().collect(),
+            pins: image.pins.iter().copied().collect(),
+            steps: image.argument_steps.iter().copied().collect(),
+            ends: image.argument_rules.iter().copied().collect(),
         }
     }
 
@@ -147,6 +160,12 @@ impl<'i> Kernel<'i> {
                 .is_some_and(|l| l & 1 == 1);
             if let Some(rule) = self.paths.get(&key).filter(|_| looked_up) {
                 hits.push(*rule);
+                if rule.flags & path_flag::PROGRAM != 0 {
+                    access.arguments |= rule.arguments;
+                    if rule.pin_rule != RULE_DEFAULT {
+                        access.pin = Some((key, rule.pin_rule));
+                    }
+                }
                 if rule.flags & path_flag::STARTS != 0 {
                     let starts = self.starts.get(&key).ok_or(UNREAD)?;
                     access.globs = access.globs.or(starts);
@@ -253,21 +272,71 @@ impl<'i> Kernel<'i> {
         }
     }
 
-    /// Decides running a program: its name, then its content.
+    /// Decides running a program: its name, its content, then its arguments (its own name is the first).
     #[must_use]
-    pub fn exec(&self, file: &File, sha256: [u8; 32]) -> Decision {
+    pub fn exec(&self, file: &File, sha256: [u8; 32], argv: &[&[u8]]) -> Decision {
         let by_name = self.file(file, perm::EXEC);
-        if !by_name.allowed || !self.flag(image_flag::CONTENT_RULES) {
+        if !by_name.allowed {
             return by_name;
         }
+        let named = match self.walk(file) {
+            Ok(access) => access,
+            Err(decision) => return decision,
+        };
         let key = ContentKey {
             image: self.image.index,
             reserved: 0,
             sha256,
         };
-        match self.contents.get(&key) {
-            Some(rule) => Decision::deny(reason::SAME_CONTENT, *rule),
-            None => by_name,
+        let content = self.contents.get(&key).copied().unwrap_or_default();
+        if self.flag(image_flag::CONTENT_RULES) && content.rule != RULE_DEFAULT {
+            return Decision::deny(reason::SAME_CONTENT, content.rule);
+        }
+        if let Some(denied) = self.pin(&named, sha256) {
+            return denied;
+        }
+        let fits = self.fits(argv);
+        for (ends, why) in [(named.arguments, reason::RULE), (content.arguments, reason::SAME_CONTENT)] {
+            let ends = ends & fits;
+            if ends != 0 {
+                let first = self.argument(ends & ends.wrapping_neg());
+                return Decision::deny(why, self.ends.get(&first).copied().unwrap_or(RULE_DEFAULT));
+            }
+        }
+        by_name
+    }
+
+    /// What the deepest pinned name says to a content that it does not have.
+    fn pin(&self, named: &Access, sha256: [u8; 32]) -> Option<Decision> {
+        let (place, rule) = named.pin.filter(|_| self.flag(image_flag::PINS))?;
+        let key = PinKey {
+            image: self.image.index,
+            dev: place.dev,
+            place: place.hash,
+            sha256,
+        };
+        (!self.pins.contains_key(&key)).then(|| Decision::deny(reason::NOT_PINNED, rule))
+    }
+
+    /// Ends of the argument rules that fit.
+    fn fits(&self, argv: &[&[u8]]) -> u64 {
+        let mut followed = Followed::default();
+        if self.flag(image_flag::ARGUMENTS) {
+            for argument in argv.iter().skip(1) {
+                let key = self.argument(hash::argument(self.hash_key, argument));
+                if let Some(step) = self.steps.get(&key) {
+                    followed.step(*step);
+                }
+            }
+        }
+        followed.fits
+    }
+
+    fn argument(&self, value: u64) -> ArgumentKey {
+        ArgumentKey {
+            image: self.image.index,
+            reserved: 0,
+            value,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The language: what loads, what is refused, and that nothing of it is passed over in silence.
 
 use aegis_common::path::perm;
-use aegis_policy::policy::{Baseline, Default, Effect, KillAction, Limits, Mode};
+use aegis_policy::policy::{Baseline, Condition, Default, Effect, KillAction, Limits, Mode};
 use aegis_policy::{Policy, check};
 use std::time::Duration;
 
@@ -97,8 +97,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (24, "`listen`"),
         (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),
-        (32, "`sha256`"),
-        (33, "`argv`"),
         (41, "`rates`"),
         (42, "`budgets`"),
         (43, "`windows`"),
@@ -234,4 +232,43 @@ fn the_daemons_own_rules_are_marked_and_unique() {
             .add_runtime_rule("runtime:tty", b"dev/pts/1", perm::READ, 0, false)
             .is_err()
     );
+}
+
+/// A manifest with these entries under `exec`.
+fn programs(exec: &str) -> Result<Policy, Vec<aegis_policy::Diagnostic>> {
+    check(format!("version: \"1.0\"\nagent: {{name: x}}\npermissions:\n  exec:\n    {exec}\n").as_bytes(), "agent.yaml")
+}
+
+#[test]
+fn rules_about_programs_ask_for_arguments_and_contents() {
+    let hex = "Ab".repeat(32);
+    let policy = programs(&format!("allow: [{{path: /usr/bin/git, sha256: {hex:?}}}]")).unwrap();
+    let Effect::Path(pin) = &policy.rules[0].effect else { panic!("path") };
+    assert_eq!((pin.allow, &pin.condition), (perm::EXEC, &Condition::Content([0xab; 32])));
+    let policy = programs("deny: [{path: /usr/bin/kubectl, argv: [\"delete\", \"\"]}]").unwrap();
+    let Effect::Path(deny) = &policy.rules[0].effect else { panic!("path") };
+    assert_eq!(deny.condition, Condition::Arguments(vec!["delete".into(), String::new()]));
+    assert_eq!(policy.rules[0].id, "exec.deny:/usr/bin/kubectl:delete:");
+    assert_eq!(policy.rules[0].text, "exec.deny: /usr/bin/kubectl with `delete` ``");
+}
+
+#[test]
+fn arguments_and_digests_that_are_none_are_refused_where_they_stand() {
+    let many: Vec<String> = (0..65).map(|n| format!("{n:?}")).map(|n| format!("\"{n}\"")).collect();
+    for (exec, at, message) in [
+        ("allow: [{path: /x, sha256: \"abc\"}]".to_owned(), "\"abc", "is no SHA-256"),
+        (format!("allow: [{{path: /x, sha256: {:?}}}]", "g".repeat(64)), "\"ggg", "is no SHA-256"),
+        ("deny: [{path: \"/x/*/y\", argv: [\"a\"]}]".to_owned(), "\"/x", "beside the glob"),
+        ("deny: [{path: /x, argv: []}]".to_owned(), "[]", "is an empty list"),
+        ("deny: [{path: /x, argv: delete}]".to_owned(), "delete", "`argv`"),
+        ("deny: [{path: /x, argv: [\"a\\0\"]}]".to_owned(), "\"a", "NUL"),
+        ("deny: [{path: /x, sha256: \"abc\"}]".to_owned(), "sha256", "unknown key `sha256`"),
+        ("allow: [{path: /x, argv: [\"a\"]}]".to_owned(), "argv", "unknown key `argv`"),
+        (format!("deny: [{{path: /x, argv: [{}]}}]", many.join(", ")), "\"64", "name 65 arguments, at most 64"),
+    ] {
+        let errors = programs(&exec).unwrap_err();
+        assert!(errors[0].message.contains(message), "{exec}: {}", errors[0]);
+        let column = exec.find(at).unwrap() + 5;
+        assert_eq!((errors[0].line, errors[0].column as usize), (5, column), "{exec}: {}", errors[0]);
+    }
 }

@@ -24,8 +24,8 @@ const OBJECTS: &[Object] = &[Object {
     variable: "AEGIS_EBPF_OBJECT",
 }];
 
-/// Packages of user space; the test program comes with them, it runs beside them.
-const PROGRAMS: &[&str] = &["aegis-agent", "aegis-log", "aegis-vm-tests"];
+/// Packages of user space; the test programs come with them, they run beside them.
+const PROGRAMS: &[&str] = &["aegis-agent", "aegis-log", "aegis-vm-tests", "aegis-agreement"];
 
 /// What a build produced.
 pub struct Built {

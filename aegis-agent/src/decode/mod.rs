@@ -6,7 +6,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind,
+        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op,
         verdict,
     },
 };
@@ -53,10 +53,10 @@ pub fn decode(record: &[u8]) -> Result<KernelEvent, DecodeError> {
         return Err(DecodeError::Truncated { have: record.len(), need: len });
     };
     let (header, body) = take::<EventHeader>(record)?;
-    Ok(KernelEvent { header, detail: detail(header.kind, body)? })
+    Ok(KernelEvent { header, detail: detail(header.kind, header.op, body)? })
 }
 
-fn detail(kind: u16, body: &[u8]) -> Result<Detail, DecodeError> {
+fn detail(kind: u16, operation: u8, body: &[u8]) -> Result<Detail, DecodeError> {
     Ok(match kind {
         kind::EXEC => {
             let (b, rest) = take::<ExecBody>(body)?;
@@ -72,13 +72,15 @@ fn detail(kind: u16, body: &[u8]) -> Result<Detail, DecodeError> {
         kind::FILE => {
             let (b, rest) = take::<FileBody>(body)?;
             let (path, rest) = split(rest, b.path_len)?;
-            let (target, _) = split(rest, b.target_len)?;
+            let (behind, _) = split(rest, b.target_len)?;
+            let (target, argv) = if operation == op::EXEC { (&[][..], behind) } else { (behind, &[][..]) };
             Detail::File {
                 dev: b.dev,
                 ino: b.ino,
                 path: path.to_vec(),
                 target_dev: b.target_dev,
                 target: target.to_vec(),
+                argv: arguments(argv),
             }
         }
         kind::NETWORK => {

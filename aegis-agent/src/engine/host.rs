@@ -15,7 +15,10 @@ use aegis_policy::{
     path::AbsPath,
 };
 use ring::digest;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx},
+    io::Errno,
+};
 
 use super::{process::ProcessId, view::{self, View}};
 
@@ -203,8 +206,9 @@ fn sha256(path: &Path) -> Result<[u8; 32], HostError> {
 }
 
 /// A name that leads nowhere; a path through a file is none either.
+/// Whether a path names nothing: nor does one behind a link that leads in a circle.
 fn missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }
 
 fn at(path: &Path, source: io::Error) -> HostError {
@@ -237,6 +241,17 @@ mod tests {
         assert_eq!(entry("none"), None);
         assert_eq!(entry("f/below"), None);
         assert_eq!(Host::default().entry(&abs(&top)).expect("entry"), Some(Entry::Directory));
+    }
+
+    #[test]
+    fn what_lies_behind_a_circle_of_links_is_nothing() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let behind = dir.path().canonicalize().expect("real").join("l/behind");
+        symlink("l", behind.parent().expect("a parent")).expect("symlink");
+        assert_eq!(Host.entry(&abs(&behind)).expect("entry"), None);
+        assert!(Host.list(&abs(&behind), 10).expect("list").is_empty());
+        assert!(Host.linked_files(&abs(&behind), 10).expect("files").is_empty());
+        assert!(Host.programs(&abs(&behind), 10).expect("programs").is_empty());
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Enricher {
                 (Kind::Exec, event::Detail::Exec(Exec { path, argv, argv_cut, dev: u64::from(dev), ino }))
             }
             Detail::Exit { status } => (Kind::Exit, event::Detail::Exit(exit(status, &header))),
-            Detail::File { dev, ino, path, target_dev, target } => {
+            Detail::File { dev, ino, path, target_dev, target, argv } => {
                 let path = self.mounts.host_path(dev, &path);
                 let target =
                     if target.is_empty() { target } else { self.mounts.host_path(target_dev, &target) };
@@ -89,6 +89,8 @@ impl Enricher {
                     ino,
                     errno: u32::from(header.errno),
                     path_cut: header.flags & flag::PATH_CUT != 0,
+                    argv,
+                    argv_cut: header.flags & flag::ARGV_CUT != 0,
                 };
                 (Kind::File, event::Detail::File(file))
             }

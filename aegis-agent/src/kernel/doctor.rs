@@ -4,6 +4,8 @@ use std::fs;
 
 use nix::unistd::Uid;
 
+use super::memory;
+
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -20,7 +22,7 @@ pub struct Finding {
 /// Looks at everything that enforcement needs. Reads only.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![privilege(), kernel_version(), bpf_lsm(), btf(), cgroup2(), bpffs(), preemption(), digest()]
+    vec![privilege(), kernel_version(), bpf_lsm(), btf(), cgroup2(), bpffs(), preemption(), digest(), arguments()]
 }
 
 fn finding(check: &'static str, ok: bool, found: impl Into<String>, advice: &str) -> Finding {
@@ -158,6 +160,13 @@ fn digest() -> Finding {
         other.unwrap_or_else(|| "sha256".into()),
         "programs are denied by SHA-256: boot with ima_hash=sha256",
     )
+}
+
+/// What `exec.deny` entries with `argv` need. Without it they are refused, all else is enforced.
+fn arguments() -> Finding {
+    let readable = memory::find().page_offset_base != 0;
+    let (found, advice) = if readable { ("read before a program begins", "") } else { ("not readable", memory::HIDDEN) };
+    Finding { check: "arguments", ok: true, found: found.into(), advice: advice.into() }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::memory::HIDDEN;
+
 /// An error of the kernel side.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -77,6 +79,9 @@ pub enum KernelError {
     /// The kernel does not say when its hooks have left an image.
     #[error("cannot wait for the hooks to leave a policy: {0}; the system call membarrier must be allowed to aegisd")]
     Quiesce(io::Error),
+    /// The policy has argument rules, which can't be enforced here.
+    #[error("the arguments of programs can't be read: {HIDDEN}")]
+    Arguments,
     /// No such slot.
     #[error("there is no agent slot {0}")]
     Slot(u32),

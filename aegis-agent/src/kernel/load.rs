@@ -9,9 +9,9 @@ use aya::{
 use zerocopy::IntoBytes;
 
 use super::{
-    EventRing, HookState, HookStatus, Kernel, KernelError, doctor, offsets,
+    EventRing, HookState, HookStatus, Kernel, KernelError, doctor, memory, offsets,
     pin::Pins,
-    programs::{Attach, PROGRAMS, Spec},
+    programs::{ARGUMENTS, Attach, PROGRAMS, Spec},
     states::AgentStates,
     tables::{self, Tables},
 };
@@ -46,7 +46,8 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         .load(OBJECT)
         .map_err(|error| KernelError::Load(chain(&error)))?;
 
-    let started = take_over(&pins, &mut object, &btf, hash_key);
+    let reads_arguments = facts.page_offset_base != 0;
+    let started = take_over(&pins, &mut object, &btf, hash_key, reads_arguments);
     if started.is_err() {
         // The first error is the one to report. Without adopted maps nothing else is pinned.
         let _ = if adopted { pins.abandon() } else { pins.remove_all() };
@@ -55,7 +56,7 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let tables = Tables::take(&mut object, engine)?;
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
-    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, ring: Some(ring) })
+    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, reads_arguments, ring: Some(ring) })
 }
 
 /// Without `bpf` in the list of active modules the programs load and attach all the same, and are never
@@ -104,6 +105,7 @@ fn take_over(
     object: &mut Ebpf,
     btf: &Btf,
     hash_key: [u64; 2],
+    reads_arguments: bool,
 ) -> Result<(Vec<HookStatus>, Array<MapData, u64>), KernelError> {
     let mut state: Array<_, u64> = tables::take(object, "ENGINE")?;
     let words = [
@@ -118,7 +120,11 @@ fn take_over(
     }
     let mut hooks = Vec::with_capacity(PROGRAMS.len());
     for spec in PROGRAMS {
-        hooks.push(start(pins, object, btf, spec)?);
+        hooks.push(if spec.name == ARGUMENTS && !reads_arguments {
+            unavailable(spec, memory::HIDDEN.to_owned())
+        } else {
+            start(pins, object, btf, spec)?
+        });
     }
     pins.promote()?;
     Ok((hooks, state))
@@ -138,11 +144,9 @@ fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, spec: &Spec) -> Result<HookS
     })?;
     if let Err(error) = load_one(program, spec, btf) {
         return match (spec.since, &error) {
-            (Some(since), ProgramError::Btf(_)) => Ok(HookStatus {
-                name: spec.name,
-                state: HookState::Unavailable(format!("the hook exists since Linux {since}")),
-                verified_instructions: 0,
-            }),
+            (Some(since), ProgramError::Btf(_)) => {
+                Ok(unavailable(spec, format!("the hook exists since Linux {since}")))
+            }
             _ => Err(fail("load", &error)),
         };
     }
@@ -154,6 +158,11 @@ fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, spec: &Spec) -> Result<HookS
         state: HookState::Attached,
         verified_instructions: info.verified_instruction_count().unwrap_or_default(),
     })
+}
+
+/// A program that this kernel has to do without.
+fn unavailable(spec: &Spec, why: String) -> HookStatus {
+    HookStatus { name: spec.name, state: HookState::Unavailable(why), verified_instructions: 0 }
 }
 
 fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), ProgramError> {

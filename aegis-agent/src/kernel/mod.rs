@@ -6,6 +6,7 @@
 pub mod doctor;
 mod error;
 mod load;
+mod memory;
 mod offsets;
 mod pin;
 mod programs;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 use aegis_common::{
     counter::Counter,
-    policy::AgentState,
+    policy::{AgentState, image_flag},
 };
 use aegis_policy::CompiledImage;
 
@@ -47,6 +48,8 @@ pub struct Kernel {
     hooks: Vec<HookStatus>,
     hash_key: [u64; 2],
     adopted: bool,
+    /// Whether the arguments of a program can be read before it begins.
+    reads_arguments: bool,
     ring: Option<EventRing>,
 }
 
@@ -89,8 +92,12 @@ impl Kernel {
     /// Fills an image: all its rules first, the image itself, which makes it valid, last.
     ///
     /// # Errors
-    /// When a map is full; what was inserted is removed again.
+    /// When a map is full; what was inserted is removed again. When the image has argument rules and
+    /// arguments can't be read on this host.
     pub fn install(&mut self, image: &CompiledImage) -> Result<(), KernelError> {
+        if image.image.flags & image_flag::ARGUMENTS != 0 && !self.reads_arguments {
+            return Err(KernelError::Arguments);
+        }
         self.tables.install(image)
     }
 

@@ -11,7 +11,7 @@ use libbpf_rs::{
     },
 };
 
-use super::KernelError;
+use super::{KernelError, memory};
 
 /// Offsets and facts for the programs.
 pub fn examine() -> Result<(KernelOffsets, KernelFacts), KernelError> {
@@ -39,8 +39,16 @@ pub fn examine() -> Result<(KernelOffsets, KernelFacts), KernelError> {
     let offsets = KernelOffsets::from_members(offsets.into_iter()).ok_or_else(|| {
         KernelError::Btf { what: "struct offsets".into(), detail: "fewer than expected".into() }
     })?;
-    let first = u32::from(setattr_has_dentry_first(&btf)?);
-    Ok((offsets, KernelFacts { setattr_dentry_first: first, layer_alias: layer_alias(&btf)? }))
+    let memory = memory::find();
+    let facts = KernelFacts {
+        setattr_dentry_first: u32::from(setattr_has_dentry_first(&btf)?),
+        five_levels: u32::from(memory::five_levels()),
+        page_offset_base: memory.page_offset_base,
+        encryption_mask: memory.encryption_mask,
+        layer_alias: layer_alias(&btf)?,
+        reserved: 0,
+    };
+    Ok((offsets, facts))
 }
 
 /// One pass over all types: looking each name up would be one pass a name.

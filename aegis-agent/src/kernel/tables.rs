@@ -2,10 +2,11 @@
 //! the types.
 
 use aegis_common::{
+    argument::{ArgumentKey, ArgumentStep},
     counter::{COUNTERS, Counter},
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{NetPrefix, PortRules},
-    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
+    path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{Image, SyscallKey, engine, image_flag},
 };
 use aegis_policy::CompiledImage;
@@ -28,6 +29,10 @@ const GLOB_SET: usize = size_of::<GlobSet>();
 const INODE_KEY: usize = size_of::<InodeKey>();
 const INODE_RULE: usize = size_of::<InodeRule>();
 const CONTENT_KEY: usize = size_of::<ContentKey>();
+const CONTENT_RULE: usize = size_of::<ContentRule>();
+const PIN_KEY: usize = size_of::<PinKey>();
+const ARGUMENT_KEY: usize = size_of::<ArgumentKey>();
+const ARGUMENT_STEP: usize = size_of::<ArgumentStep>();
 const SYSCALL_KEY: usize = size_of::<SyscallKey>();
 const PREFIX: usize = size_of::<NetPrefix>();
 const PORTS: usize = size_of::<PortRules>();
@@ -43,7 +48,10 @@ pub struct Tables {
     glob_entries: Hash<GLOB_KEY, GLOB_ENTRY>,
     glob_starts: Hash<PATH_KEY, GLOB_SET>,
     inode_rules: Hash<INODE_KEY, INODE_RULE>,
-    content_rules: Hash<CONTENT_KEY, 4>,
+    content_rules: Hash<CONTENT_KEY, CONTENT_RULE>,
+    pins: Hash<PIN_KEY, 4>,
+    argument_steps: Hash<ARGUMENT_KEY, ARGUMENT_STEP>,
+    argument_rules: Hash<ARGUMENT_KEY, 4>,
     syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
     counters: Array<MapData, u64>,
@@ -87,6 +95,9 @@ impl Tables {
             glob_starts: take(object, "GLOB_STARTS")?,
             inode_rules: take(object, "INODE_RULES")?,
             content_rules: take(object, "CONTENT_RULES")?,
+            pins: take(object, "PINS")?,
+            argument_steps: take(object, "ARGUMENT_STEPS")?,
+            argument_rules: take(object, "ARGUMENT_RULES")?,
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             counters: take(object, "COUNTERS")?,
@@ -132,7 +143,16 @@ impl Tables {
             insert(&mut self.inode_rules, "INODE_RULES", bytes(key), bytes(rule))?;
         }
         for (key, rule) in &image.content_rules {
-            insert(&mut self.content_rules, "CONTENT_RULES", bytes(key), rule.to_ne_bytes())?;
+            insert(&mut self.content_rules, "CONTENT_RULES", bytes(key), bytes(rule))?;
+        }
+        for (key, rule) in &image.pins {
+            insert(&mut self.pins, "PINS", bytes(key), rule.to_ne_bytes())?;
+        }
+        for (key, step) in &image.argument_steps {
+            insert(&mut self.argument_steps, "ARGUMENT_STEPS", bytes(key), bytes(step))?;
+        }
+        for (key, rule) in &image.argument_rules {
+            insert(&mut self.argument_rules, "ARGUMENT_RULES", bytes(key), rule.to_ne_bytes())?;
         }
         for (key, rule) in &image.syscall_rules {
             insert(&mut self.syscall_rules, "SYSCALL_RULES", bytes(key), rule.to_ne_bytes())?;
@@ -176,6 +196,9 @@ impl Tables {
         remove_where(&mut self.glob_starts, "GLOB_STARTS", |key| key.starts_with(&own))?;
         remove_where(&mut self.inode_rules, "INODE_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.content_rules, "CONTENT_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.pins, "PINS", |key| key.starts_with(&own))?;
+        remove_where(&mut self.argument_steps, "ARGUMENT_STEPS", |key| key.starts_with(&own))?;
+        remove_where(&mut self.argument_rules, "ARGUMENT_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
         let own = index.to_be_bytes();
         let keys: Vec<_> = self

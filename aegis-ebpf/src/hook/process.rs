@@ -3,7 +3,6 @@
 
 use aegis_common::{
     event::{ExecBody, ExitBody, ForkBody, flag, kind, op, reason},
-    path::perm,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
@@ -14,7 +13,7 @@ use crate::{
         kernel::{Binprm, Task},
         scratch::Claim,
         table,
-        walk::walk,
+        walk::spell,
     },
     subject::Subject,
 };
@@ -29,7 +28,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let Some(mut claim) = Claim::take() else { return lost() };
     let program = Binprm::new(context.arg(2)).file();
-    walk(&mut claim, program.dentry(), subject.image, 0, perm::EXEC, 0);
+    spell(&mut claim, program.dentry());
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);

@@ -117,15 +117,14 @@ impl File {
     pub fn private_data(self) -> u64 {
         member!(self.file_private)
     }
-    /// SHA-256 of its content; `None` where it can't be had. Sleepable hooks only.
+    /// SHA-256 of its content; false where it can't be had. Sleepable hooks only.
     #[inline(always)]
-    pub fn sha256(self) -> Option<[u8; 32]> {
-        let mut digest = [0u8; 32];
+    pub fn sha256(self, to: &mut [u8; 32]) -> bool {
         // SAFETY: the helper writes at most 32 bytes.
         let algorithm = unsafe {
-            bpf_ima_file_hash(self.0.cast_mut().cast::<file>(), (&raw mut digest).cast(), 32)
+            bpf_ima_file_hash(self.0.cast_mut().cast::<file>(), to.as_mut_ptr().cast(), 32)
         };
-        (algorithm == HASH_ALGO_SHA256).then_some(digest)
+        algorithm == HASH_ALGO_SHA256
     }
 }
 
@@ -407,6 +406,38 @@ impl Binprm {
     #[inline(always)]
     pub fn file(self) -> File {
         File(member!(self.bprm_file))
+    }
+    /// Where its arguments are to be.
+    #[inline(always)]
+    pub fn strings(self) -> Strings {
+        Strings {
+            memory: member!(self.bprm_mm),
+            start: member!(self.bprm_top),
+            end: member!(self.bprm_exec),
+            count: member!(self.bprm_argc),
+        }
+    }
+}
+
+/// The strings of a program that has not begun, in its own address space: `count` arguments from
+/// `start` on, then the environment, up to `end`, where the name of the file is.
+#[derive(Clone, Copy)]
+pub struct Strings {
+    /// Address of its `mm_struct`.
+    memory: u64,
+    /// Where the first argument begins.
+    pub start: u64,
+    /// Where the environment ends.
+    pub end: u64,
+    /// How many arguments there are.
+    pub count: u32,
+}
+
+impl Strings {
+    /// Address of the page table.
+    #[inline(always)]
+    pub fn page_table(self) -> Option<u64> {
+        probe(self.memory, offset!(mm_pgd))
     }
 }
 

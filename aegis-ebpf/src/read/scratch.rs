@@ -3,9 +3,10 @@
 //! Hooks run preemptible, so two tasks can be inside hooks on one CPU: each claims its own slot by
 //! an atomic exchange. No slot free means the operation is denied and counted.
 
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aegis_common::{
+    argument::Followed,
     counter::Counter,
     event::EventHeader,
     hash::PathHasher,
@@ -13,7 +14,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, table};
+use super::{exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, program::Said, table};
 use crate::judge::Decision;
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
@@ -150,14 +151,59 @@ impl WalkState {
     }
 }
 
+/// State of a reading of arguments, see `arguments`. The strings pass through the record's bytes.
+#[repr(C)]
+pub struct Reading {
+    /// Address of the page table.
+    pub page_table: u64,
+    /// Address of the first byte that was not fetched yet.
+    pub at: u64,
+    /// Where the strings end.
+    pub end: u64,
+    /// Where in the record's bytes the next word begins, and what was fetched ends.
+    pub next: u32,
+    /// See `next`.
+    pub limit: u32,
+    /// Arguments still to come.
+    pub left: u32,
+    /// Length of the argument so far.
+    pub length: u32,
+    /// Image whose rules count.
+    pub image: u32,
+    /// 1 once the program's own name is behind.
+    pub named: u32,
+    /// Hash of the argument so far.
+    pub hasher: PathHasher,
+    /// The rules.
+    pub followed: Followed,
+}
+
+/// Why a program may not run.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Refused {
+    /// Number of the rule, 0 for none.
+    pub rule: u32,
+    /// `reason::*`.
+    pub reason: u32,
+    /// Bytes of its arguments, where they are the reason.
+    pub arguments: u64,
+}
+
 /// One slot.
 #[repr(C)]
 pub struct Scratch {
     busy: u64,
+    /// Why a program is refused, while that is recorded.
+    refused: Refused,
+    /// What rules say of a program.
+    pub said: Said,
     /// The walk.
     pub walk: WalkState,
     /// What is to be remembered of it.
     pub entry: Entry,
+    /// The reading of arguments.
+    pub reading: Reading,
     /// The record being built.
     pub record: Record,
 }
@@ -184,10 +230,10 @@ impl Claim {
         None
     }
 
-    /// The slot that was claimed, in a callback.
+    /// The slot of a claim, in the callback of a loop.
     #[inline(always)]
-    pub const fn of(scratch: *mut Scratch) -> Self {
-        Self(scratch)
+    pub(super) const fn of(slot: *mut Scratch) -> Self {
+        Self(slot)
     }
 
     /// 1 where an overlay acts in a layer, read anew.
@@ -250,6 +296,17 @@ impl Claim {
     pub fn kept(&mut self) -> Found {
         // SAFETY: as for `found`.
         unsafe { read_volatile(&raw const (*self.0).walk.kept) }
+    }
+
+    /// Hides from the verifier why a program is refused: it would follow the record once for each reason.
+    #[inline(always)]
+    pub fn hide(&mut self, refused: &Refused) -> Refused {
+        // SAFETY: as for `found`.
+        unsafe {
+            let place = &raw mut (*self.0).refused;
+            write_volatile(place, *refused);
+            read_volatile(place)
+        }
     }
 
     /// The header of the record.

@@ -1,11 +1,12 @@
 //! Look-ups in the maps, as plain values.
 
 use aegis_common::{
+    argument::{ArgumentKey, ArgumentStep},
     counter::Counter,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{MAPPED_BITS, MAPPED_PREFIX, NetPrefix, PortRule, PortRules},
-    path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule},
-    policy::{AgentState, Image, SyscallKey, agent_flag, engine, image_flag},
+    path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
+    policy::{AgentState, Image, RULE_DEFAULT, SyscallKey, agent_flag, engine, image_flag},
 };
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -15,8 +16,9 @@ use aya_ebpf::{
 
 use super::{fetch_add, overlay::Lender};
 use crate::maps::{
-    AGENTS, ANCHORS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED, EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS,
-    GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES, SYSCALL_RULES,
+    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED, EXECS,
+    ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES, PINS,
+    SYSCALL_RULES,
 };
 
 /// Adds one to a counter.
@@ -135,11 +137,34 @@ pub fn inode_rule(key: &InodeKey) -> Option<InodeRule> {
     unsafe { INODE_RULES.get(key) }.copied()
 }
 
-/// Rule that denies a content.
+/// What holds for a content.
 #[inline(always)]
-pub fn content_rule(key: &ContentKey) -> Option<u32> {
+pub fn content_rule(image: u32, sha256: &[u8; 32]) -> ContentRule {
+    let key = ContentKey { image, reserved: 0, sha256: *sha256 };
     // SAFETY: as for `slot_of`.
-    unsafe { CONTENT_RULES.get(key) }.copied()
+    unsafe { CONTENT_RULES.get(&key) }.copied().unwrap_or_default()
+}
+
+/// Whether a pinned name may have a content.
+#[inline(always)]
+pub fn is_pinned(key: &PinKey) -> bool {
+    PINS.get_ptr(key).is_some()
+}
+
+/// Where an argument stands in the rules of an image.
+#[inline(always)]
+pub fn argument_step(image: u32, hash: u64) -> Option<ArgumentStep> {
+    let key = ArgumentKey { image, reserved: 0, value: hash };
+    // SAFETY: as for `slot_of`.
+    unsafe { ARGUMENT_STEPS.get(&key) }.copied()
+}
+
+/// Of several argument rules that fit, given by their ends, the first.
+#[inline(always)]
+pub fn argument_rule(image: u32, ends: u64) -> u32 {
+    let key = ArgumentKey { image, reserved: 0, value: ends & ends.wrapping_neg() };
+    // SAFETY: as for `slot_of`.
+    unsafe { ARGUMENT_RULES.get(&key) }.copied().unwrap_or(RULE_DEFAULT)
 }
 
 /// Rule that bans a system call.
@@ -192,31 +217,30 @@ pub fn begin_exec() {
     let _ = EXECS.remove(&current_ids());
 }
 
-/// Notes that a file of this exec was checked, or hashed as well.
+/// Notes checks of this exec that are due, or done.
 #[inline(always)]
-pub fn note_exec(hashed: bool) {
+pub fn note_exec(due: u32, done: u32) {
     let thread = current_ids();
-    let before = EXECS.get_ptr(&thread).map_or(ExecProgress { checked: 0, hashed: 0 }, |entry| {
+    let before = EXECS.get_ptr(&thread).map_or(ExecProgress { due: 0, done: 0 }, |entry| {
         // SAFETY: the entry belongs to the current thread, which is here.
         unsafe { *entry }
     });
-    let after = if hashed {
-        ExecProgress { checked: before.checked, hashed: before.hashed.wrapping_add(1) }
-    } else {
-        ExecProgress { checked: before.checked.wrapping_add(1), hashed: before.hashed }
+    let after = ExecProgress {
+        due: before.due.wrapping_add(due),
+        done: before.done.wrapping_add(done),
     };
     // A failed insert leaves the exec without its proof: it is denied at the end.
     let _ = EXECS.insert(&thread, &after, u64::from(BPF_ANY));
 }
 
-/// Ends the record of an exec: true when each file that was checked was hashed too.
+/// Ends the record of an exec: true when all checks that were due were done.
 #[inline(always)]
-pub fn exec_was_hashed() -> bool {
+pub fn exec_was_checked() -> bool {
     let thread = current_ids();
     let complete = EXECS.get_ptr(&thread).is_some_and(|entry| {
         // SAFETY: as for `note_exec`.
         let progress = unsafe { *entry };
-        progress.checked > 0 && progress.hashed >= progress.checked
+        progress.due > 0 && progress.done >= progress.due
     });
     let _ = EXECS.remove(&thread);
     complete

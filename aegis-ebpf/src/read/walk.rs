@@ -38,8 +38,8 @@ pub mod outcome {
     pub const UNREAD: u32 = 4;
 }
 
-pub const DEPTH_MASK: usize = MAX_DEPTH as usize - 1;
-const NAME_MASK: u32 = MAX_NAME as u32 - 1;
+pub(super) const DEPTH_MASK: usize = MAX_DEPTH as usize - 1;
+pub(super) const NAME_MASK: u32 = MAX_NAME as u32 - 1;
 const POSITION_MASK: usize = BYTES - 1;
 /// Words of the longest name.
 const NAME_WORDS: u32 = MAX_NAME as u32 / 8;
@@ -181,7 +181,7 @@ pub unsafe fn load_word(from: *const u8) -> u64 {
 /// # Safety
 /// Eight bytes at `to` must be writable, and nobody else's.
 #[inline(always)]
-unsafe fn store_word(to: *mut u8, word: u64) {
+pub(super) unsafe fn store_word(to: *mut u8, word: u64) {
     // SAFETY: as for `load_word`.
     unsafe { core::arch::asm!("*(u64 *)({} + 0) = {}", in(reg) to, in(reg) word) };
 }
@@ -255,7 +255,7 @@ fn look_up(walk: &mut WalkState, hasher: PathHasher, level: u32) {
 
 /// Copies a name from its address to `place`; false when it can't be read.
 #[inline(always)]
-fn copy_long(address: u64, length: u32, place: *mut u8) -> bool {
+pub(super) fn copy_long(address: u64, length: u32, place: *mut u8) -> bool {
     // SAFETY: `length` is at most 255; the place has room for that and eight bytes more.
     unsafe { bpf_probe_read_kernel(place.cast(), length, address as *const c_void) == 0 }
 }
@@ -277,7 +277,7 @@ fn copy_short(component: &Component, length: u32, place: *mut u8) {
 }
 
 #[inline(always)]
-fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
+pub(super) fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
     let mut index = 0;
     while index < SHORT_WORDS {
         let offset = index as u32 * 8;
@@ -291,7 +291,7 @@ fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
 
 /// Takes a name of any length into the chain.
 #[inline(always)]
-fn hash_long(descent: *mut Descent, walk: &mut WalkState, length: u32, place: *const u8) {
+pub(super) fn hash_long(descent: *mut Descent, walk: &mut WalkState, length: u32, place: *const u8) {
     let mut hasher = walk.hasher;
     hasher.word(u64::from(length));
     if length > 0 {
@@ -435,8 +435,7 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
     begin(claim, dentry.superblock().dev(), image, levels, wanted, start);
     if rise(claim, dentry) {
         descend(claim, levels);
-        recheck(claim, dentry);
-        conclude(claim);
+        conclude(claim, dentry);
     }
 }
 
@@ -456,7 +455,7 @@ pub fn walk_either(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, w
     descend(claim, levels);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(1, recheck_either as *mut c_void, (&raw mut way).cast(), 0) };
-    conclude(claim);
+    settle(claim);
 }
 
 extern "C" fn rise_either(_turn: u64, way: *mut Climb) -> i64 {
@@ -511,6 +510,13 @@ fn descend(claim: &mut Claim, levels: u64) {
     }
 }
 
+/// The end of a walk: the same chain again, and how it ended.
+#[inline(always)]
+pub(super) fn conclude(claim: &mut Claim, dentry: Dentry) {
+    recheck(claim, dentry);
+    settle(claim);
+}
+
 /// Notes in the walk whether the chain is still the same.
 #[inline(always)]
 fn recheck(claim: &mut Claim, dentry: Dentry) {
@@ -521,7 +527,7 @@ fn recheck(claim: &mut Claim, dentry: Dentry) {
 
 /// How the walk ended.
 #[inline(always)]
-fn conclude(claim: &mut Claim) {
+fn settle(claim: &mut Claim) {
     let state = claim.walk();
     state.found.outcome = if state.unread != 0 {
         outcome::UNREAD

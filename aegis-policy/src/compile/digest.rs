@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ring::digest::{Context, SHA256};
 
 use super::{Joint, network};
-use crate::policy::{Baseline, Default, Effect, KillAction, Mode, Policy};
+use crate::policy::{Baseline, Condition, Default, Effect, KillAction, Mode, Policy};
 use crate::resolve::{Place, Resolved};
 
 /// Begins the text. Raised when the fields change, so that digests of two versions never seem to
@@ -64,7 +64,9 @@ pub(super) fn digest(
         fields.count("components", place.components.len());
         place.components.iter().for_each(|c| fields.bytes(c));
         fields.bytes(&[joint.allow, joint.deny, u8::from(joint.record)]);
-        for members in [&joint.allow_rules, &joint.deny_rules] {
+        for members in
+            [&joint.allow_rules, &joint.deny_rules, &joint.argument_rules, &joint.pin_rules]
+        {
             fields.count("members", members.len());
             members.iter().for_each(|n| fields.text(id(*n)));
         }
@@ -152,6 +154,17 @@ fn rules(fields: &mut Fields, policy: &Policy) {
             Effect::Path(path) => {
                 fields.bytes(&path.written);
                 fields.bytes(&[path.allow, path.deny, u8::from(path.ban_content)]);
+                match &path.condition {
+                    Condition::None => fields.text("no condition"),
+                    Condition::Arguments(argv) => {
+                        fields.count("arguments", argv.len());
+                        argv.iter().for_each(|argument| fields.text(argument));
+                    }
+                    Condition::Content(sha256) => {
+                        fields.text("content");
+                        fields.bytes(sha256);
+                    }
+                }
             }
             Effect::Network(net) => {
                 fields.text(&net.net.to_string());

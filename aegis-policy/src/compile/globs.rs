@@ -189,6 +189,7 @@ impl Builder {
             flags: if rule.record && effect.allow != 0 { path_flag::RECORD } else { 0 },
             allow_rule: of(effect.allow),
             deny_rule: of(effect.deny),
+            ..PathRule::default()
         };
         let entry = GlobEntry { rule, ..GlobEntry::default() };
         self.entries.insert(GlobKey::rule(keys.image, word, bit), entry);

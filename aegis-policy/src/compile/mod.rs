@@ -8,6 +8,7 @@
 
 mod digest;
 mod globs;
+mod programs;
 mod network;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,12 +16,15 @@ use std::collections::{BTreeMap, HashMap};
 use aegis_common::hash::PathHasher;
 use aegis_common::limits;
 use aegis_common::net::{NetPrefix, PortRules};
-use aegis_common::path::{ContentKey, InodeKey, InodeRule, PathKey, PathRule, path_flag, perm};
+use aegis_common::argument::{ArgumentKey, ArgumentStep};
+use aegis_common::path::{
+    ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey, path_flag, perm,
+};
 use aegis_common::policy::{Image, SyscallKey, image_flag};
 
 pub use globs::CompiledGlobs;
 
-use crate::policy::{Default, Effect, KillAction, Limits, Mode, Policy, Rule, SyscallEffect};
+use crate::policy::{Condition, Default, Effect, KillAction, Limits, Mode, Policy, Rule, SyscallEffect};
 use crate::resolve::{Place, Resolved};
 use crate::rules::RuleTable;
 use crate::syscall;
@@ -40,8 +44,14 @@ pub struct CompiledImage {
     pub globs: CompiledGlobs,
     /// Denied files by identity.
     pub inode_rules: Vec<(InodeKey, InodeRule)>,
-    /// Banned programs by content, each with the number of its rule.
-    pub content_rules: Vec<(ContentKey, u32)>,
+    /// Banned programs by content, whatever their arguments or with some.
+    pub content_rules: Vec<(ContentKey, ContentRule)>,
+    /// Contents that pinned names may have, each with the number of its rule.
+    pub pins: Vec<(PinKey, u32)>,
+    /// Arguments that rules name.
+    pub argument_steps: Vec<(ArgumentKey, ArgumentStep)>,
+    /// Ends of argument rules, each with the number of its rule.
+    pub argument_rules: Vec<(ArgumentKey, u32)>,
     /// Banned system calls, each with the number of its rule.
     pub syscall_rules: Vec<(SyscallKey, u32)>,
     /// Address rules: prefix length (image bits included), key, rules.
@@ -133,6 +143,10 @@ struct Joint {
     deny_rules: Vec<usize>,
     /// Rules of which globs begin or go on here, by index, ascending.
     starts: Vec<usize>,
+    /// Rules that deny certain arguments, by index, ascending.
+    argument_rules: Vec<usize>,
+    /// Rules that pin the content, by index, ascending.
+    pin_rules: Vec<usize>,
 }
 
 /// Compiles a policy.
@@ -158,18 +172,22 @@ pub fn compile(
         hash_key,
     };
     let globs = globs::compile(policy, &resolved.globs, keys, &mut rules)?;
-    let (path_rules, levels) = path_rules(&joints, keys, &mut rules)?;
+    let arguments = programs::Arguments::of(policy, keys, &mut rules)?;
+    let pins = programs::pins(policy, &joints, keys, &mut rules)?;
+    let (path_rules, levels) = path_rules(&joints, &arguments, keys, &mut rules)?;
     let anchors = anchors(&joints, keys, &mut rules)?;
     let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
-    let content_rules = content_rules(resolved, image_index, &mut rules)?;
+    let content_rules = programs::contents(resolved, &arguments, image_index, &mut rules)?;
     let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
     let net = network::keys(&net, image_index, &mut rules)?;
     let mut flags = image_flag::READY;
     for (set, flag) in [
         (policy.mode == Mode::Audit, image_flag::AUDIT),
         (!inode_rules.is_empty(), image_flag::INODE_RULES),
-        (!content_rules.is_empty(), image_flag::CONTENT_RULES),
+        (content_rules.iter().any(|(_, of)| of.rule != 0), image_flag::CONTENT_RULES),
         (globs.table.is_some(), image_flag::GLOBS),
+        (joints.values().any(|joint| !joint.pin_rules.is_empty()), image_flag::PINS),
+        (!arguments.steps.is_empty(), image_flag::ARGUMENTS),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
@@ -200,6 +218,9 @@ pub fn compile(
         globs,
         inode_rules,
         content_rules,
+        pins,
+        argument_steps: arguments.steps,
+        argument_rules: arguments.rules,
         syscall_rules,
         net,
         rules,
@@ -218,6 +239,14 @@ fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, 
         };
         shallow(rule, &placed.place)?;
         let joint = joints.entry(placed.place.clone()).or_default();
+        match condition(rule) {
+            Condition::Arguments(_) => {
+                joint.argument_rules.push(placed.rule);
+                continue;
+            }
+            Condition::Content(_) => joint.pin_rules.push(placed.rule),
+            Condition::None => {}
+        }
         joint.allow |= placed.allow;
         joint.deny |= placed.deny;
         joint.record |= rule.record && placed.allow != 0;
@@ -235,10 +264,21 @@ fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, 
         shallow(rule, &glob.place)?;
         joints.entry(glob.place.clone()).or_default().starts.push(glob.rule);
     }
+    for loader in &resolved.loaders {
+        if loader.place.components.len() <= MAX_RULE_DEPTH {
+            joints.entry(loader.place.clone()).or_default().pin_rules.push(loader.rule);
+        }
+    }
     for joint in joints.values_mut() {
-        joint.starts.sort_unstable();
-        joint.allow_rules.sort_unstable();
-        joint.deny_rules.sort_unstable();
+        for rules in [
+            &mut joint.starts,
+            &mut joint.allow_rules,
+            &mut joint.deny_rules,
+            &mut joint.argument_rules,
+            &mut joint.pin_rules,
+        ] {
+            rules.sort_unstable();
+        }
     }
     Ok(joints)
 }
@@ -254,6 +294,14 @@ fn shallow(rule: &Rule, place: &Place) -> Result<(), CompileError> {
         });
     }
     Ok(())
+}
+
+/// What else a rule asks for.
+fn condition(rule: &Rule) -> &Condition {
+    match &rule.effect {
+        Effect::Path(path) => &path.condition,
+        Effect::Network(_) | Effect::Syscall(_) | Effect::Capabilities(_) => &Condition::None,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -282,6 +330,7 @@ type PathRules = Vec<(PathKey, PathRule)>;
 
 fn path_rules(
     joints: &BTreeMap<Place, Joint>,
+    arguments: &programs::Arguments,
     keys: Keys,
     rules: &mut RuleTable,
 ) -> Result<(PathRules, u64), CompileError> {
@@ -294,12 +343,17 @@ fn path_rules(
         };
         let record = if joint.record { path_flag::RECORD } else { 0 };
         let starts = if joint.starts.is_empty() { 0 } else { path_flag::STARTS };
+        let pin_rule = number(rules, &joint.pin_rules)?;
+        let arguments = arguments.ends(&joint.argument_rules);
+        let program = if pin_rule != 0 || arguments != 0 { path_flag::PROGRAM } else { 0 };
         let rule = PathRule {
             allow: joint.allow,
             deny: joint.deny,
-            flags: record | starts,
+            flags: record | starts | program,
             allow_rule: number(rules, &joint.allow_rules)?,
             deny_rule: number(rules, &joint.deny_rules)?,
+            pin_rule,
+            arguments,
         };
         out.push((key, rule));
     }
@@ -326,6 +380,7 @@ fn anchors(
             .into_iter()
             .chain(joint.deny_rules.first())
             .chain(joint.starts.first())
+            .chain(joint.argument_rules.first())
             .min();
         let Some(&rule) = least else { continue };
         for key in keys.chain(place) {
@@ -381,29 +436,6 @@ fn inode_rules(
                 rule: number(rules, &members)?,
             },
         ));
-    }
-    Ok(out)
-}
-
-fn content_rules(
-    resolved: &Resolved,
-    image: u32,
-    rules: &mut RuleTable,
-) -> Result<Vec<(ContentKey, u32)>, CompileError> {
-    let mut joints: BTreeMap<ContentKey, Vec<usize>> = BTreeMap::new();
-    for ban in &resolved.contents {
-        let key = ContentKey {
-            image,
-            reserved: 0,
-            sha256: ban.sha256,
-        };
-        joints.entry(key).or_default().push(ban.rule);
-    }
-    bounded("banned programs", joints.len(), limits::MAX_CONTENT_RULES)?;
-    let mut out = Vec::with_capacity(joints.len());
-    for (key, mut members) in joints {
-        members.sort_unstable();
-        out.push((key, number(rules, &members)?));
     }
     Ok(out)
 }

@@ -175,25 +175,11 @@ pub(super) const FS_ENTRY: Keys = &[
 
 pub(super) const EXEC: Keys = &[("allow", Known), ("deny", Known), ("anonymous", Known)];
 
-/// Keys of one entry under `exec`.
-pub(super) const EXEC_ENTRY: Keys = &[
-    ("id", Known),
-    ("path", Known),
-    (
-        "sha256",
-        Later(
-            "a program is not pinned by its content",
-            "delete `sha256` and allow the path, in a directory that the agent cannot write",
-        ),
-    ),
-    (
-        "argv",
-        Later(
-            "arguments are not looked at",
-            "delete `argv`: the program is then denied whatever its arguments; or drop the rule",
-        ),
-    ),
-];
+/// Keys of one entry under `exec.allow`.
+pub(super) const RUN_ENTRY: Keys = &[("id", Known), ("path", Known), ("sha256", Known)];
+
+/// Keys of one entry under `exec.deny`.
+pub(super) const BAN_ENTRY: Keys = &[("id", Known), ("path", Known), ("argv", Known)];
 
 pub(super) const PROCESS: Keys = &[
     ("no_new_privileges", Known),

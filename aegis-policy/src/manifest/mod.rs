@@ -9,7 +9,8 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, CAPABILITIES, EXEC, EXEC_ENTRY, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, PROCESS, SYSCALLS, TOP,
+    AGENT, BAN_ENTRY, CAPABILITIES, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, PROCESS,
+    RUN_ENTRY, SYSCALLS, TOP,
 };
 use read::Fields;
 pub(crate) use read::nearest;
@@ -34,6 +35,10 @@ pub struct PathEntry {
     pub path: Text,
     /// The rule's id, if given.
     pub id: Option<Text>,
+    /// Arguments, of `exec.deny`.
+    pub argv: Option<Vec<Text>>,
+    /// Digest of the content, of `exec.allow`.
+    pub sha256: Option<Text>,
 }
 
 /// An entry of `network`.
@@ -232,8 +237,8 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         .get("exec")
         .and_then(|n| Fields::of(n, "`exec`", EXEC, errors))
     {
-        out.exec_allow = paths(exec.get("allow"), "`exec.allow`", EXEC_ENTRY, errors);
-        out.exec_deny = paths(exec.get("deny"), "`exec.deny`", EXEC_ENTRY, errors);
+        out.exec_allow = paths(exec.get("allow"), "`exec.allow`", RUN_ENTRY, errors);
+        out.exec_deny = paths(exec.get("deny"), "`exec.deny`", BAN_ENTRY, errors);
         let anonymous = exec.get("anonymous");
         out.exec_anonymous =
             anonymous.and_then(|n| read::text(n, "`exec.anonymous`", "anonymous: deny", errors));
@@ -298,6 +303,8 @@ fn paths(node: Option<&Node>, what: &str, keys: Keys, errors: &mut Diagnostics) 
                 at: entry.at,
                 path,
                 id: None,
+                argv: None,
+                sha256: None,
             }));
             continue;
         }
@@ -314,13 +321,34 @@ fn paths(node: Option<&Node>, what: &str, keys: Keys, errors: &mut Diagnostics) 
             continue;
         };
         let path = read::text(path, "`path`", "path: \"/data/inputs\"", errors);
+        let argv = fields.get("argv").map(|n| arguments(n, errors));
+        let digest = fields.get("sha256");
+        let sha256 = digest.and_then(|n| read::text(n, "`sha256`", "sha256: \"9f86d0…\"", errors));
+        // An entry without its condition would say more than was meant; there is an error then.
         out.extend(path.map(|path| PathEntry {
             at: entry.at,
             path,
             id,
+            argv,
+            sha256,
         }));
     }
     out
+}
+
+/// A list of arguments; an empty one is an error.
+fn arguments(node: &Node, errors: &mut Diagnostics) -> Vec<Text> {
+    const EXAMPLE: &str = "argv: [\"delete\", \"namespace\"]";
+    let nodes = read::list(node, "`argv`", EXAMPLE, errors);
+    if nodes.is_empty() && matches!(node.value, Value::List(_)) {
+        errors.error(
+            node.at,
+            "`argv` is an empty list",
+            "leave `argv` out to deny the program whatever its arguments",
+        );
+    }
+    let read = |n| read::text(n, "an argument", EXAMPLE, errors);
+    nodes.iter().filter_map(read).collect()
 }
 
 fn id(fields: &Fields<'_>, errors: &mut Diagnostics) -> Option<Text> {

@@ -321,6 +321,15 @@ impl Names {
         Ok(out)
     }
 
+    /// The spot of a file, wherever links lead; none when there is no such file.
+    pub(super) fn file(&self, host: &dyn HostView, path: &[u8]) -> Result<Option<Spot>, HostError> {
+        let (reading, _) = follow(host, path)?;
+        match AbsPath::parse(&reading) {
+            Ok(at) if host.entry(&at)? == Some(Entry::File) => Ok(Some(self.spot(&reading))),
+            _ => Ok(None),
+        }
+    }
+
     /// The contents of the programs below a path.
     pub(super) fn programs(
         &self,

@@ -29,7 +29,7 @@ pub use mounts::{MountTable, Place};
 use crate::glob::{Positions, Tail};
 use crate::host::{Entry, HostError, HostView, LOADERS, Mount};
 use crate::path::AbsPath;
-use crate::policy::{Effect, Origin, PathEffect, Policy, Rule};
+use crate::policy::{Condition, Effect, Origin, PathEffect, Policy, Rule};
 use globs::{Subject, Writable};
 
 /// Files with several links that the denies of one policy may cover.
@@ -69,6 +69,8 @@ pub struct Resolved {
     pub inodes: Vec<InodeDeny>,
     /// Banned contents.
     pub contents: Vec<ContentBan>,
+    /// Loaders that may not be run as programs, because a program is pinned.
+    pub loaders: Vec<PinnedLoader>,
     /// What an operator should know.
     pub notes: Vec<Note>,
 }
@@ -83,6 +85,8 @@ impl Resolved {
         self.inodes.dedup();
         self.contents.sort_unstable();
         self.contents.dedup();
+        self.loaders.sort();
+        self.loaders.dedup();
         self.notes.sort();
         self.notes.dedup();
     }
@@ -92,6 +96,7 @@ impl Resolved {
         self.globs.extend(other.globs);
         self.inodes.extend(other.inodes);
         self.contents.extend(other.contents);
+        self.loaders.extend(other.loaders);
         self.notes.extend(other.notes);
         self.sort();
     }
@@ -139,6 +144,15 @@ pub struct InodeDeny {
 pub struct ContentBan {
     /// Digest.
     pub sha256: [u8; 32],
+    /// Index of the rule.
+    pub rule: usize,
+}
+
+/// A loader that would run whatever stands at a name that a rule pins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PinnedLoader {
+    /// Where it is.
+    pub place: Place,
     /// Index of the rule.
     pub rule: usize,
 }
@@ -313,7 +327,10 @@ impl Resolver<'_> {
         for pattern in &effect.patterns {
             self.pattern(Subject { n, rule, effect, tail: &pattern.tail }, &pattern.prefix)?;
         }
-        if effect.ban_content { self.ban_loaders(n) } else { Ok(()) }
+        if effect.ban_content {
+            self.ban_loaders(n)?;
+        }
+        if matches!(effect.condition, Condition::Content(_)) { self.pin_loaders(n) } else { Ok(()) }
     }
 
     /// One pattern of a rule: its prefix is resolved as a plain path is, and what follows goes on from
@@ -352,16 +369,34 @@ impl Resolver<'_> {
         Ok(())
     }
 
+    /// Where a program is pinned, the dynamic loader may not be run as a program: it would run whatever
+    /// stands at the pinned name.
+    fn pin_loaders(&mut self, rule: usize) -> Result<(), HostError> {
+        for at in self.loaders()? {
+            let place = self.table.place(&at);
+            self.out.loaders.extend(place.map(|place| PinnedLoader { place, rule }));
+        }
+        Ok(())
+    }
+
+    /// The loaders that the host has.
+    fn loaders(&self) -> Result<Vec<AbsPath>, HostError> {
+        let mut out = Vec::new();
+        for loader in LOADERS {
+            let Ok(path) = AbsPath::parse(loader) else { continue };
+            let at = self.names(&path)?.full.target;
+            if self.host.entry(&at)? == Some(Entry::File) {
+                out.push(at);
+            }
+        }
+        Ok(out)
+    }
+
     /// Where a program is banned, the dynamic loader may not be run as a program either: it would
     /// run a copy of the banned one without the kernel's seeing an exec of that copy. As the
     /// interpreter of another program it is not affected.
     fn ban_loaders(&mut self, rule: usize) -> Result<(), HostError> {
-        for loader in LOADERS {
-            let Ok(path) = AbsPath::parse(loader) else { continue };
-            let at = self.names(&path)?.full.target;
-            if self.host.entry(&at)? != Some(Entry::File) {
-                continue;
-            }
+        for at in self.loaders()? {
             for program in self.host.programs(&at, 1)? {
                 self.out.contents.push(ContentBan { sha256: program.sha256, rule });
             }
@@ -393,9 +428,12 @@ impl Resolver<'_> {
             .map(|(at, m)| (at, m.dev))
             .collect();
         for (at, dev) in starts {
-            let left = MAX_LINKED_FILES.saturating_sub(self.out.inodes.len());
-            for ino in self.host.linked_files(&at, left)? {
-                self.out.inodes.push(InodeDeny { dev, ino, rule });
+            // A deny with a condition knows the program by its content.
+            if effect.condition == Condition::None {
+                let left = MAX_LINKED_FILES.saturating_sub(self.out.inodes.len());
+                for ino in self.host.linked_files(&at, left)? {
+                    self.out.inodes.push(InodeDeny { dev, ino, rule });
+                }
             }
             if effect.ban_content {
                 let left = MAX_BANNED_PROGRAMS.saturating_sub(self.out.contents.len());

@@ -3,6 +3,7 @@
 //! Knows: what values mean, how rules get their ids. Must not know: YAML, the host.
 
 mod paths;
+mod programs;
 mod rules;
 mod values;
 

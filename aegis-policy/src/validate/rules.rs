@@ -9,12 +9,12 @@ use aegis_common::path::perm;
 
 use super::paths::RulePath;
 use super::values::Wrong;
-use super::{paths, value, values};
+use super::{paths, programs, value, values};
 use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
 use crate::policy::{
-    Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
+    Condition, Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
 };
 use crate::syscall::{self, NameError};
 
@@ -130,6 +130,7 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
             }
         }
     }
+    programs::bound(&manifest.exec_deny, errors);
     let capabilities = capabilities(manifest, errors);
     out.list.extend(capabilities);
     for name in &manifest.syscalls_deny {
@@ -172,22 +173,35 @@ fn id(given: Option<&Text>, content: &str, errors: &mut Diagnostics) -> String {
 
 fn path(entry: &PathEntry, kind: &Kind, errors: &mut Diagnostics) -> Option<Rule> {
     let path = value(Some(&entry.path), paths::rule_path, errors);
+    let condition = programs::condition(entry, errors);
+    if let Some(path) = &path {
+        programs::plain(entry, &path.patterns, errors);
+    }
+    let (short, long) = programs::told(&condition);
     let content = path
         .as_ref()
-        .map(|p| format!("{}:{p}", kind.name))
+        .map(|p| format!("{}:{p}{short}", kind.name))
         .unwrap_or_default();
     let id = id(entry.id.as_ref(), &content, errors);
-    let text = format!("{}: {}", kind.name, path.as_ref()?);
-    Some(path_rule(id, text, path?, kind, origin(entry.at, errors)))
+    let text = format!("{}: {}{long}", kind.name, path.as_ref()?);
+    Some(path_rule(id, text, path?, kind, condition, origin(entry.at, errors)))
 }
 
-fn path_rule(id: String, text: String, path: RulePath, kind: &Kind, origin: Origin) -> Rule {
+fn path_rule(
+    id: String,
+    text: String,
+    path: RulePath,
+    kind: &Kind,
+    condition: Condition,
+    origin: Origin,
+) -> Rule {
     let effect = PathEffect {
         written: path.written.into_bytes(),
         patterns: path.patterns,
         allow: kind.allow,
         deny: kind.deny,
         ban_content: kind.ban_content,
+        condition,
     };
     Rule {
         id,
@@ -343,7 +357,8 @@ fn unix(entry: &NetEntry, path: &Text, allow: bool, errors: &mut Diagnostics) ->
         .unwrap_or_default();
     let id = id(entry.id.as_ref(), &content, errors);
     let text = format!("{}: unix {}", kind.name, socket.as_ref()?);
-    Some(path_rule(id, text, socket?, kind, origin(entry.at, errors)))
+    let origin = origin(entry.at, errors);
+    Some(path_rule(id, text, socket?, kind, Condition::None, origin))
 }
 
 fn socket_path(text: &str) -> Result<RulePath, Wrong> {

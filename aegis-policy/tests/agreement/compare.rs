@@ -60,11 +60,12 @@ impl<'p> Pair<'p> {
                     *wanted,
                 )
             }
-            Question::Exec { path, content } => {
+            Question::Exec { path, content, argv } => {
                 let (file, sha) = (self.file(path), [*content; 32]);
+                let argv: Vec<&[u8]> = argv.iter().map(|word| word.as_bytes()).collect();
                 (
-                    kernel.exec(&file, sha),
-                    self.reference.exec(path, file.linked, sha),
+                    kernel.exec(&file, sha, &argv),
+                    self.reference.exec(path, file.linked, sha, &argv),
                     perm::EXEC,
                 )
             }
@@ -115,6 +116,7 @@ fn difference(
         reason::RULE => Why::Rule,
         reason::SAME_FILE => Why::SameFile,
         reason::SAME_CONTENT => Why::SameContent,
+        reason::NOT_PINNED => Why::NotPinned,
         reason::DEFAULT => Why::Default,
         reason::WOULD_GRANT_MORE => Why::WouldGrantMore,
         reason::HOLDS_RULE => Why::HoldsRule,

@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Question {
     /// One name.
     File { path: String, wanted: u8 },
-    /// A program with a content.
-    Exec { path: String, content: u8 },
+    /// A program with a content and arguments.
+    Exec { path: String, content: u8, argv: Vec<&'static str> },
     /// A hard link.
     Link { from: String, to: String },
     /// A rename.
@@ -200,6 +200,26 @@ fn net_entry() -> impl Strategy<Value = String> {
     })
 }
 
+/// An argument.
+fn word() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("x"), Just("y"), Just("delete it"), Just("")]
+}
+
+/// Entries of `exec.allow` that pin a content, and of `exec.deny` that name arguments.
+fn conditions() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+    let pin = (path(), 0..3u8)
+        .prop_map(|(path, content)| format!("{{path: {path:?}, sha256: {:?}}}", format!("{content:02x}").repeat(32)));
+    let argv = (path(), vec(word(), 1..3)).prop_map(|(path, argv)| format!("{{path: {path:?}, argv: {argv:?}}}"));
+    (vec(pin, 0..2), vec(argv, 0..3))
+}
+
+/// A list with entries that are mappings behind its paths.
+fn with(paths: &[String], more: Vec<String>) -> String {
+    let mut all: Vec<String> = paths.iter().map(|path| format!("{path:?}")).collect();
+    all.extend(more);
+    format!("[{}]", dedup(all).join(", "))
+}
+
 /// A manifest.
 pub fn manifest() -> impl Strategy<Value = String> {
     let paths = |n| vec(path_or_glob(), 0..n);
@@ -211,7 +231,7 @@ pub fn manifest() -> impl Strategy<Value = String> {
         prop_oneof![3 => Just("none"), 1 => Just("linux")],
         any::<bool>(),
     );
-    (nets, files, words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (default, baseline, anonymous))| {
+    (nets, files, conditions(), words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (pins, arguments), (default, baseline, anonymous))| {
         let mut allow = dedup(allow);
         allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
         format!(
@@ -221,8 +241,8 @@ pub fn manifest() -> impl Strategy<Value = String> {
             list(&read),
             list(&write),
             list(&no),
-            list(&run),
-            list(&ban),
+            with(&run, pins),
+            with(&ban, arguments),
             if anonymous { "allow" } else { "deny" },
         )
     })
@@ -247,7 +267,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
         6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
-        1 => (path(), 0..3u8).prop_map(|(path, content)| Question::Exec { path, content }),
+        2 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
         5 => (path(), path(), prop_oneof![3 => Just(true), 2 => Just(false)]).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
         4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])

@@ -8,7 +8,7 @@ use aegis_policy::CompiledImage;
 
 type Mistake = (&'static str, fn(&mut CompiledImage) -> bool);
 
-pub const MISTAKES: [Mistake; 27] = [
+pub const MISTAKES: [Mistake; 32] = [
     ("a deny loses a bit", |i| {
         first(
             i.path_rules.iter_mut().find(|(_, r)| r.deny != 0),
@@ -83,6 +83,15 @@ pub const MISTAKES: [Mistake; 27] = [
     }),
     ("content rules are not looked up", |i| {
         cleared(&mut i.image.flags, image_flag::CONTENT_RULES)
+    }),
+    ("pins are not looked up", |i| cleared(&mut i.image.flags, image_flag::PINS)),
+    ("a pinned content is missing", |i| i.pins.pop().is_some()),
+    ("arguments are not looked at", |i| cleared(&mut i.image.flags, image_flag::ARGUMENTS)),
+    ("an argument does not begin its rule", |i| {
+        first(i.argument_steps.iter_mut().find(|(_, s)| s.first != 0), |(_, s)| s.first = 0)
+    }),
+    ("an argument rule holds at no name", |i| {
+        first(i.path_rules.iter_mut().find(|(_, r)| r.arguments != 0), |(_, r)| r.arguments = 0)
     }),
     ("the default for files is turned", |i| {
         i.image.default_perms ^= u32::from(perm::ALL);

@@ -1,8 +1,17 @@
 #!/bin/sh
-# Runs on the host as the last step of building the root image, with the image's root as $1: users, host
-# name, and the services that would only cost boot time in a machine without network or console.
+# Runs on the host as the last step of building the root image, with the image's root as $1 and the source
+# packages it shall hold as the rest: sources, users, host name, and the services that would only cost boot time
+# in a machine without network or console.
 set -eu
 root=$1
+shift
+
+for package; do
+    mkdir "$root/usr/src/$package"
+    (cd "$root/usr/src/$package" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --quiet=2 source --download-only "$package")
+    # One folder by the package's name alone, whatever the version is.
+    chroot "$root" sh -ec "cd /usr/src/$package; dpkg-source --no-check -x *.dsc tree >/dev/null; rm -f *.dsc *.tar.*"
+done
 
 chroot "$root" groupadd --system aegis
 chroot "$root" groupadd --gid 1000 agent

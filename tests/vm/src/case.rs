@@ -8,11 +8,10 @@ use crate::pattern;
 use crate::process;
 use crate::report::{CaseResult, message};
 use crate::scenario::{Kind, Scenario, Try, User};
-use crate::stage::Stage;
+use crate::stage::{Ground, Stage};
 use anyhow::{Context, Result};
-use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where an act runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Failure {
 pub struct Case<'a> {
     scenario: &'a Scenario,
     user: User,
-    kernel: &'a str,
+    ground: Ground<'a>,
     stage: Stage<'a>,
     /// Tries whose events are looked for; all of them unless told otherwise.
     events_of: Option<&'a [String]>,
@@ -72,9 +71,9 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// A case that has not run yet.
-    pub fn new(scenario: &'a Scenario, user: User, kernel: &'a str, scenarios: &Path) -> Self {
-        let stage = Stage::new(scenario, user, scenarios);
-        Self { scenario, user, kernel, stage, events_of: None, failures: Vec::new(), noise: String::new() }
+    pub fn new(scenario: &'a Scenario, user: User, ground: Ground<'a>) -> Self {
+        let stage = Stage::new(scenario, user, ground);
+        Self { scenario, user, ground, stage, events_of: None, failures: Vec::new(), noise: String::new() }
     }
 
     /// Runs it where something is missing on purpose: all that was not as claimed. Only the events of
@@ -154,7 +153,7 @@ impl<'a> Case<'a> {
         let steps = &self.scenario.steps;
         let finished = process::run(
             &mut command,
-            Duration::from_secs(self.scenario.timeout),
+            self.scenario.limit(self.ground.full),
             |line| outcomes.take(line),
             |name| match name {
                 "@daemon-kill" => daemon.kill(),
@@ -201,7 +200,7 @@ impl<'a> Case<'a> {
     fn compare_outcomes(&mut self, place: Place, outcomes: &Outcomes) {
         let tries = self.scenario.tries_as(self.user);
         let expected = tries.map(|t| {
-            let results = if place == Place::Outside { t.outside.as_slice() } else { t.inside_on(self.kernel) };
+            let results = if place == Place::Outside { t.outside.as_slice() } else { t.inside_on(self.ground.kernel) };
             (t.name.as_str(), results)
         });
         for Difference { name, found, text } in outcomes.compare(place.name(), expected) {
@@ -230,7 +229,7 @@ impl<'a> Case<'a> {
         let mut expected = Vec::new();
         let wanted = |one: &&Try| self.events_of.is_none_or(|names| names.contains(&one.name));
         for one in self.scenario.tries_as(self.user).filter(wanted) {
-            let Some(table) = one.event_on(self.kernel) else { continue };
+            let Some(table) = one.event_on(self.ground.kernel) else { continue };
             let mut event = Expected::from_table(&one.name, table, |s| self.stage.fill(s))?;
             self.complete(&mut event, one.inside == one.outside);
             expected.push(event);

@@ -19,6 +19,7 @@ mod stage;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use stage::Ground;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ enum Command {
         /// Only the controls, outside any agent and without an engine: for writing scenarios.
         #[arg(long)]
         controls: bool,
+        /// Scenarios that can take long do: all questions, all tests of a program's own suite.
+        #[arg(long)]
+        full: bool,
     },
     /// Take out one kernel program after the other: PASS where the scenario named for it notices.
     Mutate {
@@ -83,8 +87,9 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run { kernel, filter, dir, verbose, controls } => {
-            run(&kernel, filter.as_deref(), &dir, verbose, controls)
+        Command::Run { kernel, filter, dir, verbose, controls, full } => {
+            let ground = Ground { kernel: &kernel, scenarios: &dir, full };
+            run(ground, filter.as_deref(), verbose, controls)
         }
         Command::Mutate { kernel, hooks, all, markdown, mutations, dir } => {
             let how = if markdown { Mutate::Markdown } else if all { Mutate::All } else { Mutate::Judge };
@@ -123,7 +128,7 @@ fn mutate(kernel: &str, hooks: &[String], how: Mutate, mutations: &Path, dir: &P
         return Ok(true);
     }
     require_root()?;
-    let mutants = mutate::Mutants { scenarios: &scenarios, dir, kernel };
+    let mutants = mutate::Mutants { scenarios: &scenarios, ground: Ground { kernel, scenarios: dir, full: false } };
     match how {
         Mutate::All => mutants.discover(hooks).map(|()| true),
         _ => mutants.run(&mutations, hooks),
@@ -137,22 +142,22 @@ fn require_root() -> Result<()> {
     bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files")
 }
 
-fn run(kernel: &str, filter: Option<&str>, dir: &Path, verbose: bool, controls: bool) -> Result<bool> {
+fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) -> Result<bool> {
     require_root()?;
-    let all = scenario::load(dir)?;
+    let all = scenario::load(ground.scenarios)?;
     let chosen: Vec<_> = all.iter().filter(|s| filter.is_none_or(|f| s.id.contains(f))).collect();
     if chosen.is_empty() {
         bail!("no scenario matches {filter:?}: `aegis-vm-tests list` shows what there is");
     }
     if controls {
-        return Ok(run_controls(&chosen, kernel, dir));
+        return Ok(run_controls(&chosen, ground));
     }
     let mut daemon = daemon::Daemon::start().context("start aegisd")?;
-    report::message(&format!("kernel {} (series {kernel}), aegisd ready after {:.1?}", report::uname(), daemon.startup));
+    report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), ground.kernel, daemon.startup));
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in &scenario.users {
-            let mut case = case::Case::new(scenario, user, kernel, dir);
+        for &user in scenario.users_in(ground.full) {
+            let mut case = case::Case::new(scenario, user, ground);
             let result = case.run(&mut daemon, verbose);
             report::data(&result.line());
             results.push(result);
@@ -169,11 +174,11 @@ fn run(kernel: &str, filter: Option<&str>, dir: &Path, verbose: bool, controls: 
     Ok(results.iter().all(|r| r.failures.is_empty()))
 }
 
-fn run_controls(chosen: &[&scenario::Scenario], kernel: &str, dir: &Path) -> bool {
+fn run_controls(chosen: &[&scenario::Scenario], ground: Ground<'_>) -> bool {
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in &scenario.users {
-            let result = case::Case::new(scenario, user, kernel, dir).run_control();
+        for &user in scenario.users_in(ground.full) {
+            let result = case::Case::new(scenario, user, ground).run_control();
             report::data(&result.line());
             results.push(result);
         }

@@ -8,6 +8,7 @@ use crate::daemon::Daemon;
 use crate::mutation::{Catch, Mutations};
 use crate::report;
 use crate::scenario::{Scenario, User};
+use crate::stage::Ground;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,10 +24,8 @@ const TOOL: &str = "lib/bpf.py";
 pub struct Mutants<'a> {
     /// All scenarios.
     pub scenarios: &'a [Scenario],
-    /// Their folder.
-    pub dir: &'a Path,
-    /// Kernel series.
-    pub kernel: &'a str,
+    /// Where they play.
+    pub ground: Ground<'a>,
 }
 
 impl Mutants<'_> {
@@ -37,7 +36,7 @@ impl Mutants<'_> {
     pub fn run(&self, mutations: &Mutations, wanted: &[String]) -> Result<bool> {
         let mut daemon = Daemon::start().context("start aegisd")?;
         let programs = programs()?;
-        report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), self.kernel, daemon.startup));
+        report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), self.ground.kernel, daemon.startup));
         let (mut caught, mut survived) = (0, 0);
         for stale in mutations.keys().filter(|name| !programs.contains_key(*name)) {
             survived += 1;
@@ -109,7 +108,7 @@ impl Mutants<'_> {
         self.take_out(program)?;
         for &user in catch.users(scenario) {
             let failures = self.play(scenario, user, &catch.events, daemon);
-            let held = catch.survived(scenario, user, self.kernel, &failures);
+            let held = catch.survived(scenario, user, self.ground.kernel, &failures);
             if !held.is_empty() {
                 let run: Vec<_> = failures.iter().filter(|f| f.claim == Claim::Run).map(|f| f.text.as_str()).collect();
                 wrong.push(format!("[{}] {} held in {}: {}", user.name(), held.join(", "), scenario.id, run.join("; ")));
@@ -125,7 +124,7 @@ impl Mutants<'_> {
     }
 
     fn play(&self, scenario: &Scenario, user: User, events_of: &[String], daemon: &mut Daemon) -> Vec<Failure> {
-        Case::new(scenario, user, self.kernel, self.dir).run_without(daemon, events_of)
+        Case::new(scenario, user, self.ground).run_without(daemon, events_of)
     }
 
     fn take_out(&self, program: &str) -> Result<()> {
@@ -147,7 +146,7 @@ impl Mutants<'_> {
     fn tool(&self, action: &str, program: &str) -> Result<()> {
         let output = Command::new("python3")
             .arg("-SB")
-            .arg(self.dir.join(TOOL))
+            .arg(self.ground.scenarios.join(TOOL))
             .args([action, program])
             .env("T", "/")
             .stdin(Stdio::null())

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Most scenarios that may say of a try that it is open today.
 pub const MOST_KNOWN_OPEN: usize = 5;
@@ -188,6 +189,9 @@ pub struct Scenario {
     /// Users it runs as, each a case of its own.
     #[serde(default = "both_users")]
     pub users: Vec<User>,
+    /// Those of them in all but the full suite.
+    #[serde(default)]
+    pub brief_users: Option<Vec<User>>,
     /// Manifest of the agent, or `@NAME` for a shipped one; `lib/standard.yaml` when left out.
     pub manifest: Option<String>,
     /// Files beside the scenario (or in `lib/`) that are put into `$T/prog`.
@@ -214,6 +218,9 @@ pub struct Scenario {
     /// Seconds until it counts as hung.
     #[serde(default = "default_timeout")]
     pub timeout: u64,
+    /// The same in the full suite, where the act does more.
+    #[serde(default)]
+    pub full_timeout: Option<u64>,
     /// Shell scripts that run outside when the act asks (`@step NAME`); `@daemon-kill` and
     /// `@daemon-start` are built in.
     #[serde(default)]
@@ -244,12 +251,26 @@ impl Scenario {
         self.tries.iter().filter(move |t| t.users.contains(&user))
     }
 
+    /// Users it runs as.
+    pub fn users_in(&self, full: bool) -> &[User] {
+        self.brief_users.as_deref().filter(|_| !full).unwrap_or(&self.users)
+    }
+
+    /// Time after which the act counts as hung.
+    pub fn limit(&self, full: bool) -> Duration {
+        Duration::from_secs(self.full_timeout.filter(|_| full).unwrap_or(self.timeout))
+    }
+
     fn check(&self, id: &str) -> Result<(), String> {
         if self.id != id {
             return Err(format!("id is {:?}, its place says {id:?}", self.id));
         }
         if self.title.trim().is_empty() || self.doc.trim().is_empty() || self.doc.contains('\n') {
             return Err("title and doc are one line each".to_owned());
+        }
+        let brief = self.users_in(false);
+        if brief.is_empty() || brief.iter().any(|user| !self.users.contains(user)) {
+            return Err("brief_users are one or more of its users".to_owned());
         }
         if self.users.is_empty() || self.tries.is_empty() || self.act.trim().is_empty() {
             return Err("a scenario needs users, an act and at least one try".to_owned());

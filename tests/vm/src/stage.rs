@@ -17,6 +17,17 @@ const SHIPPED: &str = "/etc/aegis/policies";
 /// What was built once, by the text of its command.
 const BUILT: &str = "/var/tmp/aegis-vm-built";
 
+/// What all stages of a run have in common.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Kernel series.
+    pub kernel: &'a str,
+    /// Folder of all scenarios.
+    pub scenarios: &'a Path,
+    /// Scenarios that can take long do.
+    pub full: bool,
+}
+
 /// One scenario's stage.
 pub struct Stage<'a> {
     scenario: &'a Scenario,
@@ -28,17 +39,19 @@ pub struct Stage<'a> {
     pub dir: PathBuf,
     python: String,
     user: User,
+    full: bool,
     /// Name that the agent runs under: no two cases share one.
     pub agent: String,
 }
 
 impl<'a> Stage<'a> {
-    /// A stage for `scenario`, whose folder lies below `scenarios`.
-    pub fn new(scenario: &'a Scenario, user: User, scenarios: &Path) -> Self {
+    /// A stage for `scenario`.
+    pub fn new(scenario: &'a Scenario, user: User, ground: Ground<'_>) -> Self {
+        let scenarios = ground.scenarios;
         let python = fs::canonicalize("/usr/bin/python3").map_or_else(|_| "/usr/bin/python3".into(), |p| p.display().to_string());
         let source = scenarios.join(&scenario.id).parent().map_or_else(|| scenarios.to_owned(), Path::to_owned);
         let agent = format!("{}-{}", scenario.id.replace('/', "-"), user.name());
-        Self { agent, scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user }
+        Self { agent, scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user, full: ground.full }
     }
 
     /// `text` with `$T`, `$PY` (the real path of Python) and `$UID` put in.
@@ -151,6 +164,7 @@ impl<'a> Stage<'a> {
             ("HOME", self.dir.join("work").display().to_string()),
             ("AGENT_UID", self.user.uid().to_string()),
             ("AS", self.user.prefix().join(" ")),
+            ("FULL", if self.full { "yes" } else { "" }.to_owned()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
         ]
@@ -159,7 +173,7 @@ impl<'a> Stage<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Stage;
+    use super::{Ground, Stage};
     use crate::scenario::{Scenario, User};
     use std::path::Path;
 
@@ -169,7 +183,8 @@ mod tests {
             "id='files/x'\ntitle='t'\ndoc='d'\nact='true'\n[[try]]\nname='a'\ninside='ok'\n",
         )
         .unwrap();
-        let stage = Stage::new(&scenario, User::Agent, Path::new("scenarios"));
+        let ground = Ground { kernel: "6.12", scenarios: Path::new("scenarios"), full: false };
+        let stage = Stage::new(&scenario, User::Agent, ground);
         assert_eq!(stage.fill("$T/vault $UID $T"), "/srv/aegis-vm/files/x/vault 1000 /srv/aegis-vm/files/x");
         assert!(stage.fill("$PY").starts_with("/usr/bin/python3"));
     }

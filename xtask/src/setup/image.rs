@@ -11,7 +11,7 @@ use super::mirror::Mirrors;
 use crate::{host, ui};
 
 /// Changes when this module makes something else of the same files.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +19,7 @@ struct Description {
     suite: String,
     size: String,
     packages: Vec<String>,
+    sources: Vec<String>,
 }
 
 /// Builds the image unless the cache has one of the same description.
@@ -41,7 +42,7 @@ pub fn ensure() -> Result<PathBuf> {
 fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
     ui::step(
         "image",
-        format_args!("mmdebstrap {}, about a minute", description.suite),
+        format_args!("mmdebstrap {}, some minutes", description.suite),
     );
     let folder = host::staging(&image.with_extension("work"))?;
     let tar = folder.join("root.tar");
@@ -61,12 +62,14 @@ fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
             "--dpkgopt=path-exclude=/usr/share/locale/*",
         ])
         .arg(format!(
-            "--customize-hook={} \"$1\"",
-            quote(&hook.to_string_lossy())
+            "--customize-hook={} \"$1\" {}",
+            quote(&hook.to_string_lossy()),
+            description.sources.join(" ")
         ))
         .arg(suite)
         .arg(&tar)
         .arg(format!("deb {} {suite} main", mirrors.of_suite(suite)))
+        .arg(format!("deb-src {} {suite} main", mirrors.of_suite(suite)))
         .arg(format!(
             "deb {} {security} main",
             mirrors.of_suite(&security)

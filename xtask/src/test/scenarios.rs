@@ -79,6 +79,9 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
         SCENARIOS.into(),
     ];
     command.extend(["--kernel".into(), kernel.ran_as.clone().into()]);
+    if options.full {
+        command.push("--full".into());
+    }
     if let Some(filter) = &options.filter {
         command.extend(["--filter".into(), filter.into()]);
     }

@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("aegis-verify", "/usr/bin/aegis-verify"),
     ("aegisd", "/usr/sbin/aegisd"),
     ("aegis-vm-tests", "/usr/lib/aegis-tests/aegis-vm-tests"),
+    ("aegis-agreement", "/usr/lib/aegis-tests/aegis-agreement"),
 ];
 
 /// Folders and files of the repository by the path the package gives them; what is not there yet is left out.

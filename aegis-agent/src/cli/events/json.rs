@@ -286,7 +286,11 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.some_number("dev", file.dev)?;
             map.some_number("ino", file.ino)?;
             map.some_number("errno", file.errno)?;
-            map.some_flag("path_cut", file.path_cut)
+            map.some_flag("path_cut", file.path_cut)?;
+            if !file.argv.is_empty() {
+                map.list("argv", &file.argv)?;
+            }
+            map.some_flag("argv_cut", file.argv_cut)
         }
         Detail::Network(network) => {
             map.need("address", &network.address)?;

@@ -220,6 +220,8 @@ fn file(o: Object<'_>) -> Result<Detail> {
         ino: o.number("ino")?,
         errno: o.number("errno")?,
         path_cut: o.flag("path_cut")?,
+        argv: o.list("argv")?,
+        argv_cut: o.flag("argv_cut")?,
     }))
 }
 

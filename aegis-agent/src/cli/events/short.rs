@@ -139,6 +139,10 @@ fn on_file(file: &File) -> String {
     if !file.target.is_empty() {
         put(&mut out, format_args!(" -> {}", escape::bytes(&file.target)));
     }
+    if file.argv.len() > 1 {
+        let argv = escape::arguments(file.argv.get(1..).unwrap_or_default());
+        put(&mut out, format_args!(" {}", escape::cut(&argv, ARGV_COLUMNS)));
+    }
     with_errno(out, file.errno)
 }
 

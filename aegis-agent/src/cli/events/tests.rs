@@ -202,9 +202,12 @@ fn detail() -> impl Strategy<Value = Detail> {
             .prop_map(|(path, argv, argv_cut, dev)| Detail::Exec(Exec { path, argv, argv_cut, dev, ino: dev })),
         (any::<i32>(), any::<u32>(), any::<u64>())
             .prop_map(|(code, signal, duration_ns)| Detail::Exit(Exit { code, signal, duration_ns })),
-        (text(), bytes(), bytes(), any::<u32>(), any::<bool>()).prop_map(|(op, path, target, errno, path_cut)| {
-            Detail::File(File { op, path, target, errno, path_cut, dev: 1, ino: 0 })
-        }),
+        (text(), bytes(), bytes(), any::<u32>(), any::<bool>(), vec(bytes(), 0..3)).prop_map(
+            |(op, path, target, errno, path_cut, argv)| {
+                let argv_cut = path_cut && !argv.is_empty();
+                Detail::File(File { op, path, target, errno, path_cut, dev: 1, ino: 0, argv, argv_cut })
+            },
+        ),
         (text(), text(), any::<u32>(), text(), text()).prop_map(|(op, address, port, protocol, name)| {
             Detail::Network(Network { op, address, port, protocol, name, errno: port })
         }),

@@ -35,6 +35,17 @@ def copy():
     with_descriptor(denied, os.O_WRONLY, lambda fd: os.copy_file_range(source, fd, 4))
 
 
+def from_page_cache():
+    source = os.open(mine, os.O_RDONLY)
+    with_descriptor(denied, os.O_WRONLY, lambda fd: os.sendfile(fd, source, 0, 4))
+
+
+def from_pipe():
+    reader, writer = os.pipe()
+    os.write(writer, b"evil")
+    with_descriptor(denied, os.O_WRONLY, lambda fd: os.splice(reader, fd, 4))
+
+
 attempt("truncate", os.truncate, denied, 0)
 attempt("open-truncate", with_descriptor, denied, os.O_WRONLY | os.O_TRUNC, lambda fd: None)
 attempt("chmod", os.chmod, denied, 0o777)
@@ -48,6 +59,8 @@ attempt("allowed-flags-asked", with_descriptor, readable, os.O_RDONLY, get_flags
 attempt("allowed-flags", with_descriptor, mine, os.O_RDONLY, set_flags)
 attempt("fallocate", with_descriptor, denied, os.O_WRONLY, lambda fd: os.posix_fallocate(fd, 0, 128))
 attempt("copy-file-range", copy)
+attempt("sendfile", from_page_cache)
+attempt("splice", from_pipe)
 attempt("allowed-truncate", os.truncate, mine, 2)
 attempt("allowed-chmod", os.chmod, mine, 0o600)
 attempt("allowed-utimes", os.utime, mine, (1, 1))

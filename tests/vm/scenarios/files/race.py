@@ -1,7 +1,7 @@
 import os
 import signal
 import time
-from attempt import AT_FDCWD, T, attempt, libc, read, say, syscall
+from attempt import AT_FDCWD, T, attempt, libc, output, read, say, syscall
 
 RENAME_EXCHANGE = 2
 one, other = f"{T}/work/a".encode(), f"{T}/work/b".encode()
@@ -22,4 +22,5 @@ os.kill(flipper, signal.SIGKILL)
 os.waitpid(flipper, 0)
 say("content-seen", ",".join(sorted(seen)))
 say("refused", "sometimes" if refused else "never")
+say("content-seen-through-another-thread", output([f"{T}/prog/flip", f"{T}/in/note", f"{T}/vault/key"]).strip())
 attempt("allowed-direct", read, f"{T}/in/note")

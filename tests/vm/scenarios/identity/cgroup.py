@@ -1,6 +1,6 @@
 import os
 import struct
-from attempt import INSIDE, T, attempt, in_child, read, step, syscall
+from attempt import AGENT_UID, INSIDE, T, attempt, in_child, read, step, syscall
 
 CLONE_INTO_CGROUP, CLONE_NEWCGROUP = 0x200000000, 0x02000000
 OTHER = "/sys/fs/cgroup/aegis-vm-escape"
@@ -52,11 +52,11 @@ attempt("cgroup-procs", join, "cgroup.procs")
 attempt("cgroup-threads", join, "cgroup.procs" if not INSIDE else "cgroup.threads")
 attempt("clone-into-cgroup", clone_into)
 attempt("make-a-cgroup", make)
-attempt("cgroup-namespace", in_child, lambda: syscall("unshare", CLONE_NEWCGROUP))
+if not AGENT_UID:
+    attempt("cgroup-namespace", in_child, lambda: syscall("unshare", CLONE_NEWCGROUP))
 attempt("still-governed", read, f"{T}/vault/key")
 # Outside, the control's own cgroup is the test's: it moves into one made for it.
 if not INSIDE:
-    os.makedirs("/sys/fs/cgroup/aegis-vm-child", exist_ok=True)
     with open("/sys/fs/cgroup/aegis-vm-child/cgroup.procs", "w") as file:
         file.write("0")
 attempt("governed-in-a-child-cgroup", in_child_cgroup)

@@ -43,6 +43,11 @@ def in_memory(source, text):
     fd = os.memfd_create("anything", 0)
     with open(source, "rb") as file:
         os.write(fd, file.read())
+    return ran_fd(fd, text)
+
+
+def ran_fd(fd, text):
+    """Runs an open file; raises what starting it raised."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -62,6 +67,16 @@ def in_memory(source, text):
     raise OSError(code, os.strerror(code))
 
 
+def unnamed(source, text):
+    """A file that never had a name."""
+    writer = os.open(work, os.O_TMPFILE | os.O_RDWR, 0o755)
+    with open(source, "rb") as file:
+        os.write(writer, file.read())
+    reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY)
+    os.close(writer)
+    return ran_fd(reader, text)
+
+
 # The copies are made from the build in prog, which may be read; the banned file itself may be, too.
 tried("itself", lambda: ran([f"{work}/banned"]))
 tried("symlinked", lambda: ran([f"{work}/symlinked"]))
@@ -73,6 +88,7 @@ tried("through-the-loader", lambda: ran([LOADER, f"{work}/banned"]))
 tried("copy-through-the-loader", lambda: ran([LOADER, copied(f"{T}/prog/banned-program", f"{work}/loaded")]))
 tried("memfd", lambda: in_memory(f"{T}/prog/banned-program", "banned ran"))
 tried("allowed-in-memfd", lambda: in_memory(f"{T}/prog/allowed-program", "allowed ran"))
+tried("never-named", lambda: unnamed(f"{T}/prog/allowed-program", "allowed ran"))
 tried("deleted-and-run-again", lambda: subprocess.run([f"{work}/again"], stdout=subprocess.PIPE).stdout.decode().strip())
 tried("allowed", lambda: ran([f"{work}/allowed"], "allowed ran"))
 tried("allowed-copy", lambda: ran([copied(f"{T}/prog/allowed-program", f"{work}/allowed-copy")], "allowed ran"))
