@@ -48,7 +48,7 @@ pub fn parse(text: &[u8]) -> io::Result<Vec<Mount>> {
         .collect())
 }
 
-/// Tells when the mounts of this process's namespace change.
+/// Tells when the mounts of a process's namespace change.
 #[derive(Debug)]
 pub struct Watch(File);
 
@@ -58,7 +58,15 @@ impl Watch {
     /// # Errors
     /// `/proc/self/mountinfo` cannot be opened.
     pub fn begin() -> io::Result<Self> {
-        File::open("/proc/self/mountinfo").map(Self)
+        Self::of("/proc/self")
+    }
+
+    /// Begins to watch those of the process with this folder below `/proc`.
+    ///
+    /// # Errors
+    /// Its `mountinfo` cannot be opened.
+    pub fn of(process: &str) -> io::Result<Self> {
+        File::open(format!("{process}/mountinfo")).map(Self)
     }
 
     /// Whether they changed since the last question.

@@ -39,6 +39,7 @@ macro_rules! offsets {
 
 offsets! {
     file_dentry = "file"."f_path.dentry",
+    file_mount = "file"."f_path.mnt",
     file_inode = "file"."f_inode",
     file_flags = "file"."f_flags",
     file_mode = "file"."f_mode",
@@ -54,13 +55,23 @@ offsets! {
     sb_flags = "super_block"."s_flags",
     sb_magic = "super_block"."s_magic",
     sb_root = "super_block"."s_root",
+    sb_info = "super_block"."s_fs_info",
+    mount_mnt = "mount"."mnt",
+    mount_ns = "mount"."mnt_ns",
     inode_ino = "inode"."i_ino",
     inode_nlink = "inode"."i_nlink",
     inode_mode = "inode"."i_mode",
     inode_flags = "inode"."i_flags",
+    inode_names = "inode"."i_dentry.first",
     qstr_name = "qstr"."name",
     task_tgid = "task_struct"."tgid",
     task_flags = "task_struct"."flags",
+    task_cred = "task_struct"."cred",
+    task_real_cred = "task_struct"."real_cred",
+    cred_uid = "cred"."uid",
+    cred_gid = "cred"."gid",
+    task_nameidata = "task_struct"."nameidata",
+    nameidata_dentry = "nameidata"."path.dentry",
     task_parent = "task_struct"."real_parent",
     task_leader = "task_struct"."group_leader",
     task_start = "task_struct"."start_boottime",
@@ -112,4 +123,9 @@ pub struct KernelFacts {
     pub page_offset_base: u64,
     /// Address of `sme_me_mask`, the bit that marks encrypted memory in page tables; 0 where there is none.
     pub encryption_mask: u64,
+    /// Where a dentry has its place in its inode's list of names, on kernels on which a file that an overlay
+    /// opens in a layer has the overlay's dentry (before 6.8); 0 where it has the layer's own.
+    pub layer_alias: u32,
+    /// Zero.
+    pub reserved: u32,
 }

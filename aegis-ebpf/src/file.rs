@@ -4,7 +4,7 @@ use aegis_common::{
     counter::Counter,
     event::{FileBody, flag, kind, op, reason},
     path::{InodeKey, PathKey, perm},
-    policy::image_flag,
+    policy::{RULE_DEFAULT, image_flag},
 };
 
 use crate::{
@@ -14,10 +14,11 @@ use crate::{
     read::{
         glob,
         kernel::{Dentry, File, Inode},
-        memory::{self, Verdict},
+        memory::{self, Known, Verdict},
+        overlay,
         scratch::Claim,
         table,
-        walk::{outcome, spell, walk},
+        walk::{outcome, spell, walk, walk_either},
     },
     subject::Subject,
 };
@@ -27,6 +28,17 @@ use crate::{
 /// Fails closed: no scratch room, an unreadable, moving, too deep or disconnected path is refused.
 #[inline(always)]
 pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    judge_name(subject, dentry, operation, wanted, false)
+}
+
+/// Judges a change of a name like [`decide`], and what an overlay changes in a layer by denials alone.
+#[inline(always)]
+pub fn change(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i32 {
+    judge_name(subject, dentry, operation, wanted, true)
+}
+
+#[inline(always)]
+fn judge_name(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8, layered: bool) -> i32 {
     if subject.blocked != 0 {
         return blocked(subject, operation);
     }
@@ -34,9 +46,13 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
         return leaves_cgroup(subject, dentry);
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
+    if layered {
+        overlay::note_acting(&mut claim);
+    }
     walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
     let found = claim.found();
-    let mut decision = judge::path(subject, &found);
+    let below = layered && claim.below() != 0;
+    let mut decision = if below { judge::layer(&found) } else { judge::path(subject, &found) };
     if !decision.deny && operation == op::SYMLINK {
         // It would choose where the next load of the policy leads.
         let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
@@ -49,15 +65,19 @@ pub fn decide(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8) -> i
             decision = other;
         }
     }
-    let result = finish(&mut claim, subject, dentry, operation, &decision);
+    let result = finish(&mut claim, subject, dentry.inode(), operation, &decision);
     claim.release();
+    if layered && result == 0 {
+        overlay::enter(dentry.superblock());
+    }
     result
 }
 
 /// Judges opening a file, or remembers how that was judged. `operation` is an `op::*`.
 ///
 /// Fails closed, like [`decide`]. Only what is allowed is remembered, and it is answered without a walk while
-/// neither the image nor a name on the path has changed; a record needs the path, but not its hash.
+/// neither the image nor a name on the path has changed; a record needs the path, but not its hash. What an
+/// overlay opens in a layer is judged by denials alone.
 #[inline(always)]
 pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     if subject.blocked != 0 {
@@ -65,43 +85,61 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     }
     let dentry = file.dentry();
     let known = memory::recall(file, dentry, subject.serial, wanted);
-    if known.is_some() && known.record == 0 {
-        return 0;
-    }
-    if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
-        return leaves_cgroup(subject, dentry);
-    }
-    let Some(mut claim) = Claim::take() else { return no_room() };
-    let decision = if known.is_some() {
-        spell(&mut claim, dentry);
-        if !known.stands(dentry) {
-            // The path that was spelled may not be the one that the verdict is about.
-            claim.walk().found.outcome = outcome::CHANGED;
+    let mut result = 0;
+    if known.is_none() || known.record != 0 {
+        if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
+            return leaves_cgroup(subject, dentry);
         }
-        if claim.found().outcome == outcome::WHOLE {
-            Decision::allow(known.rule, known.reason, true)
+        let Some(mut claim) = Claim::take() else { return no_room() };
+        let judged = if known.is_none() {
+            judge_unknown(&mut claim, subject, file, wanted)
         } else {
-            judge::path(subject, &claim.found())
-        }
-    } else {
-        walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
-        judge_open(&mut claim, subject, file, wanted)
-    };
-    let result = finish(&mut claim, subject, dentry, operation, &decision);
-    claim.release();
+            judge_known(&mut claim, subject, file, &known)
+        };
+        // Through the slot: the verifier goes on from here once, not once for each way to it.
+        claim.decide(judged);
+        let decision = claim.decision();
+        result = finish(&mut claim, subject, file.inode(), operation, &decision);
+        claim.release();
+    }
+    if result == 0 {
+        overlay::enter(dentry.superblock());
+    }
     result
 }
 
-/// Judges an open by what the walk found, and remembers it if it is allowed.
+/// What is remembered stands, if it still does when the path is spelled.
 #[inline(always)]
-fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
-    let found = claim.found();
+fn judge_known(claim: &mut Claim, subject: &Subject, file: File, known: &Known) -> Decision {
     let dentry = file.dentry();
-    let decision = judge::path(subject, &found);
+    spell(claim, dentry);
+    if !known.stands(dentry) {
+        // The path that was spelled may not be the one that the verdict is about.
+        claim.walk().found.outcome = outcome::CHANGED;
+    }
+    let found = claim.found();
+    if found.outcome == outcome::WHOLE {
+        Decision::allow(known.rule, known.reason, true)
+    } else {
+        judge::path(subject, &found)
+    }
+}
+
+/// Judges by a walk, and remembers what is allowed.
+#[inline(always)]
+fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
+    let dentry = file.dentry();
+    overlay::note_opening(claim, file, subject.serial, wanted);
+    if claim.walk().recalled != 0 {
+        return Decision::allow(RULE_DEFAULT, reason::DEFAULT, false);
+    }
+    walk_either(claim, dentry, subject.image, subject.levels, wanted);
+    let found = claim.found();
+    let decision = if claim.below() != 0 { judge::layer(&found) } else { judge::path(subject, &found) };
     if decision.deny {
         return decision;
     }
-    let inode = dentry.inode();
+    let inode = file.inode();
     if let Some(other) = same_file(subject, found.dev, inode, wanted) {
         return other;
     }
@@ -109,8 +147,8 @@ fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> D
     if !subject.has(image_flag::INODE_RULES)
         || table::inode_rule(&InodeKey { image: subject.image, dev: found.dev, ino: inode.number() }).is_none()
     {
-        let allowed =
-            Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
+        let wanted = wanted | memory::below(claim.below());
+        let allowed = Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
         memory::remember(claim, file, dentry, allowed);
     }
     decision
@@ -118,11 +156,11 @@ fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> D
 
 /// Records a decision where that is due, and answers.
 #[inline(always)]
-fn finish(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, decision: &Decision) -> i32 {
+fn finish(claim: &mut Claim, subject: &Subject, inode: Inode, operation: u8, decision: &Decision) -> i32 {
     if conclude::is_recorded(decision) {
         let found = claim.found();
         claim.set_body(FileBody {
-            ino: dentry.inode().number(),
+            ino: inode.number(),
             dev: found.dev,
             target_dev: 0,
             path_len: found.end,

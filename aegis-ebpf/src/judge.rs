@@ -49,20 +49,10 @@ impl Decision {
 /// Judges what a walk found: a deny on any level wins, then what any level grants, then the default.
 #[inline(always)]
 pub fn path(subject: &Subject, found: &Found) -> Decision {
-    if found.outcome != outcome::WHOLE {
-        let (counter, reason) = match found.outcome {
-            outcome::TOO_DEEP => (Counter::PathTooDeep, reason::TOO_DEEP),
-            outcome::DISCONNECTED => (Counter::PathDisconnected, reason::DISCONNECTED),
-            outcome::CHANGED => (Counter::PathChanged, reason::PATH_CHANGED),
-            _ => (Counter::ReadFailed, reason::READ_FAILED),
-        };
-        table::count(counter);
-        return Decision::refuse(reason);
+    if let Some(denied) = denied(found) {
+        return denied;
     }
     let wanted = found.wanted;
-    if wanted & found.deny != 0 {
-        return Decision::refuse_by(found.deny_rule, reason::RULE);
-    }
     if wanted & !(found.allow | subject.default_perms) != 0 {
         return Decision::refuse(reason::DEFAULT);
     }
@@ -71,6 +61,29 @@ pub fn path(subject: &Subject, found: &Found) -> Decision {
     }
     let record = found.rule_flags & u32::from(path_flag::RECORD) != 0;
     Decision::allow(found.allow_rule, reason::RULE, record)
+}
+
+/// Judges what a walk found of a name that an overlay uses: what is allowed was decided by the overlay's own
+/// names, and is recorded by them.
+#[inline(always)]
+pub fn layer(found: &Found) -> Decision {
+    denied(found).unwrap_or(Decision::allow(RULE_DEFAULT, reason::DEFAULT, false))
+}
+
+/// The decision where nothing that grants can change it.
+#[inline(always)]
+fn denied(found: &Found) -> Option<Decision> {
+    if found.outcome != outcome::WHOLE {
+        let (counter, reason) = match found.outcome {
+            outcome::TOO_DEEP => (Counter::PathTooDeep, reason::TOO_DEEP),
+            outcome::DISCONNECTED => (Counter::PathDisconnected, reason::DISCONNECTED),
+            outcome::CHANGED => (Counter::PathChanged, reason::PATH_CHANGED),
+            _ => (Counter::ReadFailed, reason::READ_FAILED),
+        };
+        table::count(counter);
+        return Some(Decision::refuse(reason));
+    }
+    (found.wanted & found.deny != 0).then_some(Decision::refuse_by(found.deny_rule, reason::RULE))
 }
 
 /// What a path grants after its denies: compared between source and target of a rename.

@@ -16,7 +16,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
 
-use crate::read::{memory::Entry, scratch::Scratch};
+use crate::read::{memory::Entry, overlay::Lender, scratch::Scratch};
 
 /// Cgroup id to slot. Written by the agent and by the cgroup hooks.
 #[map]
@@ -93,6 +93,14 @@ pub struct ExecProgress {
 /// Thread to its exec under way. An evicted entry denies that exec.
 #[map]
 pub static EXECS: LruHashMap<u64, ExecProgress> = LruHashMap::with_max_entries(8192, 0);
+
+/// Thread to the superblock of the overlay that it was let through on last. An evicted entry can make what the
+/// overlay does for it next be denied.
+#[map]
+pub static ENTERED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8192, 0);
+/// Address of credentials to the overlay that acts with them. What stands here is proven again at each use.
+#[map]
+pub static LENDERS: LruHashMap<u64, Lender> = LruHashMap::with_max_entries(1024, 0);
 
 /// What was allowed on a file; it lives as long as the file's inode is in memory. Not pinned: a new engine's
 /// programs begin without.

@@ -39,7 +39,7 @@ pub use diagnostic::{Diagnostic, Position};
 pub use host::HostView;
 pub use plan::{Operation, PlanError, plan};
 pub use policy::Policy;
-pub use resolve::{ResolveError, Resolved, resolve};
+pub use resolve::{ResolveError, Resolved, resolve, resolve_in_view};
 pub use rules::{RuleInfo, RuleTable};
 
 /// Checks a manifest: parse, shapes, values. The host is not asked.

@@ -31,6 +31,8 @@ impl Engine {
                 Some("it runs as another user than the process that asks")
             } else if self.is_governed(&process::cgroup(pid)?) {
                 Some("it belongs to an agent already")
+            } else if !session.host.view().is_of(pid)? {
+                Some("it sees other files than the process that made the agent: its root or its mounts are others")
             } else {
                 None
             })

@@ -11,7 +11,9 @@ use aegis_policy::check;
 use super::{
     Engine, EngineError,
     cgroup::{Events, Pressure},
-    create, finish, report,
+    create, finish,
+    host::Host,
+    report,
     session::{Saved, Session, State},
 };
 use crate::proto::event::{self, Event, Kind, event::Detail};
@@ -71,11 +73,16 @@ impl Engine {
             });
         }
         let policy = check(&saved.manifest.0, &saved.manifest_path).map_err(EngineError::Manifest)?;
+        // Without its client the agent is ended in a moment; until then what the kernel holds stays as it is.
+        let seen = if saved.client.is_alive() { Host::seen_by(saved.client).ok() } else { None };
+        let unseen = saved.own_view && seen.is_none();
+        let host = seen.unwrap_or_default();
         let (compiled, _) =
-            self.compile(policy.clone(), &saved.runtime_rules, saved.image_index, saved.generation)?;
+            self.compile(policy.clone(), &saved.runtime_rules, saved.image_index, saved.generation, &host)?;
         let events = if there { cgroups.events(&saved.cgroup)? } else { Events::default() };
         let mut session = Session {
             view: create::view(&saved, &compiled),
+            host,
             state: if events.populated { State::Running } else { State::Created },
             mode: policy.mode,
             limits: policy.limits,
@@ -91,7 +98,7 @@ impl Engine {
         self.parts.directory.set(session.saved.slot, session.view.clone());
         let mut text = String::new();
         if there {
-            text = self.hold(&mut session, &compiled, crate::words::hex(&compiled.hash))?;
+            text = self.hold(&mut session, (!unseen).then_some(&compiled), crate::words::hex(&compiled.hash))?;
         }
         let event = session.event();
         let mut registry = self.registry();
@@ -110,7 +117,7 @@ impl Engine {
     fn hold(
         &self,
         session: &mut Session,
-        compiled: &aegis_policy::CompiledImage,
+        compiled: Option<&aegis_policy::CompiledImage>,
         hash: String,
     ) -> Result<String, EngineError> {
         let (slot, cgroup) = (session.saved.slot, session.saved.cgroup_id);
@@ -129,6 +136,11 @@ impl Engine {
         };
         let in_force = held.filter(|s| s.flags & agent_flag::ACTIVE != 0 && s.image == session.saved.image_index);
         let Some(state) = in_force else {
+            let compiled = compiled.ok_or_else(|| EngineError::State {
+                session: session.saved.session.clone(),
+                state: "without its policy and its client",
+                advice: "what its paths mean cannot be told any more; end its tasks",
+            })?;
             self.govern_now(session, compiled)?;
             session.saved.image = hash;
             return Ok("its policy was not in force any more: it was brought into force again, what happened in between is not known".into());

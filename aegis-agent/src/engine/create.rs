@@ -8,6 +8,7 @@ use aegis_policy::{
     policy::{Effect, Mode, Policy},
     resolve,
     resolve::Note,
+    resolve_in_view,
 };
 
 use super::{
@@ -94,22 +95,27 @@ impl Engine {
 
         let mut undo = Undo::default();
         let names = self.reserve(&mut undo)?;
+        let io = |path: String| |source| EngineError::Io { path: path.into(), source };
+        let client = ProcessId::of(peer.pid).map_err(io(format!("/proc/{}", peer.pid)))?;
+        // The manifest's paths are those that the caller sees: the command is its child.
+        let host = Host::seen_by(client).map_err(io(format!("/proc/{}", peer.pid)))?;
         let (uid, gid) = (peer.uid, peer.gid);
         let tmp = &self.parts.tmp;
-        let tmpdir = TmpDir::make(tmp, &names.session, uid, gid)
-            .map_err(|source| EngineError::Io { path: tmp.clone(), source })?;
+        let tmpdir = if host.view().shares(tmp) {
+            TmpDir::make(tmp, &names.session, uid, gid).map_err(io(tmp.display().to_string()))?
+        } else {
+            TmpDir::none()
+        };
         let made = tmpdir.clone();
         undo.later(move || report("removing the TMPDIR", made.remove()));
 
         let rules = self.runtime_rules(&policy, &tmpdir, peer);
-        let (compiled, notes) = self.compile(policy.clone(), &rules, names.image, 1)?;
+        let (compiled, notes) = self.compile(policy.clone(), &rules, names.image, 1, &host)?;
         let cgroups = self.cgroups()?;
         let (cgroup, cgroup_id) = cgroups.create(&names.session, &policy.limits)?;
         let folder = cgroup.clone();
         undo.later(move || report("removing the cgroup", cgroups.remove(&folder)));
 
-        let client = ProcessId::of(peer.pid)
-            .map_err(|source| EngineError::Io { path: format!("/proc/{}", peer.pid).into(), source })?;
         let image = hex(&compiled.hash);
         let saved = Saved {
             version: Saved::VERSION,
@@ -127,6 +133,7 @@ impl Engine {
             runtime_rules: rules,
             uid,
             client,
+            own_view: host.view().is_other(),
             started: clock::boottime(),
             started_unix: clock::wall(),
             enforced: self.not_enforcing().is_none(),
@@ -135,6 +142,7 @@ impl Engine {
         let view = view(&saved, &compiled);
         let session = Session {
             saved,
+            host,
             state: State::Created,
             mode: policy.mode,
             limits: policy.limits,
@@ -194,11 +202,16 @@ impl Engine {
         rules: &[RuntimeRule],
         index: u32,
         generation: u32,
+        host: &Host,
     ) -> Result<(CompiledImage, Vec<Note>), EngineError> {
         for rule in rules {
             policy.add_runtime_rule(&rule.id, rule.path.as_bytes(), rule.allow, rule.deny, false)?;
         }
-        let resolved = resolve(&policy, &Host)?;
+        let resolved = if host.view().is_other() {
+            resolve_in_view(&policy, host, &Host::default())?
+        } else {
+            resolve(&policy, host)?
+        };
         let key = self.with_kernel(|k| k.hash_key()).unwrap_or_default();
         Ok((compile(&policy, &resolved, index, key, generation)?, resolved.notes))
     }

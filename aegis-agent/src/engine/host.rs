@@ -11,7 +11,7 @@ use std::{
 };
 
 use aegis_policy::{
-    host::{Entry, HostError, HostView, Kind, Mount, Program, mountinfo},
+    host::{Entry, HostError, HostView, Kind, Mount, Program},
     path::AbsPath,
 };
 use ring::digest;
@@ -20,22 +20,42 @@ use rustix::{
     io::Errno,
 };
 
+use super::{process::ProcessId, view::{self, View}};
+
 /// Files looked at in one search: a policy that covers more is refused instead of hanging the daemon.
 const SEARCHED: usize = 4_000_000;
 
-/// This host, as the daemon's mount namespace shows it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Host;
+/// Files by the names that the daemon sees them by, or another process.
+#[derive(Clone, Debug, Default)]
+pub struct Host(View);
+
+impl Host {
+    /// As a process sees them. It has to be alive for as long as anything is asked.
+    ///
+    /// # Errors
+    /// It is not there, or what it sees cannot be told.
+    pub fn seen_by(process: ProcessId) -> io::Result<Self> {
+        View::of(process).map(Self)
+    }
+
+    /// What they are seen by.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        &self.0
+    }
+
+    fn native(&self, path: &AbsPath) -> PathBuf {
+        self.0.reach(Path::new(OsStr::from_bytes(&path.to_bytes())))
+    }
+}
 
 impl HostView for Host {
     fn mounts(&self) -> Result<Vec<Mount>, HostError> {
-        let path = "/proc/self/mountinfo";
-        let text = fs::read(path).map_err(|source| HostError::Io { path: path.into(), source })?;
-        Ok(mountinfo::parse(&text)?)
+        self.0.mounts()
     }
 
     fn entry(&self, path: &AbsPath) -> Result<Option<Entry>, HostError> {
-        let path = native(path);
+        let path = self.native(path);
         let metadata = match fs::symlink_metadata(&path) {
             Err(error) if missing(&error) => return Ok(None),
             other => other.map_err(|e| at(&path, e))?,
@@ -54,7 +74,7 @@ impl HostView for Host {
     }
 
     fn list(&self, path: &AbsPath, limit: usize) -> Result<Vec<(Vec<u8>, Kind)>, HostError> {
-        let folder = native(path);
+        let folder = self.native(path);
         let mut found = Vec::new();
         for (name, kind) in names(&folder)? {
             if found.len() == limit {
@@ -77,7 +97,7 @@ impl HostView for Host {
 
     fn linked_files(&self, path: &AbsPath, limit: usize) -> Result<Vec<u64>, HostError> {
         let mut found = Vec::new();
-        walk(&native(path), limit, "files", &mut |_, kind, stat| {
+        walk(&self.native(path), limit, "files", &mut |_, kind, stat| {
             let several = kind != FileType::Directory && kind != FileType::Symlink && stat.stx_nlink > 1;
             if several {
                 found.push(stat.stx_ino);
@@ -91,10 +111,10 @@ impl HostView for Host {
 
     fn programs(&self, path: &AbsPath, limit: usize) -> Result<Vec<Program>, HostError> {
         let mut found = Vec::new();
-        walk(&native(path), limit, "programs", &mut |path, kind, stat| {
+        walk(&self.native(path), limit, "programs", &mut |path, kind, stat| {
             let program = kind == FileType::RegularFile && stat.stx_mode & 0o111 != 0;
             if program {
-                let name = AbsPath::parse(path.as_os_str().as_bytes())
+                let name = AbsPath::parse(view::named(path).as_os_str().as_bytes())
                     .map_err(|e| at(path, io::Error::other(e)))?;
                 found.push(Program { path: name, sha256: sha256(path)? });
             }
@@ -185,10 +205,6 @@ fn sha256(path: &Path) -> Result<[u8; 32], HostError> {
     Ok(sum)
 }
 
-fn native(path: &AbsPath) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(&path.to_bytes()))
-}
-
 /// A name that leads nowhere; a path through a file is none either.
 /// Whether a path names nothing: nor does one behind a link that leads in a circle.
 fn missing(error: &io::Error) -> bool {
@@ -200,7 +216,7 @@ fn at(path: &Path, source: io::Error) -> HostError {
 }
 
 fn path_text(path: &Path) -> String {
-    crate::words::text(path.as_os_str().as_bytes())
+    crate::words::text(view::named(path).as_os_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -219,12 +235,12 @@ mod tests {
         let top = dir.path().canonicalize().expect("real");
         fs::write(top.join("f"), "x").expect("write");
         symlink("f", top.join("l")).expect("symlink");
-        let entry = |name: &str| Host.entry(&abs(&top.join(name))).expect("entry");
+        let entry = |name: &str| Host::default().entry(&abs(&top.join(name))).expect("entry");
         assert_eq!(entry("f"), Some(Entry::File));
         assert_eq!(entry("l"), Some(Entry::Symlink(b"f".to_vec())));
         assert_eq!(entry("none"), None);
         assert_eq!(entry("f/below"), None);
-        assert_eq!(Host.entry(&abs(&top)).expect("entry"), Some(Entry::Directory));
+        assert_eq!(Host::default().entry(&abs(&top)).expect("entry"), Some(Entry::Directory));
     }
 
     #[test]
@@ -248,10 +264,10 @@ mod tests {
         fs::hard_link(top.join("a/two"), top.join("a/b/again")).expect("link");
         symlink("/etc", top.join("a/etc")).expect("symlink");
         let ino = fs::metadata(top.join("a/two")).expect("stat").ino();
-        assert_eq!(Host.linked_files(&abs(&top), 10).expect("walk"), [ino]);
+        assert_eq!(Host::default().linked_files(&abs(&top), 10).expect("walk"), [ino]);
         fs::hard_link(top.join("a/one"), top.join("a/b/more")).expect("link");
-        assert!(matches!(Host.linked_files(&abs(&top), 1), Err(HostError::TooMany { .. })));
-        assert!(Host.linked_files(&abs(&top.join("none")), 1).expect("nothing").is_empty());
+        assert!(matches!(Host::default().linked_files(&abs(&top), 1), Err(HostError::TooMany { .. })));
+        assert!(Host::default().linked_files(&abs(&top.join("none")), 1).expect("nothing").is_empty());
     }
 
     #[test]
@@ -261,7 +277,7 @@ mod tests {
         fs::write(top.join("plain"), "abc").expect("write");
         fs::write(top.join("program"), "abc").expect("write");
         fs::set_permissions(top.join("program"), fs::Permissions::from_mode(0o755)).expect("chmod");
-        let found = Host.programs(&abs(&top), 10).expect("walk");
+        let found = Host::default().programs(&abs(&top), 10).expect("walk");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, abs(&top.join("program")));
         assert_eq!(found[0].sha256[..4], [0xba, 0x78, 0x16, 0xbf], "SHA-256 of abc");
@@ -269,6 +285,6 @@ mod tests {
 
     #[test]
     fn the_own_mount_table_has_a_root() {
-        assert!(Host.mounts().expect("mounts").iter().any(|m| m.mount_point == AbsPath::root()));
+        assert!(Host::default().mounts().expect("mounts").iter().any(|m| m.mount_point == AbsPath::root()));
     }
 }

@@ -21,6 +21,7 @@ mod refresh;
 mod registry;
 mod runtime;
 mod tmpdir;
+mod view;
 mod warden;
 
 use std::{

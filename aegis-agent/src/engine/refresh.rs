@@ -18,6 +18,12 @@ use super::{
 const GRACE: Duration = Duration::from_millis(50);
 
 impl Engine {
+    /// Whether mounts changed that only agents see.
+    pub fn views_changed(&self) -> bool {
+        // Each is asked: the question is also what begins the next wait.
+        self.sessions().iter().filter(|session| session.host.view().mounts_changed()).count() > 0
+    }
+
     /// Resolves the policies of all agents anew.
     pub fn refresh(&self) {
         for session in self.sessions() {
@@ -47,7 +53,7 @@ impl Engine {
         let saved = &before.saved;
         let policy = check(&saved.manifest.0, &saved.manifest_path).map_err(EngineError::Manifest)?;
         let generation = saved.generation + 1;
-        let (compiled, _) = self.compile(policy, &saved.runtime_rules, index, generation)?;
+        let (compiled, _) = self.compile(policy, &saved.runtime_rules, index, generation, &before.host)?;
         let image = crate::words::hex(&compiled.hash);
         if image == saved.image {
             return Ok(false);

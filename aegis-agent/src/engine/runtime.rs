@@ -10,8 +10,10 @@ impl Engine {
     /// are not in their usual places.
     pub(super) fn runtime_rules(&self, policy: &Policy, tmpdir: &TmpDir, peer: &Peer) -> Vec<RuntimeRule> {
         let rule = |id: &str, path: String, allow, deny| RuntimeRule { id: id.into(), path, allow, deny };
-        let mut rules =
-            vec![rule("session:tmpdir", tmpdir.path.display().to_string(), tmpdir_permissions(policy), 0)];
+        let mut rules = Vec::new();
+        if tmpdir.is_some() {
+            rules.push(rule("session:tmpdir", tmpdir.path.display().to_string(), tmpdir_permissions(policy), 0));
+        }
         if let Some(terminal) = process::stat(peer.pid).ok().and_then(|s| process::terminal(s.tty)) {
             rules.push(rule("session:terminal", terminal, perm::READ | perm::WRITE, 0));
         }

@@ -12,7 +12,7 @@ use aegis_policy::policy::{KillAction, Limits, Mode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{cgroup::Pressure, process::ProcessId, tmpdir::TmpDir};
+use super::{cgroup::Pressure, host::Host, process::ProcessId, tmpdir::TmpDir};
 use crate::{directory::AgentView, proto::event::Event};
 
 /// Where a session is in its life.
@@ -95,6 +95,9 @@ pub struct Saved {
     pub uid: u32,
     /// The process that made it.
     pub client: ProcessId,
+    /// Whether its paths mean something else to it than to the daemon.
+    #[serde(default)]
+    pub own_view: bool,
     /// Start, nanoseconds since boot.
     pub started: u64,
     /// Start, nanoseconds since the Unix epoch.
@@ -202,6 +205,8 @@ impl Saved {
 pub struct Session {
     /// What outlives the engine.
     pub saved: Saved,
+    /// What its paths mean.
+    pub host: Host,
     /// Where it is.
     pub state: State,
     /// Enforce or audit.

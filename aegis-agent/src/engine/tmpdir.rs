@@ -18,6 +18,16 @@ pub struct TmpDir {
 }
 
 impl TmpDir {
+    /// None: the agent uses its caller's.
+    pub fn none() -> Self {
+        Self { path: PathBuf::new(), dev: 0, ino: 0 }
+    }
+
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
     /// Makes `parent/aegis-SESSION`, 0700, owned by the user.
     ///
     /// # Errors
@@ -41,6 +51,9 @@ impl TmpDir {
     /// # Errors
     /// Something of it is left, or another folder has its name.
     pub fn remove(&self) -> io::Result<()> {
+        if !self.is_some() {
+            return Ok(());
+        }
         let metadata = match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,

@@ -48,7 +48,7 @@ impl Warden {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 engine.look_after();
                 // Mounts come in series: what they mean is asked when they have settled.
-                if mounts.changed() {
+                if mounts.changed() | engine.views_changed() {
                     changed = Some(Instant::now());
                 } else if changed.is_some_and(|at| at.elapsed() >= SETTLED) {
                     changed = None;

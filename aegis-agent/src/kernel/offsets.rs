@@ -45,6 +45,8 @@ pub fn examine() -> Result<(KernelOffsets, KernelFacts), KernelError> {
         five_levels: u32::from(memory::five_levels()),
         page_offset_base: memory.page_offset_base,
         encryption_mask: memory.encryption_mask,
+        layer_alias: layer_alias(&btf)?,
+        reserved: 0,
     };
     Ok((offsets, facts))
 }
@@ -91,6 +93,21 @@ fn member_of<'b>(btf: &'b Btf<'b>, of: BtfType<'b>, field: &str) -> Option<(u32,
         }
     }
     None
+}
+
+/// See [`KernelFacts::layer_alias`]: a file that shows its layer keeps the overlay's path beside.
+fn layer_alias(btf: &Btf<'_>) -> Result<u32, KernelError> {
+    let member = |name: &str, path| {
+        let mut kinds = btf.type_by_kind::<Struct<'_>>().filter(|kind| kind.name().is_some_and(|n| n == name));
+        kinds.find_map(|kind| offset_of(btf, btf.type_by_id(kind.type_id())?, path))
+    };
+    if member("backing_file", "user_path").is_some() {
+        return Ok(0);
+    }
+    member("dentry", "d_u.d_alias").ok_or_else(|| KernelError::Btf {
+        what: "struct dentry, member d_u.d_alias".into(),
+        detail: "this kernel has no such member, and struct backing_file has no user_path".into(),
+    })
 }
 
 /// Whether the hook's first argument is a `struct dentry *`.

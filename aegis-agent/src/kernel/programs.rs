@@ -54,6 +54,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("d_instantiate"),
     lsm("file_open"),
     lsm("file_receive"),
+    lsm("cred_prepare"),
     lsm("inode_create"),
     lsm("inode_mkdir"),
     lsm("inode_mknod"),

@@ -20,7 +20,7 @@ use crate::{
 #[inline(always)]
 fn name(dentry: Dentry, operation: u8) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
-    file::decide(&subject, dentry, operation, perm::NAME)
+    file::change(&subject, dentry, operation, perm::NAME)
 }
 
 /// Judges changing a file that may have no name (a pipe's mode, a memfd's size).
@@ -30,7 +30,7 @@ fn change(dentry: Dentry, operation: u8, wanted: u8) -> i32 {
     if subject.blocked == 0 && dentry.superblock().is_pseudo() {
         return 0;
     }
-    file::decide(&subject, dentry, operation, wanted)
+    file::change(&subject, dentry, operation, wanted)
 }
 
 /// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`
@@ -66,7 +66,7 @@ pub fn inode_mknod(context: LsmContext) -> i32 {
             silent: false,
         });
     }
-    file::decide(&subject, Dentry::new(context.arg(1)), op::MKNOD, perm::NAME)
+    file::change(&subject, Dentry::new(context.arg(1)), op::MKNOD, perm::NAME)
 }
 
 /// `int inode_symlink(struct inode *dir, struct dentry *dentry, const char *old_name)`

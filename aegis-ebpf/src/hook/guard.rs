@@ -9,7 +9,7 @@ use crate::{
     guarded::{self, Guarded},
     read::{
         kernel::qstr_head,
-        table,
+        overlay, table,
     },
     subject::Subject,
 };
@@ -100,6 +100,10 @@ pub fn capable(context: LsmContext) -> i32 {
         refusal: Refusal::Permission,
         silent: context.arg::<u32>(3) & CAP_OPT_NOAUDIT != 0,
     };
+    if overlay::acts() {
+        // With its mounter's credentials, on its layers: no capability of the task is asked for.
+        return 0;
+    }
     if DENIED & bit != 0 {
         guarded::refuse(&subject, &guarded(reason::GUARD))
     } else if subject.dropped_capabilities & bit != 0 {

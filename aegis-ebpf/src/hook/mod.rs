@@ -6,6 +6,7 @@
 mod address;
 mod cgroup;
 mod create;
+mod credentials;
 mod exec;
 mod guard;
 mod ioctl;

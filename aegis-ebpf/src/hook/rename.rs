@@ -17,6 +17,7 @@ use crate::{
     read::{
         glob,
         kernel::Dentry,
+        overlay,
         scratch::{Claim, Found},
         table,
         walk::walk,
@@ -38,18 +39,26 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         return file::blocked(&subject, operation);
     }
     let Some(mut claim) = Claim::take() else { return file::no_room() };
+    overlay::note_acting(&mut claim);
     walk(&mut claim, from, subject.image, subject.levels, perm::NAME, 0);
     claim.keep();
     let start = claim.found().end;
     walk(&mut claim, to, subject.image, subject.levels, perm::NAME, start);
     let (source, target) = (claim.kept(), claim.found());
 
-    let mut decision = judge::path(&subject, &source);
+    let below = claim.below() != 0;
+    let judged = |found: &Found| if below { judge::layer(found) } else { judge::path(&subject, found) };
+    let mut decision = judged(&source);
     if !decision.deny {
-        decision = judge::path(&subject, &target);
+        decision = judged(&target);
     }
     if !decision.deny {
-        let more = judge::granted(&subject, &target) & !judge::granted(&subject, &source);
+        let more = if below {
+            // What is allowed by the overlay's names was compared by them; a deny is not left behind.
+            source.deny & !target.deny
+        } else {
+            judge::granted(&subject, &target) & !judge::granted(&subject, &source)
+        };
         let moves_directory = operation == op::RENAME && (from.inode().is_directory() || to.inode().is_directory());
         // A symbolic link at a rule's own name would choose where the next load of the policy leads.
         let places_link = from.inode().is_symlink();
@@ -92,7 +101,11 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         );
     }
     claim.release();
-    answer(&subject, &decision, Refusal::Access)
+    let result = answer(&subject, &decision, Refusal::Access);
+    if result == 0 {
+        overlay::enter(to.superblock());
+    }
+    result
 }
 
 /// `int inode_link(struct dentry *old_dentry, struct inode *dir, struct dentry *new_dentry)`

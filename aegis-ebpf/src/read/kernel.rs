@@ -1,7 +1,7 @@
 //! Kernel structs as the hooks see them: one type a struct, one method a member.
 //!
 //! A value of these types is a pointer that the verifier knows by its BTF type; a method loads one
-//! member. [`Foreign`] pointers were read by hand and are only ever probed.
+//! member. [`Inode`] is an address that was read by hand, and is only ever probed.
 
 use core::ffi::c_void;
 
@@ -14,10 +14,12 @@ use aya_ebpf::{
     },
 };
 
-use super::{load, offset, probe, scratch::Claim};
+use super::{hidden::HiddenDentry, load, offset, probe, scratch::Claim};
 
 /// `sb->s_flags`: a filesystem that can't be mounted (pipes, sockets, memfd, anonymous inodes).
 const SB_NOUSER: u64 = 1 << 31;
+/// Magic number of overlay filesystems.
+pub const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
 /// `HASH_ALGO_SHA256` of the kernel's list of digests.
 const HASH_ALGO_SHA256: i64 = 4;
 
@@ -80,6 +82,15 @@ impl File {
     #[inline(always)]
     pub fn dentry(self) -> Dentry {
         Dentry(member!(self.file_dentry))
+    }
+    /// Whether it was opened by a mount that is in no namespace: such mounts are made by the kernel for itself,
+    /// and no path of a task leads through one.
+    #[inline(always)]
+    pub fn is_internal(self) -> bool {
+        /// `ERR_PTR(-EINVAL)`.
+        const MNT_NS_INTERNAL: u64 = -22i64 as u64;
+        let mount: u64 = probe(self.0 as u64, offset!(file_mount)).unwrap_or(0);
+        probe(mount, offset!(mount_ns).wrapping_sub(offset!(mount_mnt))) == Some(MNT_NS_INTERNAL)
     }
     /// Its inode.
     #[inline(always)]
@@ -196,6 +207,14 @@ impl Inode {
     fn mode(self) -> Option<u16> {
         if self.is_none() { Some(0) } else { probe(self.0, offset!(inode_mode)) }
     }
+    /// One of its names: the one that it has, where it has no other.
+    #[inline(always)]
+    pub fn some_name(self) -> HiddenDentry {
+        /// Nothing can be read there.
+        const NOWHERE: u64 = 8;
+        let place: u64 = probe(self.0, offset!(inode_names)).unwrap_or(0);
+        HiddenDentry::at(place.checked_sub(u64::from(super::facts().layer_alias)).unwrap_or(NOWHERE))
+    }
     /// Whether the kernel keeps it from the security modules.
     #[inline(always)]
     pub fn is_private(self) -> bool {
@@ -230,6 +249,16 @@ impl SuperBlock {
     pub fn magic(self) -> u64 {
         member!(self.sb_magic)
     }
+    /// Whether it is an overlay.
+    #[inline(always)]
+    pub fn is_overlay(self) -> bool {
+        self.magic() == OVERLAYFS_SUPER_MAGIC
+    }
+    /// Its address.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0 as u64
+    }
     /// Whether it is a cgroup hierarchy, of either version.
     #[inline(always)]
     pub fn is_cgroup(self) -> bool {
@@ -257,6 +286,24 @@ impl Task {
     pub fn current() -> Self {
         // SAFETY: the helper has no arguments.
         Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast::<task_struct>().cast())
+    }
+    /// Whether it acts with credentials that are not its own: the kernel has lent them to it for a time.
+    #[inline(always)]
+    pub fn has_lent_credentials(self) -> bool {
+        let (own, used): (*const u8, *const u8) = (member!(self.task_real_cred), member!(self.task_cred));
+        own != used
+    }
+    /// Address of the credentials that it acts with.
+    #[inline(always)]
+    pub fn credentials(self) -> Option<u64> {
+        probe(self.0 as u64, offset!(task_cred))
+    }
+    /// Address of the superblock that its look-up of a path has reached; `None` where it looks none up.
+    #[inline(always)]
+    pub fn reached(self) -> Option<u64> {
+        let walk: u64 = probe(self.0 as u64, offset!(task_nameidata))?;
+        let dentry: u64 = probe(walk, offset!(nameidata_dentry))?;
+        probe(dentry, offset!(dentry_sb))
     }
     /// Process id in the initial namespace.
     #[inline(always)]
@@ -560,9 +607,15 @@ pub fn boottime() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Real user and group id of the current task.
+/// Real user and group id of the current task: its own, not those of credentials that it was lent.
 #[inline(always)]
 pub fn current_uid_gid() -> (u32, u32) {
+    let task = Task::current();
+    if task.has_lent_credentials() {
+        let own: u64 = probe(task.0 as u64, offset!(task_real_cred)).unwrap_or(0);
+        let id = |offset| probe(own, offset).unwrap_or(u32::MAX);
+        return (id(offset!(cred_uid)), id(offset!(cred_gid)));
+    }
     // SAFETY: the helper has no arguments.
     let both = unsafe { bpf_get_current_uid_gid() };
     (both as u32, (both >> 32) as u32)

@@ -31,6 +31,13 @@ const TURN: u32 = 8;
 /// no machine makes in this time (a minute, or ten where a second has a hundred ticks).
 const LIFETIME: u64 = 60_000;
 
+/// What stands beside `perm::*` where an overlay opened the file in a layer (1; 0 where none did): such a verdict
+/// grants nothing to who names the layer.
+#[inline(always)]
+pub const fn below(below: u32) -> u8 {
+    (below as u8 & 1) << 7
+}
+
 const _: () = assert!(CHAIN <= MAX_DEPTH as usize && CHAIN.is_power_of_two() && VERDICTS.is_power_of_two());
 
 /// An operation that was allowed.
@@ -43,7 +50,7 @@ pub struct Verdict {
     tick: u64,
     /// Number of the rule.
     rule: u32,
-    /// `perm::*` that were wanted.
+    /// `perm::*` that were wanted, and [`below`].
     wanted: u8,
     /// `reason::*`.
     reason: u8,
@@ -260,10 +267,10 @@ pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict)
 }
 
 impl Known {
-    /// Whether anything is known.
+    /// Whether nothing is known.
     #[inline(always)]
-    pub fn is_some(&self) -> bool {
-        !self.entry.is_null()
+    pub fn is_none(&self) -> bool {
+        self.entry.is_null()
     }
     /// Whether no name on the path has changed until now.
     #[inline(always)]

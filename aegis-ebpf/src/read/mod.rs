@@ -8,8 +8,10 @@
 
 pub mod arguments;
 pub mod glob;
+pub mod hidden;
 pub mod kernel;
 pub mod memory;
+pub mod overlay;
 pub mod program;
 pub mod ring;
 pub mod scratch;
@@ -30,8 +32,14 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 static KERNEL_OFFSETS: KernelOffsets = KernelOffsets::zeroed();
 /// Set by the agent before load.
 #[unsafe(no_mangle)]
-static KERNEL_FACTS: KernelFacts =
-    KernelFacts { setattr_dentry_first: 0, five_levels: 0, page_offset_base: 0, encryption_mask: 0 };
+static KERNEL_FACTS: KernelFacts = KernelFacts {
+    setattr_dentry_first: 0,
+    five_levels: 0,
+    page_offset_base: 0,
+    encryption_mask: 0,
+    layer_alias: 0,
+    reserved: 0,
+};
 /// Secret key of the path hash, set by the agent before load.
 #[unsafe(no_mangle)]
 static HASH_KEY: [u64; 2] = [0; 2];

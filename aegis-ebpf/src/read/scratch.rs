@@ -14,7 +14,8 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, memory::Entry, program::Said, table};
+use super::{exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, program::Said, table};
+use crate::judge::Decision;
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
@@ -119,6 +120,16 @@ pub struct WalkState {
     pub word: u32,
     /// Where the globs stand.
     pub globs: Globs,
+    /// 1 where the walk is about what an overlay does in a layer.
+    pub below: u32,
+    /// 1 where that was let through before.
+    pub recalled: u32,
+    /// 1 once the way up has ended at the root.
+    pub rose: u32,
+    /// The dentry that the walk is about, where it is not the one that the hook was given.
+    pub hidden: HiddenDentry,
+    /// What was decided.
+    pub decision: Decision,
 }
 
 impl WalkState {
@@ -223,6 +234,26 @@ impl Claim {
     #[inline(always)]
     pub(super) const fn of(slot: *mut Scratch) -> Self {
         Self(slot)
+    }
+
+    /// 1 where an overlay acts in a layer, read anew.
+    #[inline(always)]
+    pub fn below(&mut self) -> u32 {
+        // SAFETY: as for `found`.
+        unsafe { read_volatile(&raw const (*self.0).walk.below) }
+    }
+
+    /// Leaves what was decided in the slot.
+    #[inline(always)]
+    pub fn decide(&mut self, decision: Decision) {
+        self.walk().decision = decision;
+    }
+
+    /// What was decided, read anew.
+    #[inline(always)]
+    pub fn decision(&mut self) -> Decision {
+        // SAFETY: as for `found`.
+        unsafe { read_volatile(&raw const (*self.0).walk.decision) }
     }
 
     /// Gives the slot back.

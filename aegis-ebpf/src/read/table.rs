@@ -14,10 +14,10 @@ use aya_ebpf::{
     maps::lpm_trie,
 };
 
-use super::fetch_add;
+use super::{fetch_add, overlay::Lender};
 use crate::maps::{
-    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, EXECS,
-    ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, NET_RULES, PATH_RULES, PINS,
+    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED, EXECS,
+    ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES, PINS,
     SYSCALL_RULES,
 };
 
@@ -244,4 +244,46 @@ pub fn exec_was_checked() -> bool {
     });
     let _ = EXECS.remove(&thread);
     complete
+}
+
+/// Superblock of the overlay that the current thread was let through on last; 0 for none.
+#[inline(always)]
+pub fn entered_overlay() -> u64 {
+    // SAFETY: the entry is the current thread's, which is here.
+    ENTERED.get_ptr(&current_ids()).map_or(0, |superblock| unsafe { *superblock })
+}
+
+/// Notes it.
+#[inline(always)]
+pub fn enter_overlay(superblock: u64) {
+    if entered_overlay() != superblock {
+        // A failed insert can make what the overlay does for the thread be denied.
+        let _ = ENTERED.insert(&current_ids(), &superblock, u64::from(BPF_ANY));
+    }
+}
+
+/// Forgets it.
+#[inline(always)]
+pub fn leave_overlay() {
+    let _ = ENTERED.remove(&current_ids());
+}
+
+/// What is known of credentials.
+#[inline(always)]
+pub fn lender(credentials: u64) -> Option<Lender> {
+    // SAFETY: an entry that is replaced meanwhile is proven like any other.
+    LENDERS.get_ptr(&credentials).map(|lender| unsafe { *lender })
+}
+
+/// Notes it.
+#[inline(always)]
+pub fn set_lender(credentials: u64, lender: &Lender) {
+    // A failed insert is found out anew, or denied.
+    let _ = LENDERS.insert(&credentials, lender, u64::from(BPF_ANY));
+}
+
+/// Forgets it.
+#[inline(always)]
+pub fn forget_lender(credentials: u64) {
+    let _ = LENDERS.remove(&credentials);
 }

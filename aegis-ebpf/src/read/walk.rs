@@ -16,7 +16,8 @@ use aegis_common::{
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
 use super::{
-    glob, hash_key,
+    facts, glob, hash_key,
+    hidden::{self, HiddenDentry},
     kernel::Dentry,
     load, offset,
     scratch::{BYTES, Claim, Component, Found, SHORT_WORDS, SPILL, Scratch, WalkState},
@@ -130,7 +131,7 @@ extern "C" fn climb(turn: u64, climb: *mut Climb) -> i64 {
 }
 
 /// The same chain again, for its sequence counters alone.
-extern "C" fn recheck(turn: u64, climb: *mut Climb) -> i64 {
+extern "C" fn recheck_some(turn: u64, climb: *mut Climb) -> i64 {
     // SAFETY: as for `climb`.
     let climb = unsafe { &mut *climb };
     // SAFETY: as for `climb`.
@@ -343,7 +344,7 @@ fn component_at<'a>(scratch: *mut Scratch, index: u32) -> (&'a Component, u32, *
 
 /// One component down: copies its name, hashes it, takes the globs through it, looks it up. Ends where no
 /// rule can be any more.
-extern "C" fn descend(index: u64, descent: *mut Descent) -> i64 {
+extern "C" fn descend_one(index: u64, descent: *mut Descent) -> i64 {
     // SAFETY: as for `climb`.
     let scratch = unsafe { (*descent).scratch };
     let index = index as u32 & DEPTH_MASK as u32;
@@ -415,7 +416,8 @@ extern "C" fn spell_some(index: u64, descent: *mut Descent) -> i64 {
 /// caller must see for itself.
 #[inline(always)]
 pub fn spell(claim: &mut Claim, dentry: Dentry) {
-    if !rise(claim, dentry, 0, 0, 0, 0) {
+    begin(claim, dentry.superblock().dev(), 0, 0, 0, 0);
+    if !rise(claim, dentry) {
         return;
     }
     let mut down = Descent { scratch: claim.as_ptr() };
@@ -430,16 +432,70 @@ pub fn spell(claim: &mut Claim, dentry: Dentry) {
 /// with [`Claim::found`].
 #[inline(always)]
 pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) {
-    if !rise(claim, dentry, image, levels, wanted, start) {
+    begin(claim, dentry.superblock().dev(), image, levels, wanted, start);
+    if rise(claim, dentry) {
+        descend(claim, levels);
+        conclude(claim, dentry);
+    }
+}
+
+/// Walks like [`walk`], from the dentry whose address stands in the slot where there is one.
+#[inline(always)]
+pub fn walk_either(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8) {
+    if facts().layer_alias == 0 {
+        return walk(claim, dentry, image, levels, wanted, 0);
+    }
+    begin(claim, 0, image, levels, wanted, 0);
+    let mut way = Climb { dentry, scratch: claim.as_ptr() };
+    // SAFETY: callback and context fit each other. Loops of one turn, as in `glob`.
+    unsafe { bpf_loop(1, rise_either as *mut c_void, (&raw mut way).cast(), 0) };
+    if claim.walk().rose == 0 {
         return;
     }
-    let scratch = claim.as_ptr();
-    let mut down = Descent { scratch };
+    descend(claim, levels);
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(1, recheck_either as *mut c_void, (&raw mut way).cast(), 0) };
+    settle(claim);
+}
+
+extern "C" fn rise_either(_turn: u64, way: *mut Climb) -> i64 {
+    // SAFETY: as for `climb`.
+    let way = unsafe { &*way };
+    let mut claim = Claim::of(way.scratch);
+    let hidden = claim.walk().hidden;
+    let (dev, rose) = if hidden == HiddenDentry::NONE {
+        (way.dentry.superblock().dev(), rise(&mut claim, way.dentry))
+    } else {
+        let (dev, root) = hidden.filesystem().unwrap_or((0, HiddenDentry::NONE));
+        (dev, hidden::rise(&mut claim, hidden, root))
+    };
+    claim.walk().found.dev = dev;
+    claim.walk().rose = u32::from(rose);
+    0
+}
+
+extern "C" fn recheck_either(_turn: u64, way: *mut Climb) -> i64 {
+    // SAFETY: as for `climb`.
+    let way = unsafe { &*way };
+    let mut claim = Claim::of(way.scratch);
+    let hidden = claim.walk().hidden;
+    if hidden == HiddenDentry::NONE {
+        recheck(&mut claim, way.dentry);
+    } else {
+        hidden::recheck(&mut claim, hidden);
+    }
+    0
+}
+
+/// Down from the root along the names noted.
+#[inline(always)]
+fn descend(claim: &mut Claim, levels: u64) {
+    let mut down = Descent { scratch: claim.as_ptr() };
     let state = claim.walk();
     state.hasher = PathHasher::new(hash_key());
     look_up(state, state.hasher, 0);
     // SAFETY: callback and context fit each other.
-    unsafe { bpf_loop(MAX_DEPTH, descend as *mut c_void, (&raw mut down).cast(), 0) };
+    unsafe { bpf_loop(MAX_DEPTH, descend_one as *mut c_void, (&raw mut down).cast(), 0) };
     let state = claim.walk();
     // An anchor stands at or above a rule: below the deepest level there is none with this name.
     let deeper = if state.depth == 0 { levels } else { levels >> ((state.depth - 1) & 63) >> 1 };
@@ -452,16 +508,26 @@ pub fn walk(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: 
         // SAFETY: callback and context fit each other.
         unsafe { bpf_loop(MAX_DEPTH / 2, spell_some as *mut c_void, (&raw mut down).cast(), 0) };
     }
-
-    conclude(claim, dentry);
 }
 
 /// The end of a walk: the same chain again, and how it ended.
 #[inline(always)]
 pub(super) fn conclude(claim: &mut Claim, dentry: Dentry) {
+    recheck(claim, dentry);
+    settle(claim);
+}
+
+/// Notes in the walk whether the chain is still the same.
+#[inline(always)]
+fn recheck(claim: &mut Claim, dentry: Dentry) {
     let mut again = Climb { dentry, scratch: claim.as_ptr() };
     // SAFETY: callback and context fit each other.
-    unsafe { bpf_loop(TURNS, recheck as *mut c_void, (&raw mut again).cast(), 0) };
+    unsafe { bpf_loop(TURNS, recheck_some as *mut c_void, (&raw mut again).cast(), 0) };
+}
+
+/// How the walk ended.
+#[inline(always)]
+fn settle(claim: &mut Claim) {
     let state = claim.walk();
     state.found.outcome = if state.unread != 0 {
         outcome::UNREAD
@@ -472,11 +538,9 @@ pub(super) fn conclude(claim: &mut Claim, dentry: Dentry) {
     };
 }
 
-/// Begins a walk: up to the root, noting each name. False where it does not end there.
+/// Begins a walk.
 #[inline(always)]
-fn rise(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, start: u32) -> bool {
-    let scratch = claim.as_ptr();
-    let superblock = dentry.superblock();
+fn begin(claim: &mut Claim, dev: u32, image: u32, levels: u64, wanted: u8, start: u32) {
     let state = claim.walk();
     state.levels = levels;
     state.depth = 0;
@@ -490,7 +554,7 @@ fn rise(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, 
     glob::begin(state);
     state.found = Found {
         outcome: outcome::UNREAD,
-        dev: superblock.dev(),
+        dev,
         hash: 0,
         wanted: u32::from(wanted),
         allow: 0,
@@ -501,15 +565,19 @@ fn rise(claim: &mut Claim, dentry: Dentry, image: u32, levels: u64, wanted: u8, 
         end: start,
         cut: 0,
     };
+}
 
-    let mut up = Climb { dentry, scratch };
+/// Up to the root, noting each name. False where it does not end there.
+#[inline(always)]
+fn rise(claim: &mut Claim, dentry: Dentry) -> bool {
+    let mut up = Climb { dentry, scratch: claim.as_ptr() };
     // SAFETY: callback and context fit each other. Room for one more than the deepest path, for its root.
     unsafe { bpf_loop(TURNS, climb as *mut c_void, (&raw mut up).cast(), 0) };
     if !up.dentry.parent().is(up.dentry) || claim.walk().depth > MAX_DEPTH {
         claim.walk().found.outcome = outcome::TOO_DEEP;
         return false;
     }
-    if !up.dentry.is(superblock.root()) {
+    if !up.dentry.is(dentry.superblock().root()) {
         claim.walk().found.outcome = outcome::DISCONNECTED;
         return false;
     }

@@ -29,7 +29,7 @@ pub use mounts::{MountTable, Place};
 use crate::glob::{Positions, Tail};
 use crate::host::{Entry, HostError, HostView, LOADERS, Mount};
 use crate::path::AbsPath;
-use crate::policy::{Condition, Effect, PathEffect, Policy, Rule};
+use crate::policy::{Condition, Effect, Origin, PathEffect, Policy, Rule};
 use globs::{Subject, Writable};
 
 /// Files with several links that the denies of one policy may cover.
@@ -73,6 +73,33 @@ pub struct Resolved {
     pub loaders: Vec<PinnedLoader>,
     /// What an operator should know.
     pub notes: Vec<Note>,
+}
+
+impl Resolved {
+    fn sort(&mut self) {
+        self.places.sort();
+        self.places.dedup();
+        self.globs.sort();
+        self.globs.dedup();
+        self.inodes.sort_unstable();
+        self.inodes.dedup();
+        self.contents.sort_unstable();
+        self.contents.dedup();
+        self.loaders.sort();
+        self.loaders.dedup();
+        self.notes.sort();
+        self.notes.dedup();
+    }
+
+    fn join(&mut self, other: Self) {
+        self.places.extend(other.places);
+        self.globs.extend(other.globs);
+        self.inodes.extend(other.inodes);
+        self.contents.extend(other.contents);
+        self.loaders.extend(other.loaders);
+        self.notes.extend(other.notes);
+        self.sort();
+    }
 }
 
 /// A rule at a place.
@@ -173,6 +200,30 @@ pub enum ResolveError {
 /// # Errors
 /// [`ResolveError`]; nothing of the policy may be used then.
 pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, ResolveError> {
+    resolve_those(policy, host, |_| true)
+}
+
+/// Resolves the path rules of a policy for an agent that sees other files than its governor does: all of them as
+/// the agent's `view` shows them, and the denies that no manifest has written as the governor's `own` shows them,
+/// too. What the governor keeps from its agents is kept from them by whatever name they see it.
+///
+/// # Errors
+/// [`ResolveError`]; nothing of the policy may be used then.
+pub fn resolve_in_view(policy: &Policy, view: &dyn HostView, own: &dyn HostView) -> Result<Resolved, ResolveError> {
+    let mut resolved = resolve(policy, view)?;
+    let kept = |rule: &Rule| {
+        matches!(rule.origin, Origin::BuiltIn | Origin::Runtime)
+            && matches!(&rule.effect, Effect::Path(effect) if effect.allow == 0)
+    };
+    resolved.join(resolve_those(policy, own, kept)?);
+    Ok(resolved)
+}
+
+fn resolve_those(
+    policy: &Policy,
+    host: &dyn HostView,
+    which: impl Fn(&Rule) -> bool,
+) -> Result<Resolved, ResolveError> {
     let mounts = host.mounts().map_err(ResolveError::Mounts)?;
     let table = MountTable::new(mounts).ok_or(ResolveError::NoRoot)?;
     let mut resolver = Resolver {
@@ -189,6 +240,7 @@ pub fn resolve(policy: &Policy, host: &dyn HostView) -> Result<Resolved, Resolve
             .rules
             .iter()
             .enumerate()
+            .filter(|(_, rule)| which(rule))
             .filter_map(|(n, rule)| match &rule.effect {
                 Effect::Path(effect) => Some((n, rule, effect)),
                 _ => None,
@@ -409,14 +461,7 @@ impl Resolver<'_> {
             })
             .collect();
         out.globs = globs::placed(self.globs);
-        out.inodes.sort_unstable();
-        out.inodes.dedup();
-        out.contents.sort_unstable();
-        out.contents.dedup();
-        out.loaders.sort();
-        out.loaders.dedup();
-        out.notes.sort();
-        out.notes.dedup();
+        out.sort();
         out
     }
 }
