@@ -14,7 +14,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, memory::Entry, program::Said, table};
+use super::{environment, exchange, glob::Globs, memory::Entry, program::Said, table};
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
@@ -193,6 +193,8 @@ pub struct Scratch {
     pub entry: Entry,
     /// The reading of arguments.
     pub reading: Reading,
+    /// The reading of an environment.
+    pub variables: environment::Reading,
     /// The record being built.
     pub record: Record,
 }
