@@ -27,6 +27,8 @@ pub enum Detail {
         path: Vec<u8>,
         /// Arguments.
         argv: Vec<Vec<u8>>,
+        /// Known variables of its environment, see [`aegis_common::environment::KNOWN`].
+        environment: u32,
     },
     /// A process ended.
     Exit {
@@ -54,6 +56,8 @@ pub enum Detail {
         target: Vec<u8>,
         /// Arguments of an exec that was refused for them.
         argv: Vec<Vec<u8>>,
+        /// Name of the variable that an exec was refused for; empty when there is none.
+        variable: Vec<u8>,
     },
     /// A socket operation on an IP address.
     Network {

@@ -49,7 +49,7 @@ impl Record {
     #[must_use]
     pub fn exec(seq: u64, path: &[u8], argv: &[&[u8]]) -> Self {
         let arguments: Vec<u8> = argv.iter().flat_map(|a| [a, &b"\0"[..]].concat()).collect();
-        let body = ExecBody { ino: 9, dev: 1, path_len: len(path), argv_len: len(&arguments), reserved: 0 };
+        let body = ExecBody { ino: 9, dev: 1, path_len: len(path), argv_len: len(&arguments), environment: 0 };
         Self::new(kind::EXEC, seq, &body, &[path, &arguments])
     }
 

@@ -1,7 +1,7 @@
 //! The ABI's numbers as the words that the log and its readers use. Words are never renamed.
 
 use aegis_common::{
-    event::{op, reason},
+    event::{op, reason, written},
     policy::SyscallKey,
 };
 
@@ -29,6 +29,8 @@ pub const fn reason(number: u8) -> &'static str {
         reason::OUTSIDE => "outside",
         reason::ARGUMENTS_UNREAD => "arguments_unread",
         reason::NOT_PINNED => "not_pinned",
+        reason::ENVIRONMENT => "environment",
+        reason::WRITE_EXECUTE => "write_execute",
         _ => "unknown",
     }
 }
@@ -72,6 +74,7 @@ pub const fn op(number: u8) -> &'static str {
         op::TASK_CONTROL => "task_control",
         op::SYSCALL => "syscall",
         op::USER_NAMESPACE => "user_namespace",
+        op::WRITE_EXECUTE => "write_execute",
         _ => "unknown",
     }
 }
@@ -87,9 +90,19 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::TERMINAL_INPUT => format!("ioctl {subject:#x}"),
         op::BPF => format!("bpf command {subject}"),
         op::SYSCALL => system_call(subject, detail != 0),
+        op::WRITE_EXECUTE => written(detail).to_owned(),
         _ if subject == 0 && detail == 0 => String::new(),
         _ if detail == 0 => format!("{subject}"),
         _ => format!("{subject}, {detail}"),
+    }
+}
+
+fn written(how: u64) -> &'static str {
+    match how {
+        written::WRITABLE => "memory that stays writable",
+        written::ANONYMOUS => "memory of no file",
+        written::CHANGED => "changed pages of a file",
+        _ => "memory",
     }
 }
 
@@ -153,8 +166,8 @@ mod tests {
 
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
-        let reasons: Vec<_> = (1..=reason::NOT_PINNED).map(reason).collect();
-        let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=43, 60..=64, 66..=71].into_iter().flatten().map(op).collect();
+        let reasons: Vec<_> = (1..=reason::WRITE_EXECUTE).map(reason).collect();
+        let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=43, 60..=64, 66..=72].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();
             unique.sort_unstable();
@@ -174,6 +187,7 @@ mod tests {
         assert_eq!(guard_subject(op::CAPABILITY, 21, 0), "CAP_SYS_ADMIN");
         assert_eq!(guard_subject(op::SYSCALL, 165, 0), "mount");
         assert_eq!(guard_subject(op::SYSCALL, 21, 1), "mount (32-bit)");
+        assert_eq!(guard_subject(op::WRITE_EXECUTE, 0, written::CHANGED), "changed pages of a file");
         assert_eq!(guard_subject(op::SIGNAL, 7, 9), "process 7, signal 9");
     }
 }

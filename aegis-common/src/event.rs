@@ -133,10 +133,14 @@ pub mod reason {
     pub const READ_FAILED: u8 = 16;
     /// The target belongs to another agent, or to none.
     pub const OUTSIDE: u8 = 17;
-    /// The program's arguments could not be read before it began.
+    /// The program's arguments or environment could not be read before it began.
     pub const ARGUMENTS_UNREAD: u8 = 18;
     /// The program at a pinned name has another content.
     pub const NOT_PINNED: u8 = 19;
+    /// The program's environment has a variable that is denied.
+    pub const ENVIRONMENT: u8 = 20;
+    /// Memory that was written, or may be, may not be code.
+    pub const WRITE_EXECUTE: u8 = 21;
 }
 
 /// Bits of [`EventHeader::flags`].
@@ -219,6 +223,8 @@ pub mod op {
     pub const SYSCALL: u8 = 70;
     /// Make a user namespace.
     pub const USER_NAMESPACE: u8 = 71;
+    /// Make code of memory that was written, or may be.
+    pub const WRITE_EXECUTE: u8 = 72;
 }
 
 /// Body of [`kind::EXEC`]: then `path_len` bytes of the program's path inside its filesystem, then
@@ -235,8 +241,8 @@ pub struct ExecBody {
     pub path_len: u32,
     /// Bytes of arguments.
     pub argv_len: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Known variables of its environment, see [`crate::environment::KNOWN`].
+    pub environment: u32,
 }
 assert_size!(ExecBody, 24);
 
@@ -268,7 +274,8 @@ assert_size!(ForkBody, 16);
 
 /// Body of [`kind::FILE`]: then `path_len` bytes of the path inside its filesystem, then
 /// `target_len` bytes of the second path (of a link or rename), or of the arguments, each ended by NUL
-/// (of an exec that was refused for them).
+/// (of an exec that was refused for them), or of the name of a variable (of an exec that was refused for
+/// it, by [`reason::ENVIRONMENT`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -281,7 +288,7 @@ pub struct FileBody {
     pub target_dev: u32,
     /// Bytes of path.
     pub path_len: u32,
-    /// Bytes of the second path, or of arguments.
+    /// Bytes of the second path, of arguments or of a variable's name.
     pub target_len: u32,
 }
 assert_size!(FileBody, 24);
@@ -326,10 +333,20 @@ assert_size!(UnixBody, 24);
 pub struct GuardBody {
     /// What it was about: target process, capability number, ioctl, bpf command, family << 32 | protocol.
     pub subject: u64,
-    /// More of it: signal number, ptrace mode.
+    /// More of it: signal number, ptrace mode, [`written`].
     pub detail: u64,
 }
 assert_size!(GuardBody, 16);
+
+/// Which memory [`op::WRITE_EXECUTE`] makes code of.
+pub mod written {
+    /// Memory that stays writable.
+    pub const WRITABLE: u64 = 1;
+    /// Memory of no file.
+    pub const ANONYMOUS: u64 = 2;
+    /// A private copy of a file's pages that was changed.
+    pub const CHANGED: u64 = 3;
+}
 
 /// Body of [`kind::CGROUP`].
 #[repr(C)]

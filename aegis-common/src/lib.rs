@@ -11,6 +11,7 @@
 
 pub mod argument;
 pub mod counter;
+pub mod environment;
 pub mod event;
 pub mod glob;
 pub mod hash;
@@ -21,7 +22,7 @@ pub mod path;
 pub mod policy;
 
 /// Version of every layout in this crate. Raised when any map value or event record changes shape.
-pub const ABI_VERSION: u16 = 4;
+pub const ABI_VERSION: u16 = 5;
 
 /// Asserts at compile time that a wire type has the size written beside it.
 macro_rules! assert_size {

@@ -30,6 +30,8 @@ pub const MAX_CONTENT_RULES: u32 = 1 << 14;
 pub const MAX_PINS: u32 = 1 << 14;
 /// Arguments that rules name, and ends of argument rules, of all images together each.
 pub const MAX_ARGUMENTS: u32 = 1 << 17;
+/// Denied variables of all images together, and the known ones.
+pub const MAX_VARIABLES: u32 = 1 << 14;
 /// Banned system calls of all images together, both entries counted.
 pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
 /// Address prefixes of all images together.

@@ -79,6 +79,10 @@ pub mod image_flag {
     pub const PINS: u32 = 1 << 9;
     /// Argument rules exist: the arguments of every program are read before it may run.
     pub const ARGUMENTS: u32 = 1 << 10;
+    /// Variables are denied: the environment of every program is read before it may run.
+    pub const ENVIRONMENT: u32 = 1 << 11;
+    /// Memory that was written may not become code, nor code be writable.
+    pub const NO_WRITE_EXECUTE: u32 = 1 << 12;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

@@ -1,8 +1,10 @@
-//! What a governed task may never do, whatever its policy says: one record shape for all of it.
+//! What a governed task may never do, whatever its policy says, and what is told of it beside files and
+//! addresses: one record shape for all of it.
 
 use aegis_common::{
     counter::Counter,
-    event::{GuardBody, kind},
+    event::{GuardBody, kind, reason},
+    policy::RULE_DEFAULT,
 };
 
 use crate::{
@@ -32,17 +34,17 @@ pub struct Guarded {
 #[inline(always)]
 pub fn refuse(subject: &Subject, guarded: &Guarded) -> i32 {
     let reason = if subject.blocked != 0 { subject.blocked } else { guarded.reason };
-    refuse_as(subject, guarded, Decision::refuse(reason))
+    conclude_as(subject, guarded, Decision::refuse(reason))
 }
 
 /// Refuses by a rule of the policy, and records.
 #[inline(always)]
 pub fn refuse_by(subject: &Subject, guarded: &Guarded, rule: u32) -> i32 {
-    refuse_as(subject, guarded, Decision::refuse_by(rule, guarded.reason))
+    conclude_as(subject, guarded, Decision::refuse_by(rule, guarded.reason))
 }
 
 #[inline(always)]
-fn refuse_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
+fn conclude_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
     if !guarded.silent {
         if let Some(mut claim) = Claim::take() {
             claim.set_body(GuardBody { subject: guarded.subject, detail: guarded.detail });
@@ -59,10 +61,18 @@ fn refuse_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
             claim.release();
         } else {
             table::count(Counter::LostGuard);
-            table::count(Counter::LostDenial);
+            if decision.deny {
+                table::count(Counter::LostDenial);
+            }
         }
     }
     answer(subject, &decision, guarded.refusal)
+}
+
+/// Records what the policy allows.
+#[inline(always)]
+pub fn note(subject: &Subject, guarded: &Guarded) -> i32 {
+    conclude_as(subject, guarded, Decision::allow(RULE_DEFAULT, reason::DEFAULT, true))
 }
 
 /// Refuses a task whose agent is killed or has no policy, where no file is concerned.

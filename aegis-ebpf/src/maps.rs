@@ -3,6 +3,7 @@
 use aegis_common::{
     argument::{ArgumentKey, ArgumentStep},
     counter::COUNTERS as COUNTER_COUNT,
+    environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
     net::{NetPrefix, PortRules},
@@ -64,6 +65,9 @@ pub static ARGUMENT_STEPS: HashMap<ArgumentKey, ArgumentStep> =
 #[map]
 pub static ARGUMENT_RULES: HashMap<ArgumentKey, u32> =
     HashMap::pinned(limits::MAX_ARGUMENTS, BPF_F_NO_PREALLOC);
+/// Denied variables of the environment, by the number of the rule; known ones, by their bit.
+#[map]
+pub static VARIABLES: LpmTrie<VariablePrefix, u32> = LpmTrie::pinned(limits::MAX_VARIABLES, 0);
 /// Banned system calls.
 #[map]
 pub static SYSCALL_RULES: HashMap<SyscallKey, u32> =
@@ -101,6 +105,10 @@ pub static ENTERED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8192, 0)
 /// Address of credentials to the overlay that acts with them. What stands here is proven again at each use.
 #[map]
 pub static LENDERS: LruHashMap<u64, Lender> = LruHashMap::with_max_entries(1024, 0);
+/// Process to its start, once its making code of written memory was recorded. An evicted entry means that it
+/// is recorded again.
+#[map]
+pub static CODE_WRITERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
 
 /// What was allowed on a file; it lives as long as the file's inode is in memory. Not pinned: a new engine's
 /// programs begin without.

@@ -8,6 +8,7 @@
 //! one of them.
 
 use aegis_common::glob::{GlobEntry, GlobKey, GlobSet, GlobTable};
+use aegis_common::environment::VariablePrefix;
 use aegis_common::net::{NetPrefix, PortRules};
 use aegis_common::argument::{ArgumentKey, ArgumentStep};
 use aegis_common::path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey};
@@ -40,6 +41,8 @@ pub enum Operation {
     PutArgument(ArgumentKey, ArgumentStep),
     /// Enter the end of an argument rule.
     PutArgumentRule(ArgumentKey, u32),
+    /// Enter a denied variable, by a prefix of this length.
+    PutVariable(u32, VariablePrefix, u32),
     /// Enter a banned system call.
     PutSyscall(SyscallKey, u32),
     /// Enter the rules of an address prefix of this length.
@@ -66,6 +69,8 @@ pub enum Operation {
     RemoveArgument(ArgumentKey),
     /// Remove the end of an argument rule.
     RemoveArgumentRule(ArgumentKey),
+    /// Remove a denied variable.
+    RemoveVariable(u32, VariablePrefix),
     /// Remove a banned system call.
     RemoveSyscall(SyscallKey),
     /// Remove the rules of an address prefix of this length.
@@ -137,6 +142,7 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
     out.extend(new.pins.iter().map(|(k, v)| Operation::PutPin(*k, *v)));
     out.extend(new.argument_steps.iter().map(|(k, v)| Operation::PutArgument(*k, *v)));
     out.extend(new.argument_rules.iter().map(|(k, v)| Operation::PutArgumentRule(*k, *v)));
+    out.extend(new.variables.iter().map(|(n, k, v)| Operation::PutVariable(*n, *k, *v)));
     out.extend(
         new.syscall_rules
             .iter()
@@ -175,6 +181,7 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
     out.extend(old.pins.iter().map(|(k, _)| Operation::RemovePin(*k)));
     out.extend(old.argument_steps.iter().map(|(k, _)| Operation::RemoveArgument(*k)));
     out.extend(old.argument_rules.iter().map(|(k, _)| Operation::RemoveArgumentRule(*k)));
+    out.extend(old.variables.iter().map(|(n, k, _)| Operation::RemoveVariable(*n, *k)));
     out.extend(
         old.syscall_rules
             .iter()

@@ -32,6 +32,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Whether programs without a name (memfd, deleted files) may run.
     pub anonymous_exec: bool,
+    /// Whether memory may be written and run as code; each process that does is recorded.
+    pub write_execute: bool,
     /// Whether set-uid programs and file capabilities give nothing, for root too.
     pub no_new_privileges: bool,
     /// Bounds on resources.
@@ -144,6 +146,9 @@ pub enum Effect {
     Network(NetworkEffect),
     /// Bans a system call.
     Syscall(SyscallEffect),
+    /// Denies programs whose environment has a variable that begins so: `LD_`, or `LD_PRELOAD=` for the one
+    /// of that name.
+    Variable(String),
     /// Takes capabilities away: bit n stands for capability n.
     Capabilities(u64),
 }

@@ -37,6 +37,8 @@ pub enum Why {
     SameContent,
     /// The name is pinned to another content.
     NotPinned,
+    /// The program's environment has a variable that is denied.
+    Environment,
     /// No rule speaks.
     Default,
     /// The new name would grant more than the old one.
@@ -279,6 +281,19 @@ impl<'p> Reference<'p> {
         let there = |held: &&Held<'p>| pinned(held).iter().any(|(depth, _)| *depth == deepest);
         let good = |held: &Held<'p>| pinned(held).contains(&(deepest, true));
         if self.held.iter().any(good) { None } else { self.held.iter().find(there) }
+    }
+
+    /// Whether a program may run with this variable in its environment: of rules that fit, the one with the
+    /// longest name is told.
+    #[must_use]
+    pub fn variable(&self, name: &str, value: &str) -> Option<Answer> {
+        let whole = format!("{name}={value}");
+        let fitting = self.policy.rules.iter().filter_map(|rule| match &rule.effect {
+            Effect::Variable(beginning) if whole.starts_with(beginning) => Some((beginning.len(), rule)),
+            _ => None,
+        });
+        let (_, rule) = fitting.max_by_key(|(length, _)| *length)?;
+        Some(Answer::new(false, Why::Environment, Some(rule)))
     }
 
     /// Whether a program without a name (memfd, deleted file) may run.

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use aegis_common::event::reason;
 use aegis_common::argument::{ArgumentKey, ArgumentStep, Followed};
+use aegis_common::environment::VARIABLE;
 use aegis_common::glob::{GLOB_WORDS, GlobEntry, GlobKey, GlobSet, GlobTable, filter_bit};
 use aegis_common::hash::{self, PathHasher};
 use aegis_common::limits::MAX_DEPTH;
@@ -338,6 +339,24 @@ impl<'i> Kernel<'i> {
             reserved: 0,
             value,
         }
+    }
+
+    /// Decides running a program with a variable in its environment, given as `NAME=VALUE`; `None` where
+    /// that says nothing.
+    #[must_use]
+    pub fn variable(&self, variable: &[u8]) -> Option<Decision> {
+        if !self.flag(image_flag::ENVIRONMENT) {
+            return None;
+        }
+        let mut seen = [0; VARIABLE];
+        seen.iter_mut().zip(variable).for_each(|(to, from)| *to = *from);
+        let fits = |length: u32, name: &[u8; VARIABLE]| {
+            let bytes = (length as usize / 8).saturating_sub(size_of::<u32>());
+            name.get(..bytes) == seen.get(..bytes)
+        };
+        let all = self.image.variables.iter().filter(|(length, key, _)| fits(*length, &key.name));
+        let longest = all.max_by_key(|(length, _, _)| *length)?;
+        Some(Decision::deny(reason::ENVIRONMENT, longest.2))
     }
 
     /// Decides running a program without a name.

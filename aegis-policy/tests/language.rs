@@ -97,12 +97,12 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (24, "`listen`"),
         (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),
-        (41, "`rates`"),
-        (42, "`budgets`"),
-        (43, "`windows`"),
-        (44, "`delegation`"),
-        (45, "`approvals`"),
-        (51, "`degraded`"),
+        (43, "`rates`"),
+        (44, "`budgets`"),
+        (45, "`windows`"),
+        (46, "`delegation`"),
+        (47, "`approvals`"),
+        (53, "`degraded`"),
     ];
     assert_eq!(errors.len(), expected.len(), "{errors:?}");
     for (error, (line, what)) in errors.iter().zip(expected) {
@@ -271,4 +271,19 @@ fn arguments_and_digests_that_are_none_are_refused_where_they_stand() {
         let column = exec.find(at).unwrap() + 5;
         assert_eq!((errors[0].line, errors[0].column as usize), (5, column), "{exec}: {}", errors[0]);
     }
+}
+
+#[test]
+fn variables_are_denied_by_name_or_by_how_names_begin() {
+    let policy = programs("environment: {deny: [LD_PRELOAD, \"NODE_*\"]}").unwrap();
+    let effects: Vec<_> = policy.rules.iter().take(2).map(|rule| (rule.id.as_str(), &rule.effect)).collect();
+    assert_eq!(
+        effects,
+        [
+            ("exec.environment.deny:LD_PRELOAD", &Effect::Variable("LD_PRELOAD=".into())),
+            ("exec.environment.deny:NODE_*", &Effect::Variable("NODE_".into())),
+        ]
+    );
+    assert!(policy.write_execute);
+    assert!(!programs("write_execute: deny").unwrap().write_execute);
 }

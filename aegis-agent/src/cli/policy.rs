@@ -129,6 +129,7 @@ fn show_text(policy: &Policy) -> String {
         vec!["default".to_owned(), default(policy).to_owned()],
         vec!["baseline".to_owned(), baseline(policy).to_owned()],
         vec!["unnamed programs".to_owned(), if policy.anonymous_exec { "may run" } else { "denied" }.to_owned()],
+        vec!["written memory".to_owned(), if policy.write_execute { "may run" } else { "denied" }.to_owned()],
         vec!["kill".to_owned(), if policy.kill == KillAction::Kill { "kill" } else { "freeze" }.to_owned()],
     ];
     rows.extend(limits(&policy.limits).into_iter().map(|(name, value)| vec![name.to_owned(), value]));
@@ -175,6 +176,7 @@ fn show_json(policy: &Policy) -> Value {
         "default": default(policy),
         "baseline": baseline(policy),
         "anonymous_exec": policy.anonymous_exec,
+        "write_execute": policy.write_execute,
         "kill": if policy.kill == KillAction::Kill { "kill" } else { "freeze" },
         "limits": {
             "memory_bytes": policy.limits.memory_bytes,

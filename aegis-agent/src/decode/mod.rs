@@ -6,7 +6,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op,
+        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
         verdict,
     },
 };
@@ -53,16 +53,16 @@ pub fn decode(record: &[u8]) -> Result<KernelEvent, DecodeError> {
         return Err(DecodeError::Truncated { have: record.len(), need: len });
     };
     let (header, body) = take::<EventHeader>(record)?;
-    Ok(KernelEvent { header, detail: detail(header.kind, header.op, body)? })
+    Ok(KernelEvent { header, detail: detail(&header, body)? })
 }
 
-fn detail(kind: u16, operation: u8, body: &[u8]) -> Result<Detail, DecodeError> {
-    Ok(match kind {
+fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
+    Ok(match header.kind {
         kind::EXEC => {
             let (b, rest) = take::<ExecBody>(body)?;
             let (path, rest) = split(rest, b.path_len)?;
             let (argv, _) = split(rest, b.argv_len)?;
-            Detail::Exec { dev: b.dev, ino: b.ino, path: path.to_vec(), argv: arguments(argv) }
+            Detail::Exec { dev: b.dev, ino: b.ino, path: path.to_vec(), argv: arguments(argv), environment: b.environment }
         }
         kind::EXIT => Detail::Exit { status: take::<ExitBody>(body)?.0.status },
         kind::FORK => {
@@ -73,7 +73,12 @@ fn detail(kind: u16, operation: u8, body: &[u8]) -> Result<Detail, DecodeError> 
             let (b, rest) = take::<FileBody>(body)?;
             let (path, rest) = split(rest, b.path_len)?;
             let (behind, _) = split(rest, b.target_len)?;
-            let (target, argv) = if operation == op::EXEC { (&[][..], behind) } else { (behind, &[][..]) };
+            let none = &[][..];
+            let (target, argv, variable) = match (header.op, header.reason) {
+                (op::EXEC, reason::ENVIRONMENT) => (none, none, behind),
+                (op::EXEC, _) => (none, behind, none),
+                _ => (behind, none, none),
+            };
             Detail::File {
                 dev: b.dev,
                 ino: b.ino,
@@ -81,6 +86,7 @@ fn detail(kind: u16, operation: u8, body: &[u8]) -> Result<Detail, DecodeError> 
                 target_dev: b.target_dev,
                 target: target.to_vec(),
                 argv: arguments(argv),
+                variable: variable.to_vec(),
             }
         }
         kind::NETWORK => {

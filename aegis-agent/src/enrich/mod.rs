@@ -10,7 +10,10 @@ mod users;
 
 use std::{net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use aegis_common::event::{flag, verdict};
+use aegis_common::{
+    environment,
+    event::{flag, verdict},
+};
 
 pub use self::{
     procfs::{Found, Procfs, RealProcfs},
@@ -68,16 +71,25 @@ impl Enricher {
                 self.cgroups.changed();
                 return None;
             }
-            Detail::Exec { dev, ino, path, argv } => {
+            Detail::Exec { dev, ino, path, argv, environment } => {
                 let path = self.mounts.host_path(dev, &path);
                 if header.verdict <= verdict::AUDIT {
                     self.tree.executed(key, &path, &argv);
                 }
                 let argv_cut = header.flags & (flag::ARGV_CUT | flag::ARGV_UNREAD) != 0;
-                (Kind::Exec, event::Detail::Exec(Exec { path, argv, argv_cut, dev: u64::from(dev), ino }))
+                let exec = Exec {
+                    path,
+                    argv,
+                    argv_cut,
+                    dev: u64::from(dev),
+                    ino,
+                    environment: environment::known(environment).map(Into::into).collect(),
+                    environment_cut: environment & environment::NOT_ALL_READ != 0,
+                };
+                (Kind::Exec, event::Detail::Exec(exec))
             }
             Detail::Exit { status } => (Kind::Exit, event::Detail::Exit(exit(status, &header))),
-            Detail::File { dev, ino, path, target_dev, target, argv } => {
+            Detail::File { dev, ino, path, target_dev, target, argv, variable } => {
                 let path = self.mounts.host_path(dev, &path);
                 let target =
                     if target.is_empty() { target } else { self.mounts.host_path(target_dev, &target) };
@@ -91,6 +103,7 @@ impl Enricher {
                     path_cut: header.flags & flag::PATH_CUT != 0,
                     argv,
                     argv_cut: header.flags & flag::ARGV_CUT != 0,
+                    variable,
                 };
                 (Kind::File, event::Detail::File(file))
             }

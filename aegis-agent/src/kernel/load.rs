@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use super::{
     EventRing, HookState, HookStatus, Kernel, KernelError, doctor, memory, offsets,
     pin::Pins,
-    programs::{ARGUMENTS, Attach, PROGRAMS, Spec},
+    programs::{Attach, PROGRAMS, READERS, Spec},
     states::AgentStates,
     tables::{self, Tables},
 };
@@ -120,7 +120,7 @@ fn take_over(
     }
     let mut hooks = Vec::with_capacity(PROGRAMS.len());
     for spec in PROGRAMS {
-        hooks.push(if spec.name == ARGUMENTS && !reads_arguments {
+        hooks.push(if READERS.contains(&spec.name) && !reads_arguments {
             unavailable(spec, memory::HIDDEN.to_owned())
         } else {
             start(pins, object, btf, spec)?

@@ -9,7 +9,7 @@ use std::{
 const SYMBOLS: &str = "/proc/kallsyms";
 
 /// What follows where the kernel does not show its symbols.
-pub const HIDDEN: &str = "the kernel hides its symbols, so manifests with `argv` are refused: set kernel.kptr_restrict to 0 or 1, \
+pub const HIDDEN: &str = "the kernel hides its symbols, so manifests with `argv` or `exec.environment` are refused: set kernel.kptr_restrict to 0 or 1, \
                           then restart aegisd";
 
 /// Addresses of kernel variables; 0 for one that the kernel does not have or does not show.

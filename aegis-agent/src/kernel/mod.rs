@@ -95,7 +95,7 @@ impl Kernel {
     /// When a map is full; what was inserted is removed again. When the image has argument rules and
     /// arguments can't be read on this host.
     pub fn install(&mut self, image: &CompiledImage) -> Result<(), KernelError> {
-        if image.image.flags & image_flag::ARGUMENTS != 0 && !self.reads_arguments {
+        if image.image.flags & (image_flag::ARGUMENTS | image_flag::ENVIRONMENT) != 0 && !self.reads_arguments {
             return Err(KernelError::Arguments);
         }
         self.tables.install(image)

@@ -40,8 +40,8 @@ const fn tracepoint(name: &'static str) -> Spec {
     Spec { name, attach: Attach::Tracepoint(name), since: None }
 }
 
-/// The program that reads the arguments of another one before it begins.
-pub const ARGUMENTS: &str = "bprm_check_arguments";
+/// The programs that read the arguments and the environment of another one before it begins.
+pub const READERS: [&str; 2] = ["bprm_check_arguments", "bprm_check_environment"];
 
 /// All programs. Inheritance and the life of processes first: what they miss can't be made up for; and
 /// `d_instantiate` before `file_open`, which remembers only what it sees end.
@@ -72,7 +72,8 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("bprm_creds_for_exec"),
     lsm("bprm_check_security"),
     Spec { name: "bprm_check_content", attach: Attach::Lsm("bprm_check_security"), since: None },
-    Spec { name: ARGUMENTS, attach: Attach::Lsm("bprm_check_security"), since: None },
+    Spec { name: READERS[0], attach: Attach::Lsm("bprm_check_security"), since: None },
+    Spec { name: READERS[1], attach: Attach::Lsm("bprm_check_security"), since: None },
     lsm("bprm_creds_from_file"),
     lsm("socket_create"),
     lsm("socket_connect"),

@@ -4,6 +4,7 @@
 use aegis_common::{
     argument::{ArgumentKey, ArgumentStep},
     counter::{COUNTERS, Counter},
+    environment::{EVERY_IMAGE, KNOWN, VariablePrefix, known_bit},
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{NetPrefix, PortRules},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
@@ -33,6 +34,7 @@ const CONTENT_RULE: usize = size_of::<ContentRule>();
 const PIN_KEY: usize = size_of::<PinKey>();
 const ARGUMENT_KEY: usize = size_of::<ArgumentKey>();
 const ARGUMENT_STEP: usize = size_of::<ArgumentStep>();
+const VARIABLE: usize = size_of::<VariablePrefix>();
 const SYSCALL_KEY: usize = size_of::<SyscallKey>();
 const PREFIX: usize = size_of::<NetPrefix>();
 const PORTS: usize = size_of::<PortRules>();
@@ -52,6 +54,7 @@ pub struct Tables {
     pins: Hash<PIN_KEY, 4>,
     argument_steps: Hash<ARGUMENT_KEY, ARGUMENT_STEP>,
     argument_rules: Hash<ARGUMENT_KEY, 4>,
+    variables: LpmTrie<MapData, [u8; VARIABLE], [u8; 4]>,
     syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
     counters: Array<MapData, u64>,
@@ -85,7 +88,7 @@ fn bytes<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {
 impl Tables {
     /// Takes the maps out of the loaded object, of which `engine` was taken before.
     pub fn take(object: &mut Ebpf, engine: Array<MapData, u64>) -> Result<Self, KernelError> {
-        Ok(Self {
+        let mut tables = Self {
             cgroups: take(object, "CGROUPS")?,
             images: take(object, "IMAGES")?,
             path_rules: take(object, "PATH_RULES")?,
@@ -98,11 +101,25 @@ impl Tables {
             pins: take(object, "PINS")?,
             argument_steps: take(object, "ARGUMENT_STEPS")?,
             argument_rules: take(object, "ARGUMENT_RULES")?,
+            variables: take(object, "VARIABLES")?,
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             counters: take(object, "COUNTERS")?,
             engine,
-        })
+        };
+        for name in KNOWN {
+            let key = VariablePrefix::new(EVERY_IMAGE, format!("{name}=").as_bytes());
+            if let (Some((length, key)), Some(bit)) = (key, known_bit(name)) {
+                tables.put_variable(length, &key, bit)?;
+            }
+        }
+        Ok(tables)
+    }
+
+    fn put_variable(&mut self, length: u32, key: &VariablePrefix, value: u32) -> Result<(), KernelError> {
+        self.variables
+            .insert(&Key::new(length, bytes(key)), value.to_ne_bytes(), 0)
+            .map_err(|error| failed("insert into", "VARIABLES", &error))
     }
 
     /// Fills an image, valid only once all its rules are in.
@@ -154,6 +171,9 @@ impl Tables {
         for (key, rule) in &image.argument_rules {
             insert(&mut self.argument_rules, "ARGUMENT_RULES", bytes(key), rule.to_ne_bytes())?;
         }
+        for (length, key, rule) in &image.variables {
+            self.put_variable(*length, key, *rule)?;
+        }
         for (key, rule) in &image.syscall_rules {
             insert(&mut self.syscall_rules, "SYSCALL_RULES", bytes(key), rule.to_ne_bytes())?;
         }
@@ -201,18 +221,8 @@ impl Tables {
         remove_where(&mut self.argument_rules, "ARGUMENT_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
         let own = index.to_be_bytes();
-        let keys: Vec<_> = self
-            .net_rules
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(|error| failed("read", "NET_RULES", &error))?;
-        for key in keys {
-            if key.data().starts_with(&own) {
-                ignore_missing(self.net_rules.remove(&key))
-                    .map_err(|error| failed("remove from", "NET_RULES", &error))?;
-            }
-        }
-        Ok(())
+        remove_prefixes(&mut self.variables, "VARIABLES", own)?;
+        remove_prefixes(&mut self.net_rules, "NET_RULES", own)
     }
 
     /// Lets a slot govern a cgroup.
@@ -271,6 +281,21 @@ fn remove_where<const K: usize, const V: usize>(
         .map_err(|error| failed("read", name, &error))?;
     for key in keys {
         ignore_missing(map.remove(&key)).map_err(|error| failed("remove from", name, &error))?;
+    }
+    Ok(())
+}
+
+/// Removes the prefixes of an image.
+fn remove_prefixes<const K: usize, const V: usize>(
+    map: &mut LpmTrie<MapData, [u8; K], [u8; V]>,
+    name: &'static str,
+    own: [u8; 4],
+) -> Result<(), KernelError> {
+    let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(|error| failed("read", name, &error))?;
+    for key in keys {
+        if key.data().starts_with(&own) {
+            ignore_missing(map.remove(&key)).map_err(|error| failed("remove from", name, &error))?;
+        }
     }
     Ok(())
 }

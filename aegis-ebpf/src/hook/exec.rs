@@ -19,8 +19,8 @@ use crate::{
     file,
     judge::{self, Decision},
     read::{
-        arguments,
-        kernel::{Binprm, File, Strings},
+        arguments, environment,
+        kernel::{Binprm, File},
         program::{self, Said},
         scratch::{Claim, Refused},
         table,
@@ -32,26 +32,35 @@ use crate::{
 /// What sleepable programs look at.
 const CHECKED: u32 = image_flag::CONTENT_RULES | image_flag::PINS | image_flag::ARGUMENTS;
 
-/// Refuses a program, recorded with its path and, where a rule about `strings` refuses it, with those.
+/// Refuses a program, recorded with its path.
 #[inline(always)]
-fn refuse(subject: &Subject, file: File, strings: Option<Strings>, refused: &Refused) -> i32 {
+fn refuse(subject: &Subject, file: File, refused: &Refused) -> i32 {
     let Some(mut claim) = Claim::take() else { return file::no_room() };
+    let result = report(&mut claim, subject, file, refused, |_, _, _| (0, false));
+    claim.release();
+    result
+}
+
+/// Records a refused program with its path and what `copy` puts behind that: how many bytes, and whether
+/// some are missing.
+#[inline(always)]
+fn report(
+    claim: &mut Claim,
+    subject: &Subject,
+    file: File,
+    refused: &Refused,
+    copy: impl FnOnce(&mut Claim, &Refused, u32) -> (u32, bool),
+) -> i32 {
     let refused = claim.hide(refused);
     let decision = Decision::refuse_by(refused.rule, refused.reason as u8);
-    spell(&mut claim, file.dentry());
+    spell(claim, file.dentry());
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
     let mut flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
-    let mut bytes = 0;
-    if let Some(strings) = strings
-        && refused.arguments != 0
-    {
-        let (copied, cut) = arguments::copy(&mut claim, strings, refused.arguments, path);
-        bytes = copied;
-        if cut {
-            flags |= flag::ARGV_CUT;
-        }
+    let (bytes, missing) = copy(claim, &refused, path);
+    if missing {
+        flags |= flag::ARGV_CUT;
     }
     claim.set_body(FileBody {
         ino: file.inode().number(),
@@ -61,7 +70,7 @@ fn refuse(subject: &Subject, file: File, strings: Option<Strings>, refused: &Ref
         target_len: bytes,
     });
     conclude::record(
-        &mut claim,
+        claim,
         subject,
         &decision,
         (kind::FILE, op::EXEC),
@@ -70,7 +79,6 @@ fn refuse(subject: &Subject, file: File, strings: Option<Strings>, refused: &Ref
         size_of::<FileBody>(),
         path + bytes,
     );
-    claim.release();
     answer(subject, &decision, Refusal::Access)
 }
 
@@ -144,7 +152,7 @@ pub fn bprm_check_security(context: LsmContext) -> i32 {
     if !subject.has(image_flag::ANONYMOUS_EXEC)
         && (file.dentry().superblock().is_pseudo() || file.inode().links().is_none_or(|links| links == 0))
     {
-        return refuse(&subject, file, None, &because(reason::ANONYMOUS));
+        return refuse(&subject, file, &because(reason::ANONYMOUS));
     }
     0
 }
@@ -159,7 +167,7 @@ pub fn bprm_check_content(context: LsmContext) -> i32 {
     let file = Binprm::new(context.arg(0)).file();
     match content(&subject, file) {
         Ok(()) => passed(),
-        Err(refused) => refuse(&subject, file, None, &refused),
+        Err(refused) => refuse(&subject, file, &refused),
     }
 }
 
@@ -202,7 +210,16 @@ pub fn bprm_check_arguments(context: LsmContext) -> i32 {
     let bprm = Binprm::new(context.arg(0));
     match arguments(&subject, bprm) {
         Ok(()) => passed(),
-        Err(refused) => refuse(&subject, bprm.file(), Some(bprm.strings()), &refused),
+        Err(refused) => {
+            let Some(mut claim) = Claim::take() else { return file::no_room() };
+            let copy = |claim: &mut Claim, refused: &Refused, path| match refused.arguments {
+                0 => (0, false),
+                length => arguments::copy(claim, bprm.strings(), length, path),
+            };
+            let result = report(&mut claim, &subject, bprm.file(), &refused, copy);
+            claim.release();
+            result
+        }
     }
 }
 
@@ -240,6 +257,32 @@ fn arguments(subject: &Subject, bprm: Binprm) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The same hook: the environment. Fails closed: one that can't be read to its end is refused.
+#[lsm(hook = "bprm_check_security")]
+pub fn bprm_check_environment(context: LsmContext) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    if subject.blocked != 0 || !subject.has(image_flag::ENVIRONMENT) {
+        return 0;
+    }
+    let Some(mut claim) = Claim::take() else { return file::no_room() };
+    let bprm = Binprm::new(context.arg(0));
+    let denied = environment::denied(&mut claim, bprm.strings(), subject.image);
+    let result = match denied {
+        Some(RULE_DEFAULT) => 0,
+        Some(rule) => {
+            let name = |claim: &mut Claim, _: &Refused, path| (environment::copy_name(claim, path), false);
+            report(&mut claim, &subject, bprm.file(), &by(rule, reason::ENVIRONMENT), name)
+        }
+        None => {
+            table::count(Counter::ReadFailed);
+            let unread = because(reason::ARGUMENTS_UNREAD);
+            report(&mut claim, &subject, bprm.file(), &unread, |_, _, _| (0, false))
+        }
+    };
+    claim.release();
+    result
+}
+
 /// A check that let the program pass.
 #[inline(always)]
 fn passed() -> i32 {
@@ -256,5 +299,5 @@ pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
         return 0;
     }
     table::count(Counter::HashFailed);
-    refuse(&subject, Binprm::new(context.arg(0)).file(), None, &because(reason::UNREADABLE))
+    refuse(&subject, Binprm::new(context.arg(0)).file(), &because(reason::UNREADABLE))
 }

@@ -10,6 +10,7 @@ use crate::{
     conclude::{self, Refusal},
     judge::Decision,
     read::{
+        environment,
         kernel::{Binprm, Task},
         scratch::Claim,
         table,
@@ -27,12 +28,16 @@ const NOTED: Decision = Decision::allow(0, reason::DEFAULT, true);
 pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
     let Some(mut claim) = Claim::take() else { return lost() };
+    let task = Task::new(context.arg(0));
+    table::forget_code_written();
+    // First: the strings pass through where the path goes.
+    let environment = environment::known(&mut claim, task);
     let program = Binprm::new(context.arg(2)).file();
     spell(&mut claim, program.dentry());
     let found = claim.found();
     // The mask repeats what the walk guarantees, for the verifier.
     let path = core::hint::black_box(found.end) & (aegis_common::limits::MAX_PATH as u32 - 1);
-    let (argv, flags) = match Task::new(context.arg(0)).arguments(&mut claim, path) {
+    let (argv, flags) = match task.arguments(&mut claim, path) {
         Some((length, true)) => (length, flag::ARGV_CUT),
         Some((length, false)) => (length, 0),
         None => (0, flag::ARGV_UNREAD),
@@ -42,7 +47,7 @@ pub fn sched_process_exec(context: BtfTracePointContext) -> i32 {
         dev: found.dev,
         path_len: path,
         argv_len: argv,
-        reserved: 0,
+        environment,
     });
     let flags = if found.cut == 0 { flags } else { flags | flag::PATH_CUT };
     conclude::record(

@@ -18,15 +18,15 @@ use super::{
     facts, hash_key,
     kernel::Strings,
     probe,
-    scratch::{BYTES, Claim, Reading, Scratch},
+    scratch::{BYTES, Claim, Scratch},
     table,
     walk::{load_word, store_word},
 };
 
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 /// Pages that are looked at. The kernel takes three quarters of 8 MiB of strings at most
 /// (`bprm_stack_limits`), which begin and end within a page.
-const PAGES: u32 = 6 * 256 + 2;
+pub(super) const PAGES: u32 = 6 * 256 + 2;
 /// What is kept of the page before: less than a word.
 const CARRY: u32 = 8;
 /// Steps in one page: each takes a byte at least.
@@ -82,17 +82,18 @@ fn translate(page_table: u64, address: u64) -> Option<u64> {
     Some(descend(table, address, 12)?.wrapping_add(address & (PAGE - 1)))
 }
 
-/// The kernel's address of the next byte that is wanted, and how many of them are in its page.
+/// The kernel's address of the byte at `at`, and how many bytes up to `end` are in its page. Without a
+/// page table the address is the current task's own.
 #[inline(always)]
-fn rest_of_page(reading: &Reading) -> Option<(u64, u32)> {
-    let at = reading.at;
-    if at >= reading.end {
+pub(super) fn rest_of_page(page_table: u64, at: u64, end: u64) -> Option<(u64, u32)> {
+    if at >= end {
         return None;
     }
     let room = PAGE - (at & (PAGE - 1));
-    let rest = reading.end - at;
+    let rest = end - at;
     let length = core::hint::black_box(if room < rest { room } else { rest }) as u32;
-    Some((translate(reading.page_table, at)?, length))
+    let from = if page_table == 0 { at } else { translate(page_table, at)? };
+    Some((from, length))
 }
 
 /// One word: bytes of an argument, or the end of one and maybe the beginning of the next.
@@ -146,7 +147,7 @@ extern "C" fn page(_index: u64, context: *mut Context) -> i64 {
     let scratch = unsafe { (*context).scratch };
     // SAFETY: as for `step`.
     let reading = unsafe { &mut (*scratch).reading };
-    let Some((from, fetched)) = rest_of_page(reading) else { return 1 };
+    let Some((from, fetched)) = rest_of_page(reading.page_table, reading.at, reading.end) else { return 1 };
     let kept = reading.limit.wrapping_sub(reading.next) & (CARRY - 1);
     // SAFETY: the masks keep all places below BYTES, behind which there is room for a word; a page
     // behind CARRY is within them.
@@ -209,10 +210,11 @@ pub fn read(claim: &mut Claim, strings: Strings, image: u32) -> Option<Read> {
 #[inline(always)]
 pub fn copy(claim: &mut Claim, strings: Strings, length: u64, path: u32) -> (u32, bool) {
     const CAP: u64 = MAX_ARGV as u64 - 1;
+    let Some(page_table) = strings.page_table() else { return (0, true) };
     let scratch = claim.as_ptr();
     // SAFETY: the slot is live and claimed.
     let reading = unsafe { &mut (*scratch).reading };
-    reading.page_table = strings.page_table().unwrap_or(0);
+    reading.page_table = page_table;
     reading.at = strings.start;
     reading.end = strings.start.wrapping_add(if length > CAP { CAP } else { length });
     reading.next = path;
@@ -231,7 +233,7 @@ extern "C" fn copy_page(_index: u64, context: *mut Context) -> i64 {
     let scratch = unsafe { (*context).scratch };
     // SAFETY: as for `step`.
     let reading = unsafe { &mut (*scratch).reading };
-    let Some((from, length)) = rest_of_page(reading) else { return 1 };
+    let Some((from, length)) = rest_of_page(reading.page_table, reading.at, reading.end) else { return 1 };
     let length = length & (MAX_ARGV as u32 - 1);
     // One register in the comparison and in the address, for the verifier.
     let place = core::hint::black_box(u64::from(reading.next));

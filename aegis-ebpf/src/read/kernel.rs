@@ -350,6 +350,12 @@ impl Task {
         let cgroup: u64 = probe(set, offset!(css_set_cgroup))?;
         cgroup_id_at(cgroup)
     }
+    /// Where its environment begins and ends.
+    #[inline(always)]
+    pub fn environment(self) -> Option<(u64, u64)> {
+        let mm: u64 = member!(self.task_mm);
+        Some((probe(mm, offset!(mm_env_start))?, probe(mm, offset!(mm_env_end))?))
+    }
     /// Copies the argument area into the record's bytes behind a path of `path` bytes; how many, and
     /// whether they were cut. `None` when they can't be read.
     #[inline(always)]
@@ -446,6 +452,12 @@ impl Vma {
     #[inline(always)]
     pub fn file(self) -> File {
         File(member!(self.vma_file))
+    }
+    /// Whether it has pages of its own, which for a file are those that were written.
+    #[inline(always)]
+    pub fn has_own_pages(self) -> bool {
+        let anon: u64 = member!(self.vma_anon);
+        anon != 0
     }
     /// `VM_*` flags.
     #[inline(always)]

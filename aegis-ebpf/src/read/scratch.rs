@@ -14,7 +14,7 @@ use aegis_common::{
     path::PathRule,
 };
 
-use super::{exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, program::Said, table};
+use super::{environment, exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, program::Said, table};
 use crate::judge::Decision;
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
@@ -204,6 +204,8 @@ pub struct Scratch {
     pub entry: Entry,
     /// The reading of arguments.
     pub reading: Reading,
+    /// The reading of an environment.
+    pub variables: environment::Reading,
     /// The record being built.
     pub record: Record,
 }

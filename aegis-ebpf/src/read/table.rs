@@ -3,6 +3,7 @@
 use aegis_common::{
     argument::{ArgumentKey, ArgumentStep},
     counter::Counter,
+    environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     net::{MAPPED_BITS, MAPPED_PREFIX, NetPrefix, PortRule, PortRules},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
@@ -14,11 +15,11 @@ use aya_ebpf::{
     maps::lpm_trie,
 };
 
-use super::{fetch_add, overlay::Lender};
+use super::{fetch_add, kernel::Task, overlay::Lender};
 use crate::maps::{
-    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED, EXECS,
-    ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES, PINS,
-    SYSCALL_RULES,
+    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CODE_WRITERS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED,
+    EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES,
+    PINS, SYSCALL_RULES, VARIABLES,
 };
 
 /// Adds one to a counter.
@@ -167,6 +168,12 @@ pub fn argument_rule(image: u32, ends: u64) -> u32 {
     unsafe { ARGUMENT_RULES.get(&key) }.copied().unwrap_or(RULE_DEFAULT)
 }
 
+/// What is said of a variable of the environment, by the longest prefix: a rule, or the bit of a known one.
+#[inline(always)]
+pub fn variable(key: &lpm_trie::Key<VariablePrefix>) -> Option<u32> {
+    VARIABLES.get(key).copied()
+}
+
 /// Rule that bans a system call.
 #[inline(always)]
 pub fn syscall_rule(key: &SyscallKey) -> Option<u32> {
@@ -286,4 +293,26 @@ pub fn set_lender(credentials: u64, lender: &Lender) {
 #[inline(always)]
 pub fn forget_lender(credentials: u64) {
     let _ = LENDERS.remove(&credentials);
+}
+
+/// Whether this program of the current process makes code of written memory for the first time, as far as
+/// that is known.
+#[inline(always)]
+pub fn first_code_written() -> bool {
+    let process = Task::current();
+    let (tgid, start) = (process.tgid(), process.leader().start());
+    // SAFETY: as for `note_exec`: a number that its own process writes.
+    if unsafe { CODE_WRITERS.get(&tgid) }.is_some_and(|known| *known == start) {
+        return false;
+    }
+    // A failed insert means that it is recorded again.
+    let _ = CODE_WRITERS.insert(&tgid, &start, u64::from(BPF_ANY));
+    true
+}
+
+/// The current process begins another program.
+#[inline(always)]
+pub fn forget_code_written() {
+    // Most have none.
+    let _ = CODE_WRITERS.remove(&Task::current().tgid());
 }

@@ -135,6 +135,7 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
         KillAction::Kill => "kill",
     });
     fields.number(u64::from(policy.anonymous_exec));
+    fields.number(u64::from(policy.write_execute));
     fields.number(u64::from(policy.no_new_privileges));
     fields.maybe(policy.limits.memory_bytes);
     fields.maybe(policy.limits.cpu_millis.map(u64::from));
@@ -175,6 +176,7 @@ fn rules(fields: &mut Fields, policy: &Policy) {
                 }
             }
             Effect::Syscall(call) => fields.text(&call.name),
+            Effect::Variable(name) => fields.text(name),
             Effect::Capabilities(dropped) => fields.number(*dropped),
         }
     }

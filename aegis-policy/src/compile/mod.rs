@@ -13,6 +13,7 @@ mod network;
 
 use std::collections::{BTreeMap, HashMap};
 
+use aegis_common::environment::VariablePrefix;
 use aegis_common::hash::PathHasher;
 use aegis_common::limits;
 use aegis_common::net::{NetPrefix, PortRules};
@@ -52,6 +53,8 @@ pub struct CompiledImage {
     pub argument_steps: Vec<(ArgumentKey, ArgumentStep)>,
     /// Ends of argument rules, each with the number of its rule.
     pub argument_rules: Vec<(ArgumentKey, u32)>,
+    /// Denied variables: prefix length (image bits included), key, number of the rule.
+    pub variables: Vec<(u32, VariablePrefix, u32)>,
     /// Banned system calls, each with the number of its rule.
     pub syscall_rules: Vec<(SyscallKey, u32)>,
     /// Address rules: prefix length (image bits included), key, rules.
@@ -178,6 +181,7 @@ pub fn compile(
     let anchors = anchors(&joints, keys, &mut rules)?;
     let inode_rules = inode_rules(policy, resolved, image_index, &mut rules)?;
     let content_rules = programs::contents(resolved, &arguments, image_index, &mut rules)?;
+    let variables = programs::variables(policy, image_index, &mut rules)?;
     let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
     let net = network::keys(&net, image_index, &mut rules)?;
     let mut flags = image_flag::READY;
@@ -188,6 +192,8 @@ pub fn compile(
         (globs.table.is_some(), image_flag::GLOBS),
         (joints.values().any(|joint| !joint.pin_rules.is_empty()), image_flag::PINS),
         (!arguments.steps.is_empty(), image_flag::ARGUMENTS),
+        (!variables.is_empty(), image_flag::ENVIRONMENT),
+        (!policy.write_execute, image_flag::NO_WRITE_EXECUTE),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
@@ -221,6 +227,7 @@ pub fn compile(
         pins,
         argument_steps: arguments.steps,
         argument_rules: arguments.rules,
+        variables,
         syscall_rules,
         net,
         rules,
@@ -300,7 +307,9 @@ fn shallow(rule: &Rule, place: &Place) -> Result<(), CompileError> {
 fn condition(rule: &Rule) -> &Condition {
     match &rule.effect {
         Effect::Path(path) => &path.condition,
-        Effect::Network(_) | Effect::Syscall(_) | Effect::Capabilities(_) => &Condition::None,
+        Effect::Network(_) | Effect::Syscall(_) | Effect::Variable(_) | Effect::Capabilities(_) => {
+            &Condition::None
+        }
     }
 }
 

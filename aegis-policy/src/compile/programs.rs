@@ -1,16 +1,17 @@
-//! What is said of programs beside their names: contents, pins and arguments.
+//! What is said of programs beside their names: contents, pins, arguments and variables.
 //!
 //! Knows: how argument rules share one word of 64 bits. Must not know: how the kernel reads arguments.
 
 use std::collections::BTreeMap;
 
 use aegis_common::argument::{ArgumentKey, ArgumentStep, MAX_PATTERNS};
+use aegis_common::environment::VariablePrefix;
 use aegis_common::hash;
 use aegis_common::limits;
 use aegis_common::path::{ContentKey, ContentRule, PinKey};
 
 use super::{CompileError, Joint, Keys, bounded, condition, number};
-use crate::policy::{Condition, Policy};
+use crate::policy::{Condition, Effect, Policy};
 use crate::resolve::{Place, Resolved};
 use crate::rules::RuleTable;
 
@@ -95,6 +96,25 @@ pub(super) fn contents(
         members.sort_unstable();
         out.push((key, ContentRule { rule: number(rules, &members)?, reserved: 0, arguments }));
     }
+    Ok(out)
+}
+
+/// The variables that the rules deny. Of two that begin alike the longer one is told.
+pub(super) fn variables(
+    policy: &Policy,
+    image: u32,
+    rules: &mut RuleTable,
+) -> Result<Vec<(u32, VariablePrefix, u32)>, CompileError> {
+    let mut out = Vec::new();
+    for (rule, of) in policy.rules.iter().enumerate() {
+        if let Effect::Variable(name) = &of.effect
+            && let Some((length, prefix)) = VariablePrefix::new(image, name.as_bytes())
+        {
+            out.push((length, prefix, number(rules, &[rule])?));
+        }
+    }
+    bounded("denied variables", out.len(), limits::MAX_VARIABLES)?;
+    out.sort_unstable();
     Ok(out)
 }
 

@@ -173,7 +173,15 @@ pub(super) const FS_ENTRY: Keys = &[
     ),
 ];
 
-pub(super) const EXEC: Keys = &[("allow", Known), ("deny", Known), ("anonymous", Known)];
+pub(super) const EXEC: Keys = &[
+    ("allow", Known),
+    ("deny", Known),
+    ("anonymous", Known),
+    ("environment", Known),
+    ("write_execute", Known),
+];
+
+pub(super) const ENVIRONMENT: Keys = &[("deny", Known)];
 
 /// Keys of one entry under `exec.allow`.
 pub(super) const RUN_ENTRY: Keys = &[("id", Known), ("path", Known), ("sha256", Known)];

@@ -9,8 +9,8 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, BAN_ENTRY, CAPABILITIES, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY, PERMISSIONS, PROCESS,
-    RUN_ENTRY, SYSCALLS, TOP,
+    AGENT, BAN_ENTRY, CAPABILITIES, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY,
+    PERMISSIONS, PROCESS, RUN_ENTRY, SYSCALLS, TOP,
 };
 use read::Fields;
 pub(crate) use read::nearest;
@@ -105,6 +105,10 @@ pub struct Manifest {
     pub exec_deny: Vec<PathEntry>,
     /// `permissions.exec.anonymous`.
     pub exec_anonymous: Option<Text>,
+    /// `permissions.exec.environment.deny`.
+    pub environment_deny: Vec<Text>,
+    /// `permissions.exec.write_execute`.
+    pub write_execute: Option<Text>,
     /// `permissions.network.allow`.
     pub network_allow: Vec<NetEntry>,
     /// `permissions.network.deny`.
@@ -242,6 +246,12 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         let anonymous = exec.get("anonymous");
         out.exec_anonymous =
             anonymous.and_then(|n| read::text(n, "`exec.anonymous`", "anonymous: deny", errors));
+        let memory = exec.get("write_execute");
+        out.write_execute =
+            memory.and_then(|n| read::text(n, "`exec.write_execute`", "write_execute: deny", errors));
+        if let Some(environment) = exec.get("environment") {
+            out.environment_deny = variables(environment, errors);
+        }
     }
     if let Some(process) = fields
         .get("process")
@@ -270,6 +280,19 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     out.pids = value("pids", "pids: 256");
 }
 
+/// Names under `exec.environment.deny`.
+fn variables(node: &Node, errors: &mut Diagnostics) -> Vec<Text> {
+    let Some(fields) = Fields::of(node, "`exec.environment`", ENVIRONMENT, errors) else {
+        return Vec::new();
+    };
+    let Some(deny) = fields.get("deny") else {
+        return Vec::new();
+    };
+    let names = read::list(deny, "`exec.environment.deny`", VARIABLE_EXAMPLE, errors);
+    let text = |n| read::text(n, "an entry of `exec.environment.deny`", VARIABLE_EXAMPLE, errors);
+    names.iter().filter_map(text).collect()
+}
+
 fn process_of(process: &Fields<'_>, out: &mut Manifest, errors: &mut Diagnostics) {
     out.no_new_privileges = process
         .get("no_new_privileges")
@@ -289,6 +312,7 @@ fn process_of(process: &Fields<'_>, out: &mut Manifest, errors: &mut Diagnostics
 }
 
 const SYSCALL_EXAMPLE: &str = "names of system calls: deny: [mount, keyctl]";
+const VARIABLE_EXAMPLE: &str = "names of variables: deny: [LD_PRELOAD, \"NODE_*\"]";
 const PATH_EXAMPLE: &str = "a path: [\"/data/inputs\"]";
 
 /// A list of paths: text, or mappings with `path`.

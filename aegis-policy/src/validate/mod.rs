@@ -63,6 +63,13 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
             errors,
         )
         .unwrap_or(false),
+        write_execute: word(
+            manifest.write_execute.as_ref(),
+            "exec.write_execute",
+            &[("record", true), ("deny", false)],
+            errors,
+        )
+        .unwrap_or(true),
         no_new_privileges: manifest.no_new_privileges.as_ref().is_some_and(|t| t.text == "true"),
         limits: Limits {
             memory_bytes: value(manifest.memory.as_ref(), values::memory, errors),

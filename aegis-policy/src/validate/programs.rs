@@ -1,8 +1,9 @@
-//! What a rule about programs asks for beside the name: arguments, or a content.
+//! What a rule about programs asks for beside the name: arguments, a content, variables of the environment.
 //!
-//! Knows: which spellings a digest has, how many arguments fit. Must not know: paths.
+//! Knows: which spellings a digest and a variable have, how many arguments fit. Must not know: paths.
 
 use aegis_common::argument::MAX_PATTERNS;
+use aegis_common::environment::VARIABLE;
 
 use super::value;
 use super::values::Wrong;
@@ -83,6 +84,28 @@ fn digest(text: &str) -> Result<[u8; 32], Wrong> {
         *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
     }
     Ok(out)
+}
+
+/// How a variable begins that an entry of `exec.environment.deny` names.
+pub(super) fn variable(name: &Text, errors: &mut Diagnostics) -> Option<String> {
+    value(Some(name), beginning, errors)
+}
+
+fn beginning(text: &str) -> Result<String, Wrong> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    if name.is_empty() || name.contains(['=', '*', '\0']) {
+        return Err((
+            format!("{} is no name of a variable", quote(text)),
+            "write a name, such as LD_PRELOAD, or how names begin: \"LD_*\"".to_owned(),
+        ));
+    }
+    if name.len() >= VARIABLE {
+        return Err((
+            format!("the name has {} bytes, at most {} are looked at", name.len(), VARIABLE - 1),
+            format!("write how it begins: its first {} bytes or fewer, and `*`", VARIABLE - 1),
+        ));
+    }
+    Ok(if name.len() < text.len() { name.to_owned() } else { format!("{name}=") })
 }
 
 /// All arguments of a manifest fit into one image.

@@ -131,6 +131,18 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
         }
     }
     programs::bound(&manifest.exec_deny, errors);
+    for name in &manifest.environment_deny {
+        let rule = programs::variable(name, errors).map(|prefix| Rule {
+            id: format!("exec.environment.deny:{}", name.text),
+            origin: origin(name.at, errors),
+            text: format!("exec.environment.deny: {}", name.text),
+            record: true,
+            effect: Effect::Variable(prefix),
+        });
+        if !out.take(rule, name.at, errors) {
+            return out.list;
+        }
+    }
     let capabilities = capabilities(manifest, errors);
     out.list.extend(capabilities);
     for name in &manifest.syscalls_deny {
@@ -441,6 +453,7 @@ fn position_of(rule: &Rule, manifest: &Manifest) -> Position {
         .chain(&manifest.network_deny)
         .map(|e| e.at);
     all.chain(nets)
+        .chain(manifest.environment_deny.iter().map(|name| name.at))
         .chain(manifest.syscalls_deny.iter().map(|name| name.at))
         .chain(manifest.capabilities_drop.as_ref().map(|(at, _)| *at))
         .filter(|at| at.line == line)

@@ -69,6 +69,14 @@ impl<'p> Pair<'p> {
                     perm::EXEC,
                 )
             }
+            Question::Variable { name, value } => {
+                let variable = format!("{name}={value}");
+                match (kernel.variable(variable.as_bytes()), self.reference.variable(name, value)) {
+                    (None, None) => return Ok(true),
+                    (Some(decision), Some(answer)) => (decision, answer, 0),
+                    other => return Err(format!("{question:?}: {other:?}")),
+                }
+            }
             Question::Link { from, to } => {
                 let answer = self.reference.link(self.named(from), self.named(to));
                 (
@@ -117,6 +125,7 @@ fn difference(
         reason::SAME_FILE => Why::SameFile,
         reason::SAME_CONTENT => Why::SameContent,
         reason::NOT_PINNED => Why::NotPinned,
+        reason::ENVIRONMENT => Why::Environment,
         reason::DEFAULT => Why::Default,
         reason::WOULD_GRANT_MORE => Why::WouldGrantMore,
         reason::HOLDS_RULE => Why::HoldsRule,

@@ -15,6 +15,8 @@ pub enum Question {
     File { path: String, wanted: u8 },
     /// A program with a content and arguments.
     Exec { path: String, content: u8, argv: Vec<&'static str> },
+    /// A program with a variable in its environment.
+    Variable { name: &'static str, value: &'static str },
     /// A hard link.
     Link { from: String, to: String },
     /// A rename.
@@ -205,6 +207,11 @@ fn word() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("x"), Just("y"), Just("delete it"), Just("")]
 }
 
+/// Variables that a manifest denies.
+fn variables() -> impl Strategy<Value = Vec<&'static str>> {
+    vec(prop_oneof![Just("LD_PRELOAD"), Just("LD_*"), Just("L*"), Just("X"), Just("XY*")], 0..3)
+}
+
 /// Entries of `exec.allow` that pin a content, and of `exec.deny` that name arguments.
 fn conditions() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
     let pin = (path(), 0..3u8)
@@ -231,11 +238,13 @@ pub fn manifest() -> impl Strategy<Value = String> {
         prop_oneof![3 => Just("none"), 1 => Just("linux")],
         any::<bool>(),
     );
-    (nets, files, conditions(), words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (pins, arguments), (default, baseline, anonymous))| {
+    (nets, files, conditions(), variables(), words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (pins, arguments), mut variables, (default, baseline, anonymous))| {
         let mut allow = dedup(allow);
+        variables.sort_unstable();
+        variables.dedup();
         allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
         format!(
-            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    anonymous: {}\n",
+            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
             allow.join(", "),
             dedup(deny).join(", "),
             list(&read),
@@ -268,6 +277,8 @@ fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
         6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
         2 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
+        1 => (prop_oneof![Just("LD_PRELOAD"), Just("LD_"), Just("L"), Just("X"), Just("XY"), Just("HOME")], prop_oneof![Just(""), Just("LD_")])
+            .prop_map(|(name, value)| Question::Variable { name, value }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
         5 => (path(), path(), prop_oneof![3 => Just(true), 2 => Just(false)]).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
         4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])

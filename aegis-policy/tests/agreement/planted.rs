@@ -8,7 +8,7 @@ use aegis_policy::CompiledImage;
 
 type Mistake = (&'static str, fn(&mut CompiledImage) -> bool);
 
-pub const MISTAKES: [Mistake; 32] = [
+pub const MISTAKES: [Mistake; 35] = [
     ("a deny loses a bit", |i| {
         first(
             i.path_rules.iter_mut().find(|(_, r)| r.deny != 0),
@@ -84,6 +84,9 @@ pub const MISTAKES: [Mistake; 32] = [
     ("content rules are not looked up", |i| {
         cleared(&mut i.image.flags, image_flag::CONTENT_RULES)
     }),
+    ("the environment is not looked at", |i| cleared(&mut i.image.flags, image_flag::ENVIRONMENT)),
+    ("a denied variable is missing", |i| i.variables.pop().is_some()),
+    ("a variable's name is shorter", |i| first(i.variables.first_mut(), |(length, _, _)| *length -= 8)),
     ("pins are not looked up", |i| cleared(&mut i.image.flags, image_flag::PINS)),
     ("a pinned content is missing", |i| i.pins.pop().is_some()),
     ("arguments are not looked at", |i| cleared(&mut i.image.flags, image_flag::ARGUMENTS)),

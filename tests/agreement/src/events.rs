@@ -37,6 +37,7 @@ impl Denial {
             Why::Anonymous => "anonymous",
             Why::TooDeep => "too_deep",
             Why::NotPinned => "not_pinned",
+            Why::Environment => "environment",
         };
         Self {
             operation: question.operation.in_events().to_owned(),

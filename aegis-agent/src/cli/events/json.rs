@@ -271,6 +271,10 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.bytes("path", &exec.path)?;
             map.list("argv", &exec.argv)?;
             map.some_flag("argv_cut", exec.argv_cut)?;
+            if !exec.environment.is_empty() {
+                map.list("environment", &exec.environment)?;
+            }
+            map.some_flag("environment_cut", exec.environment_cut)?;
             map.some_number("dev", exec.dev)?;
             map.some_number("ino", exec.ino)
         }
@@ -290,7 +294,8 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             if !file.argv.is_empty() {
                 map.list("argv", &file.argv)?;
             }
-            map.some_flag("argv_cut", file.argv_cut)
+            map.some_flag("argv_cut", file.argv_cut)?;
+            map.some_bytes("variable", &file.variable)
         }
         Detail::Network(network) => {
             map.need("address", &network.address)?;

@@ -200,6 +200,8 @@ fn exec(o: Object<'_>) -> Result<Detail> {
         argv_cut: o.flag("argv_cut")?,
         dev: o.number("dev")?,
         ino: o.number("ino")?,
+        environment: o.list("environment")?,
+        environment_cut: o.flag("environment_cut")?,
     }))
 }
 
@@ -222,6 +224,7 @@ fn file(o: Object<'_>) -> Result<Detail> {
         path_cut: o.flag("path_cut")?,
         argv: o.list("argv")?,
         argv_cut: o.flag("argv_cut")?,
+        variable: o.bytes("variable")?,
     }))
 }
 

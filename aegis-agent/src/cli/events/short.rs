@@ -143,6 +143,9 @@ fn on_file(file: &File) -> String {
         let argv = escape::arguments(file.argv.get(1..).unwrap_or_default());
         put(&mut out, format_args!(" {}", escape::cut(&argv, ARGV_COLUMNS)));
     }
+    if !file.variable.is_empty() {
+        put(&mut out, format_args!(" with {}", escape::bytes(&file.variable)));
+    }
     with_errno(out, file.errno)
 }
 

@@ -198,14 +198,19 @@ fn process() -> impl Strategy<Value = Process> {
 
 fn detail() -> impl Strategy<Value = Detail> {
     prop_oneof![
-        (bytes(), vec(bytes(), 0..3), any::<bool>(), any::<u64>())
-            .prop_map(|(path, argv, argv_cut, dev)| Detail::Exec(Exec { path, argv, argv_cut, dev, ino: dev })),
+        (bytes(), vec(bytes(), 0..3), vec(bytes(), 0..3), any::<bool>(), any::<u64>()).prop_map(
+            |(path, argv, environment, argv_cut, dev)| {
+                let environment_cut = !argv_cut;
+                Detail::Exec(Exec { path, argv, argv_cut, dev, ino: dev, environment, environment_cut })
+            },
+        ),
         (any::<i32>(), any::<u32>(), any::<u64>())
             .prop_map(|(code, signal, duration_ns)| Detail::Exit(Exit { code, signal, duration_ns })),
         (text(), bytes(), bytes(), any::<u32>(), any::<bool>(), vec(bytes(), 0..3)).prop_map(
             |(op, path, target, errno, path_cut, argv)| {
                 let argv_cut = path_cut && !argv.is_empty();
-                Detail::File(File { op, path, target, errno, path_cut, dev: 1, ino: 0, argv, argv_cut })
+                let variable = path.clone();
+                Detail::File(File { op, path, target, errno, path_cut, dev: 1, ino: 0, argv, argv_cut, variable })
             },
         ),
         (text(), text(), any::<u32>(), text(), text()).prop_map(|(op, address, port, protocol, name)| {
