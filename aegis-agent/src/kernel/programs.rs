@@ -36,6 +36,10 @@ const fn lsm(name: &'static str) -> Spec {
     Spec { name, attach: Attach::Lsm(name), since: None }
 }
 
+const fn newer(name: &'static str, since: &'static str) -> Spec {
+    Spec { name, attach: Attach::Lsm(name), since: Some(since) }
+}
+
 const fn tracepoint(name: &'static str) -> Spec {
     Spec { name, attach: Attach::Tracepoint(name), since: None }
 }
@@ -66,6 +70,9 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("inode_setattr"),
     lsm("inode_setxattr"),
     lsm("inode_removexattr"),
+    newer("inode_set_acl", "6.2"),
+    newer("inode_remove_acl", "6.2"),
+    newer("inode_file_setattr", "6.17"),
     lsm("path_truncate"),
     lsm("mmap_file"),
     lsm("file_mprotect"),
@@ -85,7 +92,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("inode_init_security_anon"),
     lsm("file_ioctl"),
     lsm("file_fcntl"),
-    Spec { name: "file_ioctl_compat", attach: Attach::Lsm("file_ioctl_compat"), since: Some("6.8") },
+    newer("file_ioctl_compat", "6.8"),
     lsm("capable"),
     lsm("bpf"),
     lsm("userns_create"),

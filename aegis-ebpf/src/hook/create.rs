@@ -110,3 +110,23 @@ pub fn inode_setxattr(context: LsmContext) -> i32 {
 pub fn inode_removexattr(context: LsmContext) -> i32 {
     change(Dentry::new(context.arg(1)), op::SETXATTR, perm::NAME)
 }
+
+/// `int inode_set_acl(idmap, struct dentry *dentry, const char *acl_name, struct posix_acl *kacl)`: since 6.2 no
+/// other hook is asked about access control lists.
+#[lsm(hook = "inode_set_acl")]
+pub fn inode_set_acl(context: LsmContext) -> i32 {
+    change(Dentry::new(context.arg(1)), op::SETXATTR, perm::NAME)
+}
+
+/// `int inode_remove_acl(idmap, struct dentry *dentry, const char *acl_name)`
+#[lsm(hook = "inode_remove_acl")]
+pub fn inode_remove_acl(context: LsmContext) -> i32 {
+    change(Dentry::new(context.arg(1)), op::SETXATTR, perm::NAME)
+}
+
+/// `int inode_file_setattr(struct dentry *dentry, struct file_kattr *fa)`: flags set by `file_setattr`, which is no
+/// ioctl.
+#[lsm(hook = "inode_file_setattr")]
+pub fn inode_file_setattr(context: LsmContext) -> i32 {
+    change(Dentry::new(context.arg(0)), op::SETATTR, perm::NAME)
+}

@@ -2,10 +2,20 @@ import fcntl
 import mmap
 import os
 import struct
-from attempt import T, attempt
+from attempt import AT_FDCWD, T, attempt, syscall
 
 denied, mine, readable = f"{T}/vault/file", f"{T}/work/mine", f"{T}/in/readable"
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NODUMP_FL = 0x80086601, 0x40086602, 0x40
+
+
+# Version 2: user rw, user 4321 rwx, group r, mask rwx, others r; each entry is tag, permissions and id.
+NOBODY = 0xffffffff
+ACL = struct.pack("I", 2) + b"".join(struct.pack("HHI", *entry) for entry in [(1, 6, NOBODY), (2, 7, 4321), (4, 4, NOBODY), (16, 7, NOBODY), (32, 4, NOBODY)])
+
+
+def set_flags_by_path():
+    FILE_ATTR_NODUMP, size = 0x80, 24
+    syscall("file_setattr", AT_FDCWD, denied.encode(), struct.pack("QIIII", FILE_ATTR_NODUMP, 0, 0, 0, 0), size, 0)
 
 
 def write_by_mapping():
@@ -53,6 +63,9 @@ attempt("chown", os.chown, denied, os.getuid(), os.getgid())
 attempt("utimes", os.utime, denied, (1, 1))
 attempt("setxattr", os.setxattr, denied, "user.mark", b"new")
 attempt("removexattr", os.removexattr, denied, "user.mark")
+attempt("acl", os.setxattr, denied, "system.posix_acl_access", ACL)
+attempt("acl-removed", os.removexattr, denied, "system.posix_acl_access")
+attempt("flags-by-path", set_flags_by_path)
 attempt("mapped-for-writing", write_by_mapping)
 attempt("flags-through-a-reader", with_descriptor, readable, os.O_RDONLY, set_flags)
 attempt("allowed-flags-asked", with_descriptor, readable, os.O_RDONLY, get_flags)
@@ -65,3 +78,4 @@ attempt("allowed-truncate", os.truncate, mine, 2)
 attempt("allowed-chmod", os.chmod, mine, 0o600)
 attempt("allowed-utimes", os.utime, mine, (1, 1))
 attempt("allowed-setxattr", os.setxattr, mine, "user.mark", b"new")
+attempt("allowed-acl", os.setxattr, mine, "system.posix_acl_access", ACL)
