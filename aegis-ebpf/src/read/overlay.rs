@@ -119,9 +119,12 @@ fn lender() -> Option<Lender> {
         return None;
     }
     let used = task.credentials()?;
-    if let Some(known) = table::lender(used) {
-        return is_mounter(known.superblock, known.mounter).then_some(known);
+    if let Some(known) = table::lender(used)
+        && is_mounter(known.superblock, known.mounter)
+    {
+        return Some(known);
     }
+    // Nothing is known of them, or it was of an overlay that is gone, whose credentials had the same address.
     let mut found = Lender { superblock: table::entered_overlay(), mounter: used };
     if !is_mounter(found.superblock, used) {
         found.superblock = task.reached()?;
