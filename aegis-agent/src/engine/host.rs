@@ -248,10 +248,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let behind = dir.path().canonicalize().expect("real").join("l/behind");
         symlink("l", behind.parent().expect("a parent")).expect("symlink");
-        assert_eq!(Host.entry(&abs(&behind)).expect("entry"), None);
-        assert!(Host.list(&abs(&behind), 10).expect("list").is_empty());
-        assert!(Host.linked_files(&abs(&behind), 10).expect("files").is_empty());
-        assert!(Host.programs(&abs(&behind), 10).expect("programs").is_empty());
+        assert_eq!(Host::default().entry(&abs(&behind)).expect("entry"), None);
+        assert!(Host::default().list(&abs(&behind), 10).expect("list").is_empty());
+        assert!(Host::default().linked_files(&abs(&behind), 10).expect("files").is_empty());
+        assert!(Host::default().programs(&abs(&behind), 10).expect("programs").is_empty());
     }
 
     #[test]

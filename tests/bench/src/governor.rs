@@ -82,7 +82,7 @@ impl Governor {
 
     fn compile(&mut self, policy: Policy) -> Result<CompiledImage> {
         self.given += 1;
-        let resolved = resolve(&policy, &Host).context("resolve the manifest")?;
+        let resolved = resolve(&policy, &Host::default()).context("resolve the manifest")?;
         compile(&policy, &resolved, self.given, self.kernel.hash_key(), 1).context("compile the manifest")
     }
 
