@@ -45,9 +45,9 @@ impl Host {
     }
 }
 
-/// SHA-256 of a file.
-pub fn sha256(path: &Path) -> io::Result<[u8; 32]> {
-    let digest = ring::digest::digest(&ring::digest::SHA256, &fs::read(path)?);
+/// SHA-256 of a content.
+pub fn sha256(content: &[u8]) -> io::Result<[u8; 32]> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
     digest.as_ref().try_into().map_err(io::Error::other)
 }
 
@@ -114,7 +114,8 @@ impl HostView for Host {
         let mut programs = Vec::new();
         for (path, _) in files.iter().filter(|(_, metadata)| metadata.is_file() && metadata.mode() & 0o111 != 0) {
             let name = AbsPath::parse(path.as_os_str().as_bytes()).map_err(|e| failed(path, io::Error::other(e)))?;
-            programs.push(Program { path: name, sha256: sha256(path).map_err(|source| failed(path, source))? });
+            let sha256 = fs::read(path).and_then(|content| sha256(&content)).map_err(|source| failed(path, source))?;
+            programs.push(Program { path: name, sha256 });
         }
         within(&path, programs, limit, "programs")
     }

@@ -94,11 +94,12 @@ impl Governed {
         Ok(Self { process, to, from })
     }
 
-    fn ask(&mut self, question: &Question) -> Result<Errno> {
+    fn ask(&mut self, question: &Question) -> Result<nix::Result<()>> {
         writeln!(self.to, "{question}")?;
         let mut line = String::new();
         self.from.read_line(&mut line)?;
-        Ok(Errno::from_raw(line.trim().parse().with_context(|| format!("no answer to {question}: {line:?}"))?))
+        let errno = line.trim().parse().with_context(|| format!("no answer to {question}: {line:?}"))?;
+        Ok(if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) })
     }
 
     fn end(mut self) -> Result<()> {
@@ -141,17 +142,17 @@ fn policy(rng: &mut Rng, world: &World, base: &Path, tally: &mut Tally) -> Resul
     let mut denials = Vec::new();
     let mut intact = true;
     for (question, answer) in &questions {
-        let errno = governed.ask(question)?;
-        let allowed = match errno {
+        let done = governed.ask(question)?;
+        let allowed = match done {
             // Another mount: the kernel asks no hook.
-            Errno::EXDEV => continue,
-            Errno::UnknownErrno => true,
-            Errno::EACCES => false,
+            Err(Errno::EXDEV) => continue,
+            Ok(()) => true,
+            Err(Errno::EACCES) => false,
             // Refused by the file system, after the hooks.
-            Errno::EBUSY | Errno::ENOTEMPTY if question.operation == Operation::Rename => true,
-            other => bail!("{question}: {other}: nothing that was planned"),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if question.operation == Operation::Rename => true,
+            Err(other) => bail!("{question}: {other}: nothing that was planned"),
         };
-        if answer.allowed && errno == Errno::UnknownErrno {
+        if answer.allowed && done.is_ok() {
             world.undo(question)?;
         }
         *(if allowed { &mut tally.allowed } else { &mut tally.denied }) += 1;

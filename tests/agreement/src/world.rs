@@ -84,7 +84,7 @@ impl World {
                 self.look(&path)?;
             } else if kind.is_file() {
                 let (name, metadata) = (text(&path)?, entry.metadata()?);
-                self.contents.insert(name.clone(), sha256(&path)?);
+                self.contents.insert(name.clone(), sha256(&fs::read(&path)?)?);
                 if metadata.nlink() > 1 {
                     self.linked.insert(name.clone(), metadata.ino());
                 }
@@ -97,17 +97,19 @@ impl World {
         Ok(())
     }
 
+    /// Which content a file has.
+    fn kind(&self, file: &str) -> Result<u8> {
+        let digest = self.contents.get(file).with_context(|| format!("{file} is no file"))?;
+        let same = |kind: &u8| sha256(&content(*kind)).is_ok_and(|of_kind| of_kind == *digest);
+        (0..CONTENTS).find(same).with_context(|| format!("{file} has a content that no file has"))
+    }
+
     /// Makes the world as it was before what was asked, and allowed, was done.
     pub fn undo(&self, question: &Question) -> Result<()> {
         let (path, to) = (Path::new(&question.path), Path::new(&question.to));
         let undone = match question.operation {
             Operation::Read | Operation::Write | Operation::ReadWrite | Operation::Execute => Ok(()),
-            // Truncating leaves the first byte, which says what the content was.
-            Operation::Truncate => fs::read(path).and_then(|rest| fs::write(path, content(rest[0]))),
-            Operation::Remove => {
-                let kind = (0..CONTENTS).find(|kind| self.contents.get(&question.path) == Some(&digest(*kind)));
-                kind.context("a content that no file had").map(|kind| write(path, kind))?
-            }
+            Operation::Truncate | Operation::Remove => write(path, self.kind(&question.path)?),
             Operation::Make => fs::remove_file(path),
             Operation::MakeDirectory => fs::remove_dir(path),
             Operation::Link => fs::remove_file(to),
@@ -132,11 +134,6 @@ fn text(path: &Path) -> Result<String> {
 
 fn content(kind: u8) -> Vec<u8> {
     vec![kind, b'!']
-}
-
-fn digest(kind: u8) -> [u8; 32] {
-    let digest = ring::digest::digest(&ring::digest::SHA256, &content(kind));
-    digest.as_ref().try_into().unwrap_or_default()
 }
 
 fn write(path: &Path, kind: u8) -> io::Result<()> {
