@@ -60,10 +60,10 @@ impl AgentView {
         self.images.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::new(image));
     }
 
-    /// Counts one recorded decision.
-    pub fn count(&self, denied: bool) {
+    /// Counts recorded decisions.
+    pub fn count(&self, denied: bool, times: u64) {
         let counter = if denied { &self.denied } else { &self.allowed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(times, Ordering::Relaxed);
     }
 }
 

@@ -65,13 +65,17 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     }
     let dentry = file.dentry();
     let known = memory::recall(file, dentry, subject.serial, wanted);
-    if known.is_some() && known.record == 0 {
-        return 0;
+    if known.is_some() {
+        let allowed = Decision::allow(known.rule, known.reason, true);
+        if known.record == 0 || conclude::repeated(subject, &allowed, operation, known.object) {
+            return 0;
+        }
     }
     if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
         return leaves_cgroup(subject, dentry);
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
+    memory::lay_by(&mut claim, Verdict::NONE);
     let decision = if known.is_some() {
         spell(&mut claim, dentry);
         if !known.stands(dentry) {
@@ -85,18 +89,18 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
         }
     } else {
         walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
-        judge_open(&mut claim, subject, file, wanted)
+        judge_open(&mut claim, subject, dentry, wanted)
     };
     let result = finish(&mut claim, subject, dentry, operation, &decision);
+    memory::remember(&mut claim, file, dentry);
     claim.release();
     result
 }
 
-/// Judges an open by what the walk found, and remembers it if it is allowed.
+/// Judges an open by what the walk found, and lays by what is to be remembered of it: only what is allowed.
 #[inline(always)]
-fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
+fn judge_open(claim: &mut Claim, subject: &Subject, dentry: Dentry, wanted: u8) -> Decision {
     let found = claim.found();
-    let dentry = file.dentry();
     let decision = judge::path(subject, &found);
     if decision.deny {
         return decision;
@@ -111,7 +115,7 @@ fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> D
     {
         let allowed =
             Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
-        memory::remember(claim, file, dentry, allowed);
+        memory::lay_by(claim, allowed);
     }
     decision
 }
@@ -119,28 +123,28 @@ fn judge_open(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> D
 /// Records a decision where that is due, and answers.
 #[inline(always)]
 fn finish(claim: &mut Claim, subject: &Subject, dentry: Dentry, operation: u8, decision: &Decision) -> i32 {
-    if conclude::is_recorded(decision) {
-        let found = claim.found();
-        claim.set_body(FileBody {
-            ino: dentry.inode().number(),
-            dev: found.dev,
-            target_dev: 0,
-            path_len: found.end,
-            target_len: 0,
-        });
-        let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
-        conclude::record(
-            claim,
-            subject,
-            decision,
-            (kind::FILE, operation),
-            Refusal::Access,
-            flags,
-            size_of::<FileBody>(),
-            found.end,
-        );
+    if !conclude::is_recorded(decision) {
+        return 0;
     }
-    answer(subject, decision, Refusal::Access)
+    let found = claim.found();
+    claim.set_body(FileBody {
+        ino: dentry.inode().number(),
+        dev: found.dev,
+        target_dev: 0,
+        path_len: found.end,
+        target_len: 0,
+    });
+    let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
+    conclude::record_once(
+        claim,
+        subject,
+        decision,
+        (kind::FILE, operation),
+        Refusal::Access,
+        flags,
+        size_of::<FileBody>(),
+        found.end,
+    )
 }
 
 /// A deny that follows the file under its other names. Files with one name need no look-up.

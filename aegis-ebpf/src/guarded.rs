@@ -46,7 +46,7 @@ fn refuse_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
     if !guarded.silent {
         if let Some(mut claim) = Claim::take() {
             claim.set_body(GuardBody { subject: guarded.subject, detail: guarded.detail });
-            conclude::record(
+            let result = conclude::record_once(
                 &mut claim,
                 subject,
                 &decision,
@@ -57,10 +57,10 @@ fn refuse_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
                 0,
             );
             claim.release();
-        } else {
-            table::count(Counter::LostGuard);
-            table::count(Counter::LostDenial);
+            return result;
         }
+        table::count(Counter::LostGuard);
+        table::count(Counter::LostDenial);
     }
     answer(subject, &decision, guarded.refusal)
 }

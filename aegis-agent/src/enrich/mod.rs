@@ -52,6 +52,12 @@ impl Enricher {
         self.mounts.refresh_if_changed();
     }
 
+    /// Wall-clock time of a moment since boot.
+    #[must_use]
+    pub const fn wall_of(&self, boottime: u64) -> u64 {
+        self.moment.wall_of(boottime)
+    }
+
     /// Tells one record in terms of the host. `None` for records that only keep the tree.
     pub fn enrich(&mut self, event: KernelEvent) -> Option<Enriched> {
         let header = event.header;

@@ -276,7 +276,7 @@ fn remove_where<const K: usize, const V: usize>(
 }
 
 /// A key that is not there needs no removing.
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

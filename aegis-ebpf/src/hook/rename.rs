@@ -11,7 +11,7 @@ use aegis_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    conclude::{self, Refusal, answer},
+    conclude::{self, Refusal},
     file,
     judge::{self, Decision},
     read::{
@@ -71,6 +71,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
             decision = other;
         }
     }
+    let mut result = 0;
     if conclude::is_recorded(&decision) {
         claim.set_body(FileBody {
             ino: from.inode().number(),
@@ -80,7 +81,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
             target_len: target.end.wrapping_sub(source.end),
         });
         let flags = if source.cut | target.cut == 0 { 0 } else { flag::PATH_CUT };
-        conclude::record(
+        result = conclude::record_once(
             &mut claim,
             &subject,
             &decision,
@@ -92,7 +93,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         );
     }
     claim.release();
-    answer(&subject, &decision, Refusal::Access)
+    result
 }
 
 /// `int inode_link(struct dentry *old_dentry, struct inode *dir, struct dentry *new_dentry)`

@@ -278,6 +278,11 @@ impl Task {
     pub fn start(self) -> u64 {
         member!(self.task_start)
     }
+    /// Counter of programs begun, its own and inherited.
+    #[inline(always)]
+    pub fn exec_count(self) -> u64 {
+        member!(self.task_exec)
+    }
     /// Exit status as `wait` encodes it.
     #[inline(always)]
     pub fn exit_code(self) -> u32 {

@@ -11,6 +11,7 @@ pub mod glob;
 pub mod kernel;
 pub mod memory;
 pub mod program;
+pub mod repeat;
 pub mod ring;
 pub mod scratch;
 pub mod table;

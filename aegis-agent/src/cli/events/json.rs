@@ -186,6 +186,14 @@ impl Serialize for Entry {
         map.need("reason", &event.reason)?;
         map.some_text("image", &event.image)?;
         map.some_number("kernel_seq", event.kernel_seq)?;
+        if let Some(repeat) = &event.repeat {
+            // Count and times by the names that they have in the base event of OCSF.
+            map.need("count", repeat.count)?;
+            map.need("start_time", time::rfc3339(repeat.start_time))?;
+            map.need("end_time", time::rfc3339(repeat.end_time))?;
+            map.need("repeats", repeat.of)?;
+            map.need("repeats_total", repeat.total)?;
+        }
         if let Some(process) = &event.process {
             map.need("process", Shown(process))?;
         }

@@ -37,6 +37,9 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         entry.kind_name(),
         what(entry),
     );
+    if let Some(repeat) = &event.repeat {
+        put(&mut line, format_args!(" ×{} since {}", grouped(repeat.count), time::local(repeat.start_time, &style.zone)));
+    }
     if let Some(process) = &event.process {
         // For exec and exit the process is what the line is about already.
         match event.detail {
@@ -52,6 +55,19 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         put(&mut line, format_args!("  ({})", escape::text(&event.reason)));
     }
     line
+}
+
+/// A number with a comma before each group of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn coloured(verdict: &str, colour: bool) -> String {
