@@ -260,15 +260,6 @@ impl Claim {
         unsafe { exchange(&raw mut (*self.0).busy, 0) };
     }
 
-    /// The slot that a loop hands on.
-    ///
-    /// # Safety
-    /// The slot of a claim that has not been released.
-    #[inline(always)]
-    pub const unsafe fn of(slot: *mut Scratch) -> Self {
-        Self(slot)
-    }
-
     /// The slot itself.
     #[inline(always)]
     pub const fn as_ptr(self) -> *mut Scratch {

@@ -36,6 +36,7 @@ impl Denial {
             Why::HoldsRule => "holds_rule",
             Why::Anonymous => "anonymous",
             Why::TooDeep => "too_deep",
+            Why::NotPinned => "not_pinned",
         };
         Self {
             operation: question.operation.in_events().to_owned(),

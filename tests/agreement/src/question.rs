@@ -171,7 +171,8 @@ impl Question {
             Operation::Write | Operation::Truncate => file(perm::WRITE),
             Operation::ReadWrite => file(perm::READ | perm::WRITE),
             Operation::Execute => {
-                reference.exec(&self.path, linked(&self.path), world.contents.get(&self.path).copied().unwrap_or_default())
+                let content = world.contents.get(&self.path).copied().unwrap_or_default();
+                reference.exec(&self.path, linked(&self.path), content, &[])
             }
             Operation::Make | Operation::MakeDirectory | Operation::Remove => file(perm::NAME),
             Operation::Link => reference.link((&self.path, linked(&self.path)), (&self.to, linked(&self.to))),

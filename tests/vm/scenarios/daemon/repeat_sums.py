@@ -37,7 +37,7 @@ for line in aegis("--kind", "file", "-o", "json").splitlines():
     assert first <= last and entry["time"] >= entry["end_time"], entry
     shown += entry["count"]
 
-seen = [line.split(" ×")[1].split()[0] for line in aegis("--kind", "file").decode().splitlines() if f" {T}/" in line and " ×" in line]
+seen = [line.split(" ×")[1].split()[0] for line in aegis("--kind", "file").decode().splitlines() if any(f" read {T}/{at}/" in line for at in ("vault", "in")) and " ×" in line]
 assert sum(int(number.replace(",", "")) for number in seen) == shown, "as people see it"
 said = 0
 if os.path.exists(f"{T}/work/dying"):
