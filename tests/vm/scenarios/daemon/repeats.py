@@ -23,9 +23,6 @@ loop("recorded", 100_000, f"{T}/in/note")
 both = [start("1000", f"{T}/vault/one", f"{T}/vault/two") for _ in range(2)]
 say("two-at-two", " and ".join(p.communicate()[0].decode().strip() for p in both))
 
-# More names than there are counters for one agent.
-loop("many", 2_200, *(f"{T}/vault/many/{n}" for n in range(1_100)))
-
 dying = start("0", f"{T}/vault/dying")
 if INSIDE:
     step("first-is-durable")
@@ -41,3 +38,6 @@ with open(f"{T}/work/dying", "w") as file:
     file.write(said)
 tried, refused = (int(part.split()[0]) for part in said.split(", "))
 say("daemon-killed", "all refused" if tried == refused else "none refused" if refused == 0 else said)
+
+# More names than there are counters for one agent.
+loop("many", 2_200, *(f"{T}/vault/many/{n}" for n in range(1_100)))
