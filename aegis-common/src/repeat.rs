@@ -78,6 +78,7 @@ impl Repeat {
     /// it alone can use up the places.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "only the low bits count")]
     pub const fn place(slot: u32, seq: u64, turn: u32) -> u32 {
         let share = slot & (REPEAT_SHARES - 1);
         share * REPEATS_PER_SHARE + ((seq as u32).wrapping_add(turn) & (REPEATS_PER_SHARE - 1))
