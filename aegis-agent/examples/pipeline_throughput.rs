@@ -16,14 +16,16 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, sync_channel},
     },
     time::{Duration, Instant},
 };
 
+use aegis_common::repeat::{Repeat, RepeatKey};
 use aegis_agent::{
     audit::{AuditLog, Batching},
     directory::Directory,
-    pipeline::{Begin, Pipeline, RecordSource},
+    pipeline::{Begin, Pipeline, RecordSource, RepeatSource},
     query::Lookup as _,
     store::{Index, IndexWriter},
 };
@@ -65,6 +67,21 @@ impl RecordSource for Ring {
     }
 }
 
+/// A kernel side in which no decision repeats.
+struct NoRepeats;
+
+impl RepeatSource for NoRepeats {
+    fn each(&self, _: &mut dyn FnMut(u32, &Repeat)) {}
+    fn seen(&mut self, _: u32, _: u64) {}
+    fn hide(&mut self, _: &RepeatKey) -> bool {
+        true
+    }
+    fn quiet(&self) -> Receiver<()> {
+        sync_channel(1).1
+    }
+    fn give_back(&mut self, _: u32) {}
+}
+
 fn round() -> Vec<Vec<u8>> {
     let mut records: Vec<Vec<u8>> = Vec::new();
     for n in 0..ROUND {
@@ -103,7 +120,7 @@ fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
     let directory = Arc::new(Directory::default());
     let nothing_lost = Box::new(|| Some(Vec::new()));
-    let pipeline = Pipeline::start(Box::new(ring), nothing_lost, Begin::default(), None, directory, audit.clone())?;
+    let pipeline = Pipeline::start(Box::new(ring), Box::new(NoRepeats), nothing_lost, Begin::default(), None, directory, audit.clone())?;
     let progress = audit.progress().clone();
     while progress.durable_size() < expected {
         ensure!(!audit_thread.is_finished(), "the log's thread ended");

@@ -12,6 +12,8 @@ use std::{
 
 use aegis_policy::RuleTable;
 
+use crate::mountinfo::Mount;
+
 /// A policy image and the rules behind its numbers.
 #[derive(Debug)]
 pub struct ImageView {
@@ -30,6 +32,8 @@ pub struct AgentView {
     pub session: String,
     /// Images by index: the one in force, and those of earlier generations.
     images: RwLock<HashMap<u32, Arc<ImageView>>>,
+    /// The mounts that it sees, where they are others than the host's.
+    mounts: RwLock<Option<Arc<[Mount]>>>,
     /// Operations that went on.
     pub allowed: AtomicU64,
     /// Operations that were refused.
@@ -44,6 +48,7 @@ impl AgentView {
             name: name.to_owned(),
             session: session.to_owned(),
             images: RwLock::default(),
+            mounts: RwLock::default(),
             allowed: AtomicU64::new(0),
             denied: AtomicU64::new(0),
         }
@@ -60,10 +65,21 @@ impl AgentView {
         self.images.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::new(image));
     }
 
-    /// Counts one recorded decision.
-    pub fn count(&self, denied: bool) {
+    /// The mounts that it sees, where they are others than the host's.
+    #[must_use]
+    pub fn mounts(&self) -> Option<Arc<[Mount]>> {
+        self.mounts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes known what it sees where.
+    pub fn set_mounts(&self, mounts: Vec<Mount>) {
+        *self.mounts.write().unwrap_or_else(PoisonError::into_inner) = Some(mounts.into());
+    }
+
+    /// Counts recorded decisions.
+    pub fn count(&self, denied: bool, times: u64) {
         let counter = if denied { &self.denied } else { &self.allowed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(times, Ordering::Relaxed);
     }
 }
 

@@ -41,11 +41,16 @@ pub fn read() -> io::Result<Vec<Mount>> {
 /// # Errors
 /// When it is not of the format.
 pub fn parse(text: &[u8]) -> io::Result<Vec<Mount>> {
-    let mounts = mountinfo::parse(text).map_err(io::Error::other)?;
+    Ok(named(mountinfo::parse(text).map_err(io::Error::other)?))
+}
+
+/// The mounts whose root has a name, see [`parse`].
+#[must_use]
+pub fn named(mounts: Vec<aegis_policy::host::Mount>) -> Vec<Mount> {
     let named = mounts.into_iter().filter(|m| m.root_is_exact);
-    Ok(named
+    named
         .map(|m| Mount { dev: m.dev, root: m.root.to_bytes(), point: m.mount_point.to_bytes(), fs_type: m.fs_type })
-        .collect())
+        .collect()
 }
 
 /// Tells when the mounts of a process's namespace change.

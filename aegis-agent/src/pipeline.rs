@@ -7,22 +7,32 @@
 //! place only, with an exact count.
 
 mod reader;
+mod repeats;
+mod tell;
 
 use std::{
+    collections::HashMap,
     io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-pub use self::reader::{Begin, Counts, RecordSource, UNACCOUNTED};
-use self::reader::Reader;
+pub use self::{
+    reader::{Begin, Counts, RecordSource, UNACCOUNTED},
+    repeats::RepeatSource,
+};
+use self::{
+    reader::Reader,
+    repeats::{Look, Repeats},
+    tell::Teller,
+};
 use crate::{
     audit::AuditLog,
     decide::Decider,
@@ -37,6 +47,7 @@ const QUEUE: usize = 32;
 /// What the reader hands on.
 enum Batch {
     Events(Vec<KernelEvent>),
+    Repeats(Look),
     Drafts(Vec<Draft>),
     Barrier(SyncSender<()>),
 }
@@ -64,8 +75,9 @@ impl Pipeline {
     /// When a thread or descriptor cannot be made.
     pub fn start(
         source: Box<dyn RecordSource>,
+        repeats: Box<dyn RepeatSource>,
         counts: Counts,
-        begin: Begin,
+        mut begin: Begin,
         cgroup_mount: Option<PathBuf>,
         directory: Arc<Directory>,
         audit: AuditLog,
@@ -73,12 +85,19 @@ impl Pipeline {
         let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?;
         let control = Arc::new(Control { stop: AtomicBool::new(false), barriers: Mutex::default(), wake });
         let (batches, queue) = sync_channel(QUEUE);
-        let reader = Reader::new(source, counts, begin, control.clone(), batches);
-        let enricher = Enricher::new(cgroup_mount, Box::new(RealProcfs));
-        let decider = Decider::new(directory);
+        let told_before = std::mem::take(&mut begin.repeated);
+        let repeats = Repeats::new(repeats, told_before.iter().map(|(of, (told, _))| (*of, *told)).collect());
+        let reader = Reader::new(source, repeats, counts, begin, control.clone(), batches);
+        let teller = Teller {
+            enricher: Enricher::new(cgroup_mount, Box::new(RealProcfs)),
+            decider: Decider::new(directory),
+            audit,
+            counted: HashMap::new(),
+            told_before: told_before.into_iter().map(|(of, (_, draft))| (of, draft)).collect(),
+        };
         let threads = vec![
             thread::Builder::new().name("ring".into()).spawn(move || reader.run())?,
-            thread::Builder::new().name("tell".into()).spawn(move || tell(&queue, enricher, &decider, &audit))?,
+            thread::Builder::new().name("tell".into()).spawn(move || teller.run(&queue))?,
         ];
         Ok(Self { control, threads })
     }
@@ -126,25 +145,6 @@ impl Control {
 
     fn take_barriers(&self) -> Vec<SyncSender<()>> {
         std::mem::take(&mut *self.barriers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn tell(queue: &Receiver<Batch>, mut enricher: Enricher, decider: &Decider, audit: &AuditLog) {
-    while let Ok(batch) = queue.recv() {
-        let sent = match batch {
-            Batch::Events(events) => {
-                enricher.begin_batch();
-                let drafts: Vec<Draft> =
-                    events.into_iter().filter_map(|e| enricher.enrich(e)).map(|e| decider.decide(e)).collect();
-                if drafts.is_empty() { Ok(()) } else { audit.send(drafts) }
-            }
-            Batch::Drafts(drafts) => audit.send(drafts),
-            Batch::Barrier(done) => audit.barrier(done),
-        };
-        if sent.is_err() {
-            // The log is closed: the daemon is about to end, the ring keeps what comes.
-            return;
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the pipeline's stages hand to one another. Not a stage itself: stages know these types and
 //! not one another.
 
-use aegis_common::event::EventHeader;
+use aegis_common::{event::EventHeader, repeat::RepeatKey};
 
-use crate::proto::event::{Event, Loss, Process, event};
+use crate::proto::event::{Event, InAgent, Loss, Process, event};
 
 /// A record from the kernel after [`crate::decode`] has checked it.
 #[derive(Clone, Debug)]
@@ -108,6 +108,27 @@ pub struct Enriched {
     pub process: Process,
     /// What was done.
     pub detail: event::Detail,
+    /// What the agent calls it, where it has a view of its own.
+    pub in_agent: Option<InAgent>,
+}
+
+/// A decision that was taken again, as its counter tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// Place of the counter.
+    pub place: u32,
+    /// Kernel sequence number of the record that it continues.
+    pub of: u64,
+    /// How often since it was told last.
+    pub count: u64,
+    /// How often in all.
+    pub total: u64,
+    /// Nanoseconds since boot: the first of these, or 0 where only the record's own time is known.
+    pub first: u64,
+    /// Nanoseconds since boot: the last one.
+    pub last: u64,
+    /// The decision.
+    pub key: RepeatKey,
 }
 
 /// An entry for the log, not yet redacted, encoded or numbered.
@@ -175,6 +196,13 @@ pub enum Mark {
         /// How often so far.
         total: u64,
     },
+    /// Repetitions of an event were told.
+    Repeat {
+        /// Kernel sequence number of the event.
+        of: u64,
+        /// How many of it so far.
+        total: u64,
+    },
     /// The kernel's sequence numbers and counters began anew.
     KernelAnew,
 }
@@ -214,6 +242,9 @@ impl Row {
             }
             Some(event::Detail::Daemon(daemon)) if daemon.state == KERNEL_ATTACHED => row.mark = Mark::KernelAnew,
             _ => {}
+        }
+        if let Some(repeat) = event.repeat {
+            row.mark = Mark::Repeat { of: repeat.of, total: repeat.total };
         }
         row
     }

@@ -55,7 +55,9 @@ pub struct EventHeader {
     /// `flag::*`.
     pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// Repeat counter that counts the same decision from here on, plus 1; 0 for none.
+    pub counter: u32,
     /// Name of the thread.
     pub comm: [u8; 16],
 }

@@ -20,9 +20,10 @@ pub mod net;
 pub mod offsets;
 pub mod path;
 pub mod policy;
+pub mod repeat;
 
 /// Version of every layout in this crate. Raised when any map value or event record changes shape.
-pub const ABI_VERSION: u16 = 5;
+pub const ABI_VERSION: u16 = 6;
 
 /// Asserts at compile time that a wire type has the size written beside it.
 macro_rules! assert_size {

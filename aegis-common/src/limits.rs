@@ -38,5 +38,12 @@ pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
 pub const MAX_NET_PREFIXES: u32 = 1 << 16;
 /// Port rules that one address prefix can carry, its covering prefixes' rules included.
 pub const MAX_PORT_RULES: usize = 16;
+/// Agents that have a share of the repeat counters to themselves; beyond it, those whose slots are equal modulo
+/// this have one together.
+pub const REPEAT_SHARES: u32 = 32;
+/// Repeat counters of one share.
+pub const REPEATS_PER_SHARE: u32 = 1024;
+/// Repeat counters.
+pub const MAX_REPEATS: u32 = REPEAT_SHARES * REPEATS_PER_SHARE;
 /// Size of the event ring in bytes.
 pub const RING_BYTES: u32 = 1 << 23;

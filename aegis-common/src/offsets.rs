@@ -75,6 +75,7 @@ offsets! {
     task_parent = "task_struct"."real_parent",
     task_leader = "task_struct"."group_leader",
     task_start = "task_struct"."start_boottime",
+    task_exec = "task_struct"."self_exec_id",
     task_cgroups = "task_struct"."cgroups",
     task_mm = "task_struct"."mm",
     task_exit_code = "task_struct"."exit_code",

@@ -1,13 +1,14 @@
 //! The end of every hook: the record and the return value.
 
 use aegis_common::{
-    event::{reason, verdict},
+    event::{kind, reason, verdict},
     policy::image_flag,
+    repeat::RepeatKey,
 };
 
 use crate::{
     judge::Decision,
-    read::{self, ring, scratch::Claim},
+    read::{self, repeat, ring, scratch::Claim, table},
     subject::Subject,
 };
 
@@ -51,7 +52,7 @@ pub const fn is_recorded(decision: &Decision) -> bool {
     decision.deny || decision.record
 }
 
-/// Fills the header for `decision`; the caller has filled body and bytes.
+/// Records `decision` in full; the caller has filled body and bytes.
 #[inline(always)]
 pub fn record(
     claim: &mut Claim,
@@ -62,6 +63,67 @@ pub fn record(
     flags: u8,
     body: usize,
     bytes: u32,
+) {
+    describe(claim, subject, decision, what, refusal, flags);
+    claim.header().seq = table::next_sequence();
+    ring::fill_task(claim.header());
+    ring::send(claim, body, bytes);
+}
+
+/// Records `decision` in full the first time, and counts it where the same process meets the same decision about the
+/// same thing again; the caller has filled body and bytes. Answers as [`answer`] does.
+#[inline(always)]
+pub fn record_once(
+    claim: &mut Claim,
+    subject: &Subject,
+    decision: &Decision,
+    what: (u16, u8),
+    refusal: Refusal,
+    flags: u8,
+    body: usize,
+    bytes: u32,
+) -> i32 {
+    describe(claim, subject, decision, what, refusal, flags);
+    repeat::tell(claim, body, bytes);
+    // From memory: what the verifier does not know of it does not make it verify the telling once for each case.
+    match claim.errno() {
+        0 => 0,
+        EACCES => read::minus_eacces(),
+        _ => read::minus_eperm(),
+    }
+}
+
+/// Counts an allowed file operation that was recorded before, by the object that its record was about. False where
+/// nothing counts it: then it is to be recorded.
+#[inline(always)]
+pub fn repeated(subject: &Subject, decision: &Decision, operation: u8, object: u64) -> bool {
+    let key = RepeatKey {
+        slot: subject.slot,
+        image: subject.image,
+        generation: subject.generation,
+        rule: decision.rule,
+        cgroup: subject.cgroup,
+        object,
+        kind: kind::FILE,
+        errno: 0,
+        op: operation,
+        verdict: verdict::ALLOW,
+        reason: decision.reason,
+        flags: 0,
+        ..repeat::current()
+    };
+    repeat::count(&key)
+}
+
+/// Fills what the header says of a decision.
+#[inline(always)]
+fn describe(
+    claim: &mut Claim,
+    subject: &Subject,
+    decision: &Decision,
+    what: (u16, u8),
+    refusal: Refusal,
+    flags: u8,
 ) {
     let verdict = effective(subject, decision);
     let header = claim.header();
@@ -79,8 +141,8 @@ pub fn record(
     } else {
         0
     };
-    ring::fill_task(header, subject.cgroup);
-    ring::send(claim, body, bytes);
+    header.cgroup = subject.cgroup;
+    header.counter = 0;
 }
 
 /// The hook's return value.

@@ -52,7 +52,7 @@ fn judge_name(subject: &Subject, dentry: Dentry, operation: u8, wanted: u8, laye
     walk(&mut claim, dentry, subject.image, subject.levels, wanted, 0);
     let found = claim.found();
     let below = layered && claim.below() != 0;
-    let mut decision = if below { judge::layer(&found) } else { judge::path(subject, &found) };
+    let mut decision = judge::name(subject, &found, below);
     if !decision.deny && operation == op::SYMLINK {
         // It would choose where the next load of the policy leads.
         let key = PathKey { image: subject.image, dev: found.dev, hash: found.hash };
@@ -86,11 +86,12 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
     let dentry = file.dentry();
     let known = memory::recall(file, dentry, subject.serial, wanted);
     let mut result = 0;
-    if known.is_none() || known.record != 0 {
+    if !is_answered(subject, &known, operation) {
         if wanted & perm::WRITE != 0 && dentry.superblock().is_cgroup() {
             return leaves_cgroup(subject, dentry);
         }
         let Some(mut claim) = Claim::take() else { return no_room() };
+        memory::lay_by(&mut claim, Verdict::NONE);
         let judged = if known.is_none() {
             judge_unknown(&mut claim, subject, file, wanted)
         } else {
@@ -100,12 +101,23 @@ pub fn open(subject: &Subject, file: File, operation: u8, wanted: u8) -> i32 {
         claim.decide(judged);
         let decision = claim.decision();
         result = finish(&mut claim, subject, file.inode(), operation, &decision);
+        memory::remember(&mut claim, file, dentry);
         claim.release();
     }
     if result == 0 {
         overlay::enter(dentry.superblock());
     }
     result
+}
+
+/// Whether what is remembered answers alone: it is allowed, and not recorded or counted.
+#[inline(always)]
+fn is_answered(subject: &Subject, known: &Known, operation: u8) -> bool {
+    if known.is_none() {
+        return false;
+    }
+    let allowed = Decision::allow(known.rule, known.reason, true);
+    known.record == 0 || conclude::repeated(subject, &allowed, operation, known.object)
 }
 
 /// What is remembered stands, if it still does when the path is spelled.
@@ -125,7 +137,7 @@ fn judge_known(claim: &mut Claim, subject: &Subject, file: File, known: &Known) 
     }
 }
 
-/// Judges by a walk, and remembers what is allowed.
+/// Judges by a walk, and lays by what is to be remembered of it: only what is allowed.
 #[inline(always)]
 fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -> Decision {
     let dentry = file.dentry();
@@ -135,7 +147,7 @@ fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -
     }
     walk_either(claim, dentry, subject.image, subject.levels, wanted);
     let found = claim.found();
-    let decision = if claim.below() != 0 { judge::layer(&found) } else { judge::path(subject, &found) };
+    let decision = judge::name(subject, &found, claim.below() != 0);
     if decision.deny {
         return decision;
     }
@@ -149,7 +161,7 @@ fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -
     {
         let wanted = wanted | memory::below(claim.below());
         let allowed = Verdict::now(subject.serial, wanted, decision.rule, decision.reason, decision.record);
-        memory::remember(claim, file, dentry, allowed);
+        memory::lay_by(claim, allowed);
     }
     decision
 }
@@ -157,28 +169,28 @@ fn judge_unknown(claim: &mut Claim, subject: &Subject, file: File, wanted: u8) -
 /// Records a decision where that is due, and answers.
 #[inline(always)]
 fn finish(claim: &mut Claim, subject: &Subject, inode: Inode, operation: u8, decision: &Decision) -> i32 {
-    if conclude::is_recorded(decision) {
-        let found = claim.found();
-        claim.set_body(FileBody {
-            ino: inode.number(),
-            dev: found.dev,
-            target_dev: 0,
-            path_len: found.end,
-            target_len: 0,
-        });
-        let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
-        conclude::record(
-            claim,
-            subject,
-            decision,
-            (kind::FILE, operation),
-            Refusal::Access,
-            flags,
-            size_of::<FileBody>(),
-            found.end,
-        );
+    if !conclude::is_recorded(decision) {
+        return 0;
     }
-    answer(subject, decision, Refusal::Access)
+    let found = claim.found();
+    claim.set_body(FileBody {
+        ino: inode.number(),
+        dev: found.dev,
+        target_dev: 0,
+        path_len: found.end,
+        target_len: 0,
+    });
+    let flags = if found.cut == 0 { 0 } else { flag::PATH_CUT };
+    conclude::record_once(
+        claim,
+        subject,
+        decision,
+        (kind::FILE, operation),
+        Refusal::Access,
+        flags,
+        size_of::<FileBody>(),
+        found.end,
+    )
 }
 
 /// A deny that follows the file under its other names. Files with one name need no look-up.

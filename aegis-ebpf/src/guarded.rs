@@ -3,8 +3,7 @@
 
 use aegis_common::{
     counter::Counter,
-    event::{GuardBody, kind, reason},
-    policy::RULE_DEFAULT,
+    event::{GuardBody, kind},
 };
 
 use crate::{
@@ -34,21 +33,22 @@ pub struct Guarded {
 #[inline(always)]
 pub fn refuse(subject: &Subject, guarded: &Guarded) -> i32 {
     let reason = if subject.blocked != 0 { subject.blocked } else { guarded.reason };
-    conclude_as(subject, guarded, Decision::refuse(reason))
+    conclude(subject, guarded, Decision::refuse(reason))
 }
 
 /// Refuses by a rule of the policy, and records.
 #[inline(always)]
 pub fn refuse_by(subject: &Subject, guarded: &Guarded, rule: u32) -> i32 {
-    conclude_as(subject, guarded, Decision::refuse_by(rule, guarded.reason))
+    conclude(subject, guarded, Decision::refuse_by(rule, guarded.reason))
 }
 
+/// Records what was decided about the guarded operation, and answers.
 #[inline(always)]
-fn conclude_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
+pub fn conclude(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 {
     if !guarded.silent {
         if let Some(mut claim) = Claim::take() {
             claim.set_body(GuardBody { subject: guarded.subject, detail: guarded.detail });
-            conclude::record(
+            let result = conclude::record_once(
                 &mut claim,
                 subject,
                 &decision,
@@ -59,20 +59,14 @@ fn conclude_as(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32 
                 0,
             );
             claim.release();
-        } else {
-            table::count(Counter::LostGuard);
-            if decision.deny {
-                table::count(Counter::LostDenial);
-            }
+            return result;
+        }
+        table::count(Counter::LostGuard);
+        if decision.deny {
+            table::count(Counter::LostDenial);
         }
     }
     answer(subject, &decision, guarded.refusal)
-}
-
-/// Records what the policy allows.
-#[inline(always)]
-pub fn note(subject: &Subject, guarded: &Guarded) -> i32 {
-    conclude_as(subject, guarded, Decision::allow(RULE_DEFAULT, reason::DEFAULT, true))
 }
 
 /// Refuses a task whose agent is killed or has no policy, where no file is concerned.

@@ -46,6 +46,12 @@ impl Decision {
     }
 }
 
+/// Judges what a walk found; `below`, of a name that an overlay uses.
+#[inline(always)]
+pub fn name(subject: &Subject, found: &Found, below: bool) -> Decision {
+    if below { layer(found) } else { path(subject, found) }
+}
+
 /// Judges what a walk found: a deny on any level wins, then what any level grants, then the default.
 #[inline(always)]
 pub fn path(subject: &Subject, found: &Found) -> Decision {
@@ -66,7 +72,7 @@ pub fn path(subject: &Subject, found: &Found) -> Decision {
 /// Judges what a walk found of a name that an overlay uses: what is allowed was decided by the overlay's own
 /// names, and is recorded by them.
 #[inline(always)]
-pub fn layer(found: &Found) -> Decision {
+fn layer(found: &Found) -> Decision {
     denied(found).unwrap_or(Decision::allow(RULE_DEFAULT, reason::DEFAULT, false))
 }
 

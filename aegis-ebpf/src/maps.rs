@@ -9,6 +9,7 @@ use aegis_common::{
     net::{NetPrefix, PortRules},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
+    repeat::{Repeat, RepeatKey},
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -81,6 +82,12 @@ pub static COUNTERS: Array<u64> = Array::pinned(COUNTER_COUNT, 0);
 /// What outlives an engine; see `aegis_common::policy::engine`.
 #[map]
 pub static ENGINE: Array<u64> = Array::pinned(aegis_common::policy::engine::LENGTH, 0);
+/// Decisions that repeat, to their counters.
+#[map]
+pub static REPEAT_KEYS: HashMap<RepeatKey, u32> = HashMap::pinned(limits::MAX_REPEATS, BPF_F_NO_PREALLOC);
+/// The counters. Mapped into the agent's memory: a counter is read while programs count.
+#[map]
+pub static REPEATS: Array<Repeat> = Array::pinned(limits::MAX_REPEATS, BPF_F_MMAPABLE);
 /// The records themselves.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(limits::RING_BYTES, 0);

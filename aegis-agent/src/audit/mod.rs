@@ -74,6 +74,7 @@ enum Message {
     Drafts(Vec<Draft>),
     Entry(Box<Draft>, Reply<Durable>),
     Barrier(SyncSender<()>),
+    Durable(SyncSender<()>),
     Checkpoint(Reply<Checkpoint>),
     Stop,
 }
@@ -150,6 +151,7 @@ impl AuditLog {
             rows: Vec::new(),
             index: rows,
             waiting: Vec::new(),
+            settling: Vec::new(),
             too_large: 0,
             progress: progress.clone(),
         };
@@ -196,6 +198,14 @@ impl AuditLog {
         self.queue.send(Message::Barrier(done)).map_err(|_| AuditError::Closed)
     }
 
+    /// Signals `done` when everything handed over before is durable.
+    ///
+    /// # Errors
+    /// The log's thread has ended.
+    pub fn durable(&self, done: SyncSender<()>) -> Result<(), AuditError> {
+        self.queue.send(Message::Durable(done)).map_err(|_| AuditError::Closed)
+    }
+
     /// Asks the thread to make everything durable and to end.
     pub fn stop(&self) {
         // An error means that it has ended already.
@@ -215,6 +225,7 @@ struct Stage {
     rows: Vec<Row>,
     index: SyncSender<Vec<Row>>,
     waiting: Vec<(Durable, Reply<Durable>)>,
+    settling: Vec<SyncSender<()>>,
     too_large: u64,
     progress: Arc<Progress>,
 }
@@ -269,6 +280,10 @@ impl Stage {
                 Err(error) => drop(reply.send(Err(error))),
             },
             Message::Barrier(done) => drop(done.send(())),
+            Message::Durable(done) if self.writer.pending() == 0 => {
+                let _ = done.send(());
+            }
+            Message::Durable(done) => self.settling.push(done),
             Message::Checkpoint(reply) => {
                 self.commit()?;
                 drop(reply.send(self.checkpoint()));
@@ -311,6 +326,10 @@ impl Stage {
                 self.progress.durable.send_replace(self.writer.durable_size());
                 for (durable, reply) in self.waiting.drain(..) {
                     drop(reply.send(Ok(durable)));
+                }
+                for done in self.settling.drain(..) {
+                    // Nobody waits any more: fine.
+                    let _ = done.send(());
                 }
                 let rows = std::mem::take(&mut self.rows);
                 if !rows.is_empty() {

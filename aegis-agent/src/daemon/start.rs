@@ -1,7 +1,7 @@
 //! Puts the parts together, and takes them apart.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::{self, DirBuilder, File},
     io,
     os::unix::{
@@ -9,12 +9,16 @@ use std::{
         net::UnixStream,
     },
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use aegis_common::{ABI_VERSION, counter::Counter};
+use aegis_common::{
+    ABI_VERSION,
+    counter::Counter,
+    repeat::{Repeat, RepeatKey},
+};
 use aegis_log::{OpenReport, Reader, Writer, WriterOptions, host_boot_id};
 use prost::Message as _;
 use rustix::fs::{FlockOperation, flock};
@@ -28,11 +32,11 @@ use crate::{
         cgroup::{CgroupPort, Cgroups},
         port::KernelPort,
     },
-    kernel::{self, EventRing, Kernel},
+    kernel::{self, EventRing, Kernel, RepeatCounters},
     paths::Layout,
-    pipeline::{Begin, Counts, Pipeline, RecordSource, UNACCOUNTED},
+    pipeline::{Begin, Counts, Pipeline, RecordSource, RepeatSource, UNACCOUNTED},
     proto::event::{self, Event, Kind, event::Detail},
-    record::KERNEL_ATTACHED,
+    record::{Draft, KERNEL_ATTACHED},
     store::{Index, IndexWriter},
 };
 
@@ -77,7 +81,10 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
     }
 
     let attached = attach(layout);
-    let begin = if attached.adopted { begin(&index, &reader)? } else { Begin::default() };
+    let begin = match &attached.ring {
+        Some((_, repeats)) if attached.adopted => begin(&index, &reader, repeats)?,
+        _ => Begin::default(),
+    };
     let (index, rows, index_thread) =
         IndexWriter::start(index, layout.log()).map_err(|source| wrong("starting the index", &layout.index(), source))?;
     let (audit, audit_thread) = AuditLog::start(writer, Batching::default(), rows)
@@ -102,9 +109,11 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
     engine.adopt()?;
     let pipeline = match attached.ring {
         None => None,
-        Some(ring) => {
-            let pipeline = Pipeline::start(Box::new(ring), counts(kernel.clone()), begin, mount, directory, audit.clone())
-                .map_err(|source| wrong("starting the pipeline", &layout.log(), source))?;
+        Some((ring, repeats)) => {
+            let counts = counts(kernel.clone());
+            let pipeline =
+                Pipeline::start(Box::new(ring), Box::new(repeats), counts, begin, mount, directory, audit.clone())
+                    .map_err(|source| wrong("starting the pipeline", &layout.log(), source))?;
             engine.pipeline_runs(pipeline.flusher());
             Some(pipeline)
         }
@@ -189,7 +198,7 @@ fn prepare(layout: &Layout, transient: bool) -> Result<File, DaemonError> {
 
 struct Attached {
     kernel: Option<Box<dyn KernelPort>>,
-    ring: Option<EventRing>,
+    ring: Option<(EventRing, RepeatCounters)>,
     adopted: bool,
     why: Option<String>,
     /// Programs of an earlier engine that stay in force without this one.
@@ -228,22 +237,43 @@ fn attach(layout: &Layout) -> Attached {
 }
 
 /// Where the engine before ended, as the log tells it.
-fn begin(index: &Index, reader: &Reader) -> Result<Begin, DaemonError> {
+fn begin(index: &Index, reader: &Reader, repeats: &RepeatCounters) -> Result<Begin, DaemonError> {
     let kinds = Counter::ALL.into_iter().filter(|c| c.is_loss()).map(Counter::name).chain([UNACCOUNTED]);
     let told = kinds.map(|k| Ok((k.to_owned(), index.loss_total(k)?))).collect::<Result<_, DaemonError>>()?;
+    let unreadable = |e: aegis_log::ReadError| DaemonError::Log(e.to_string());
+    let counted: HashSet<u64> = repeats.each().map(|(_, counter)| counter.seq).collect();
+    let mut repeated = HashMap::new();
+    for of in &counted {
+        let Some((seq, total)) = index.repeats(*of)? else { continue };
+        if let Some(entry) = reader.get(seq).map_err(unreadable)? {
+            repeated.insert(*of, (total, draft(&entry)));
+        }
+    }
     let mut logged = HashSet::new();
     for entry in reader.entries(reader.size().saturating_sub(TAIL)) {
-        let entry = entry.map_err(|e| DaemonError::Log(e.to_string()))?;
+        let entry = entry.map_err(unreadable)?;
         let event = Event::decode(entry.body.as_slice()).unwrap_or_default();
         match event.detail {
             // Numbers from before are other records.
             Some(Detail::Daemon(daemon)) if daemon.state == KERNEL_ATTACHED => logged.clear(),
             Some(Detail::Loss(_)) => {}
-            _ if event.kernel_seq > 0 => drop(logged.insert(event.kernel_seq)),
+            _ if event.kernel_seq > 0 => {
+                logged.insert(event.kernel_seq);
+                if counted.contains(&event.kernel_seq) {
+                    // Of which nothing was told yet: its counter is young, so it is among the last.
+                    repeated.entry(event.kernel_seq).or_insert_with(|| (0, draft(&entry)));
+                }
+            }
             _ => {}
         }
     }
-    Ok(Begin { kernel_seq: index.kernel_seq()?, logged, told })
+    Ok(Begin { kernel_seq: index.kernel_seq()?, logged, told, repeated })
+}
+
+/// An entry of the log as it was before it was written.
+fn draft(entry: &aegis_log::Entry) -> Draft {
+    let event = Event::decode(entry.body.as_slice()).unwrap_or_default();
+    Draft { kind: entry.header.kind, time: entry.header.time, event, urgent: false }
 }
 
 fn stopped_cleanly(layout: &Layout) -> Result<bool, DaemonError> {
@@ -307,6 +337,29 @@ impl RecordSource for EventRing {
 
     fn drain(&mut self, max: usize, take: &mut dyn FnMut(&[u8])) -> usize {
         Self::drain(self, max, take)
+    }
+}
+
+impl RepeatSource for RepeatCounters {
+    fn each(&self, visit: &mut dyn FnMut(u32, &Repeat)) {
+        Self::each(self).for_each(|(place, counter)| visit(place, &counter));
+    }
+
+    fn seen(&mut self, place: u32, count: u64) {
+        Self::seen(self, place, count);
+    }
+
+    fn hide(&mut self, key: &RepeatKey) -> bool {
+        let hidden = Self::hide(self, key);
+        hidden.inspect_err(|error| tracing::error!(%error, "a repeat counter is not given back")).is_ok()
+    }
+
+    fn quiet(&self) -> Receiver<()> {
+        Self::quiet(self)
+    }
+
+    fn give_back(&mut self, place: u32) {
+        Self::give_back(self, place);
     }
 }
 

@@ -13,6 +13,7 @@ use aegis_common::{
 
 use crate::{
     directory::Directory,
+    mountinfo::Mount,
     proto::event::{Event, Verdict},
     record::{Draft, Enriched},
     words,
@@ -33,15 +34,25 @@ impl Decider {
         Self { directory }
     }
 
+    /// Counts decisions of an agent.
+    pub fn count(&self, slot: u32, verdict: u8, times: u64) {
+        if let Some(agent) = self.directory.agent(slot) {
+            agent.count(is_denial(verdict), times);
+        }
+    }
+
+    /// The mounts that an agent sees, where they are others than the host's.
+    #[must_use]
+    pub fn mounts(&self, slot: u32) -> Option<Arc<[Mount]>> {
+        self.directory.agent(slot)?.mounts()
+    }
+
     /// The log entry for a record.
     #[must_use]
     pub fn decide(&self, record: Enriched) -> Draft {
         let header = &record.header;
-        let denied = matches!(header.verdict, verdict::DENY | verdict::KILL);
+        let denied = is_denial(header.verdict);
         let agent = self.directory.agent(header.slot);
-        if let Some(agent) = &agent {
-            agent.count(denied);
-        }
         let image = agent.as_ref().and_then(|a| a.image(header.image));
         let rule = match &image {
             _ if header.rule == RULE_DEFAULT => DEFAULT.to_owned(),
@@ -62,10 +73,16 @@ impl Decider {
             reason: words::reason(header.reason).to_owned(),
             process: Some(record.process),
             kernel_seq: header.seq,
+            repeat: None,
+            in_agent: record.in_agent,
             detail: Some(record.detail),
         };
         Draft { kind: record.kind, time: record.time, event, urgent: denied }
     }
+}
+
+const fn is_denial(number: u8) -> bool {
+    matches!(number, verdict::DENY | verdict::KILL)
 }
 
 const fn verdict_of(number: u8) -> Verdict {
@@ -115,9 +132,11 @@ mod tests {
         let agent = Arc::new(AgentView::new("coder", "s1"));
         directory.set(1, agent.clone());
         let enriched = Enricher::new(None, Box::new(RealProcfs))
-            .enrich(decode(&record.bytes()).expect("record"))
+            .enrich(decode(&record.bytes()).expect("record"), None)
             .expect("told");
-        (Decider::new(directory).decide(enriched), agent)
+        let decider = Decider::new(directory);
+        decider.count(enriched.header.slot, enriched.header.verdict, 1);
+        (decider.decide(enriched), agent)
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Engine {
             self.compile(policy.clone(), &saved.runtime_rules, saved.image_index, saved.generation, &host)?;
         let events = if there { cgroups.events(&saved.cgroup)? } else { Events::default() };
         let mut session = Session {
-            view: create::view(&saved, &compiled),
+            view: create::view(&saved, &compiled, &host),
             host,
             state: if events.populated { State::Running } else { State::Created },
             mode: policy.mode,

@@ -139,7 +139,7 @@ impl Engine {
             enforced: self.not_enforcing().is_none(),
             ended_by: None,
         };
-        let view = view(&saved, &compiled);
+        let view = view(&saved, &compiled, &host);
         let session = Session {
             saved,
             host,
@@ -345,9 +345,10 @@ pub(super) fn banned_calls(policy: &Policy) -> Vec<String> {
     calls.collect()
 }
 
-pub(super) fn view(saved: &Saved, compiled: &CompiledImage) -> Arc<AgentView> {
+pub(super) fn view(saved: &Saved, compiled: &CompiledImage, host: &Host) -> Arc<AgentView> {
     let view = AgentView::new(&saved.name, &saved.session);
     view.add_image(compiled.index, image_view(compiled));
+    host.show_mounts(&view);
     Arc::new(view)
 }
 

@@ -21,6 +21,7 @@ use rustix::{
 };
 
 use super::{process::ProcessId, view::{self, View}};
+use crate::{directory::AgentView, mountinfo};
 
 /// Files looked at in one search: a policy that covers more is refused instead of hanging the daemon.
 const SEARCHED: usize = 4_000_000;
@@ -42,6 +43,20 @@ impl Host {
     #[must_use]
     pub const fn view(&self) -> &View {
         &self.0
+    }
+
+    /// Has events tell paths as an agent sees them, too, where it sees others than the host.
+    pub fn show_mounts(&self, agent: &AgentView) {
+        if !self.0.is_other() {
+            return;
+        }
+        match self.0.mounts() {
+            Ok(mounts) => agent.set_mounts(mountinfo::named(mounts)),
+            Err(error) => {
+                let agent = &agent.session;
+                tracing::warn!(agent, %error, "the agent's mounts cannot be read: events tell its paths as they were");
+            }
+        }
     }
 
     fn native(&self, path: &AbsPath) -> PathBuf {

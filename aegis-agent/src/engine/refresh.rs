@@ -51,6 +51,7 @@ impl Engine {
     /// Answers whether the image was swapped: one that says the same is not.
     fn swap_in(&self, before: &Session, index: u32) -> Result<bool, EngineError> {
         let saved = &before.saved;
+        before.host.show_mounts(&before.view);
         let policy = check(&saved.manifest.0, &saved.manifest_path).map_err(EngineError::Manifest)?;
         let generation = saved.generation + 1;
         let (compiled, _) = self.compile(policy, &saved.runtime_rules, index, generation, &before.host)?;

@@ -12,7 +12,7 @@ use std::{net::Ipv6Addr, path::PathBuf, sync::Arc};
 
 use aegis_common::{
     environment,
-    event::{flag, verdict},
+    event::{EventHeader, flag, reason, verdict},
 };
 
 pub use self::{
@@ -22,7 +22,8 @@ pub use self::{
 use self::{cgroups::CgroupNames, mounts::Mounts, users::Users};
 use crate::{
     clock::Moment,
-    proto::event::{Exec, Exit, File, Guard, Kind, Network, Process, event},
+    mountinfo::{self, Mount},
+    proto::event::{Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
     record::{Detail, Enriched, KernelEvent},
     words,
 };
@@ -55,9 +56,17 @@ impl Enricher {
         self.mounts.refresh_if_changed();
     }
 
-    /// Tells one record in terms of the host. `None` for records that only keep the tree.
-    pub fn enrich(&mut self, event: KernelEvent) -> Option<Enriched> {
+    /// Wall-clock time of a moment since boot.
+    #[must_use]
+    pub const fn wall_of(&self, boottime: u64) -> u64 {
+        self.moment.wall_of(boottime)
+    }
+
+    /// Tells one record in terms of the host, and of the mounts `own` that its agent sees, where these are others.
+    /// `None` for records that only keep the tree.
+    pub fn enrich(&mut self, event: KernelEvent, own: Option<&[Mount]>) -> Option<Enriched> {
         let header = event.header;
+        let in_agent = own.and_then(|own| in_agent(&header, &event.detail, own));
         let key = Key { pid: header.pid, start: header.start };
         let cgroup = self.cgroups.name(header.cgroup);
         self.tree.seen(key, header.ppid, &cgroup);
@@ -72,7 +81,7 @@ impl Enricher {
                 return None;
             }
             Detail::Exec { dev, ino, path, argv, environment } => {
-                let path = self.mounts.host_path(dev, &path);
+                let path = self.path(&header, dev, &path);
                 if header.verdict <= verdict::AUDIT {
                     self.tree.executed(key, &path, &argv);
                 }
@@ -90,9 +99,9 @@ impl Enricher {
             }
             Detail::Exit { status } => (Kind::Exit, event::Detail::Exit(exit(status, &header))),
             Detail::File { dev, ino, path, target_dev, target, argv, variable } => {
-                let path = self.mounts.host_path(dev, &path);
+                let path = self.path(&header, dev, &path);
                 let target =
-                    if target.is_empty() { target } else { self.mounts.host_path(target_dev, &target) };
+                    if target.is_empty() { target } else { self.path(&header, target_dev, &target) };
                 let file = File {
                     op: words::op(header.op).to_owned(),
                     path,
@@ -122,7 +131,7 @@ impl Enricher {
                 let address = match path.split_first() {
                     Some((0, name)) => format!("@{}", words::text(name)),
                     _ if dev == 0 => words::text(&path),
-                    _ => words::text(&self.mounts.host_path(dev, &path)),
+                    _ => words::text(&self.path(&header, dev, &path)),
                 };
                 let network = Network {
                     op: words::op(header.op).to_owned(),
@@ -147,10 +156,14 @@ impl Enricher {
         if kind == Kind::Exit && header.pid == header.tid {
             self.tree.exited(key);
         }
-        Some(Enriched { kind: kind as u32, time: self.moment.wall_of(header.boottime), header, process, detail })
+        Some(Enriched { kind: kind as u32, time: self.moment.wall_of(header.boottime), header, process, detail, in_agent })
     }
 
-    fn process(&mut self, key: Key, header: &aegis_common::event::EventHeader, cgroup: &Arc<str>) -> Process {
+    fn path(&mut self, header: &EventHeader, dev: u32, inside: &[u8]) -> Vec<u8> {
+        if is_unknown(header, inside) { Vec::new() } else { self.mounts.host_path(dev, inside) }
+    }
+
+    fn process(&mut self, key: Key, header: &EventHeader, cgroup: &Arc<str>) -> Process {
         let ancestors = self.tree.ancestors(key);
         let node = self.tree.get(key);
         Process {
@@ -171,12 +184,42 @@ impl Enricher {
     }
 }
 
+/// Whether a path is not told because it could not be followed: it is no name of a filesystem's root.
+fn is_unknown(header: &EventHeader, inside: &[u8]) -> bool {
+    let reasons = [
+        reason::KILLED,
+        reason::UNCONFIGURED,
+        reason::TOO_DEEP,
+        reason::PATH_CHANGED,
+        reason::DISCONNECTED,
+        reason::READ_FAILED,
+    ];
+    inside.is_empty() && reasons.contains(&header.reason)
+}
+
+/// What an agent calls the files that a record is about.
+fn in_agent(header: &EventHeader, detail: &Detail, own: &[Mount]) -> Option<InAgent> {
+    let name = |dev, path: &[u8]| {
+        let known = !is_unknown(header, path);
+        known.then(|| mountinfo::host_path(own, dev, path)).flatten().unwrap_or_default()
+    };
+    Some(match detail {
+        Detail::Exec { dev, path, .. } => InAgent { path: name(*dev, path), target: Vec::new() },
+        Detail::Unix { dev, path } if *dev != 0 => InAgent { path: name(*dev, path), target: Vec::new() },
+        Detail::File { dev, path, target_dev, target, .. } => {
+            let target = if target.is_empty() { Vec::new() } else { name(*target_dev, target) };
+            InAgent { path: name(*dev, path), target }
+        }
+        _ => return None,
+    })
+}
+
 fn comm(bytes: &[u8; 16]) -> Vec<u8> {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     bytes[..end].to_vec()
 }
 
-fn exit(status: u32, header: &aegis_common::event::EventHeader) -> Exit {
+fn exit(status: u32, header: &EventHeader) -> Exit {
     Exit {
         code: i32::try_from(status >> 8 & 0xff).unwrap_or(0),
         signal: status & 0x7f,

@@ -89,7 +89,7 @@ fn enricher() -> Enricher {
 #[test]
 fn forks_are_not_told_but_their_children_are_known() {
     let mut enricher = enricher();
-    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record"));
+    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record"), None);
     let exec = send(&Record::exec(1, b"/bin/sh", &[b"sh", b"-c"])).expect("exec");
     assert_eq!(exec.kind, Kind::Exec as u32);
     assert!(send(&Record::fork(2, 4_000_002, 600)).is_none());
@@ -106,7 +106,7 @@ fn forks_are_not_told_but_their_children_are_known() {
 #[test]
 fn a_denied_program_does_not_become_the_process() {
     let mut enricher = enricher();
-    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record"));
+    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record"), None);
     send(&Record::exec(1, b"/bin/sh", &[b"sh"]));
     send(&Record::exec(2, b"/usr/bin/kubectl", &[b"kubectl"]).denied(13));
     let after = send(&Record::file(3, b"/x", b"")).expect("file");
@@ -116,7 +116,7 @@ fn a_denied_program_does_not_become_the_process() {
 #[test]
 fn addresses_and_exits_are_told_in_words() {
     let mut enricher = enricher();
-    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record")).expect("told").detail;
+    let mut send = |record: &Record| enricher.enrich(decode(&record.bytes()).expect("record"), None).expect("told").detail;
     let mut mapped = [0; 16];
     mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 2, 3]);
     let event::Detail::Network(network) = send(&Record::network(1, mapped, 443)) else { panic!("network") };
@@ -127,4 +127,29 @@ fn addresses_and_exits_are_told_in_words() {
     assert_eq!((exit.code, exit.signal), (0, 9));
     let event::Detail::Exit(exit) = send(&Record::exit(4, 3 << 8)) else { panic!("exit") };
     assert_eq!((exit.code, exit.signal), (3, 0));
+}
+
+#[test]
+fn what_an_agent_with_mounts_of_its_own_calls_a_file_is_told_beside_the_hosts_name() {
+    let mounts = mountinfo::parse(b"\
+50 1 254:0 /srv/image / rw - ext4 /dev/vda rw
+51 50 254:0 /srv/data /data rw - ext4 /dev/vda rw
+")
+    .expect("mounts");
+    let file = |path: &[u8], target: &[u8]| Detail::File {
+        dev: 254 << 20,
+        ino: 7,
+        path: path.to_vec(),
+        target_dev: 254 << 20,
+        target: target.to_vec(),
+        argv: Vec::new(),
+        variable: Vec::new(),
+    };
+    let told = |reason, detail: &Detail| in_agent(&EventHeader { reason, ..EventHeader::default() }, detail, &mounts);
+    let names = |path: &str, target: &str| Some(InAgent { path: path.into(), target: target.into() });
+    assert_eq!(told(reason::RULE, &file(b"/srv/data/a", b"/srv/image/etc/b")), names("/data/a", "/etc/b"));
+    assert_eq!(told(reason::RULE, &file(b"/root/key", b"")), names("", ""), "it sees that file by no name");
+    assert_eq!(told(reason::RULE, &file(b"/srv/data", b"")), names("/data", ""));
+    assert_eq!(told(reason::TOO_DEEP, &file(b"", b"")), names("", ""), "not followed: no name of a root");
+    assert_eq!(told(reason::RULE, &Detail::Exit { status: 0 }), None, "not about a file");
 }

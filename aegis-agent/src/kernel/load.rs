@@ -9,7 +9,7 @@ use aya::{
 use zerocopy::IntoBytes;
 
 use super::{
-    EventRing, HookState, HookStatus, Kernel, KernelError, doctor, memory, offsets,
+    EventRing, HookState, HookStatus, Kernel, KernelError, RepeatCounters, doctor, memory, offsets,
     pin::Pins,
     programs::{Attach, PROGRAMS, READERS, Spec},
     states::AgentStates,
@@ -56,7 +56,8 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let tables = Tables::take(&mut object, engine)?;
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
-    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, reads_arguments, ring: Some(ring) })
+    let repeats = RepeatCounters::new(map_data(&mut object, "REPEATS")?, tables::take(&mut object, "REPEAT_KEYS")?)?;
+    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, reads_arguments, ring: Some((ring, repeats)) })
 }
 
 /// Without `bpf` in the list of active modules the programs load and attach all the same, and are never

@@ -6,11 +6,13 @@
 pub mod doctor;
 mod error;
 mod load;
+mod mapped;
 mod memory;
 mod offsets;
 mod pin;
 mod programs;
 mod quiesce;
+mod repeats;
 mod ring;
 mod states;
 mod tables;
@@ -25,6 +27,7 @@ use aegis_policy::CompiledImage;
 
 pub use error::KernelError;
 pub use programs::{HookState, HookStatus};
+pub use repeats::RepeatCounters;
 pub use ring::EventRing;
 
 /// How an engine is started.
@@ -50,7 +53,7 @@ pub struct Kernel {
     adopted: bool,
     /// Whether the arguments of a program can be read before it begins.
     reads_arguments: bool,
-    ring: Option<EventRing>,
+    ring: Option<(EventRing, RepeatCounters)>,
 }
 
 /// How many programs the pins of an earlier engine hold in force.
@@ -158,11 +161,11 @@ impl Kernel {
         self.tables.counters()
     }
 
-    /// The ring of records; it can be taken once.
+    /// The ring of records and what counts their repetitions; they can be taken once.
     ///
     /// # Errors
     /// When it was taken before.
-    pub fn take_ring(&mut self) -> Result<EventRing, KernelError> {
+    pub fn take_ring(&mut self) -> Result<(EventRing, RepeatCounters), KernelError> {
         self.ring.take().ok_or(KernelError::RingTaken)
     }
 

@@ -301,7 +301,7 @@ fn remove_prefixes<const K: usize, const V: usize>(
 }
 
 /// A key that is not there needs no removing.
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

@@ -1,7 +1,7 @@
 //! The thread at the ring: poll, drain, decode, count what is lost.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::{Duration, Instant},
@@ -10,17 +10,19 @@ use std::{
 use aegis_common::counter::Counter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Batch, Control};
+use super::{Batch, Control, Look, Repeats};
 use crate::{
     decode::{DecodeError, decode},
     health::{Gaps, LossBook},
-    record::KernelEvent,
+    record::{Draft, KernelEvent},
 };
 
 /// Records of one batch.
 const BATCH: usize = 512;
 /// Allowed operations do not wake the reader: it looks by itself this often.
 const TICK: Duration = Duration::from_millis(20);
+/// How often repeat counters are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often losses are looked at.
 const COUNT: Duration = Duration::from_millis(500);
 
@@ -44,6 +46,9 @@ pub struct Begin {
     pub logged: HashSet<u64>,
     /// What the log has told of the kernel's losses and of [`UNACCOUNTED`].
     pub told: Vec<(String, u64)>,
+    /// Events whose repetitions the kernel counts, by their kernel sequence numbers: how many repetitions the log has
+    /// told, and the event.
+    pub repeated: HashMap<u64, (u64, Draft)>,
 }
 
 /// Kernel sequence numbers begin here, or at 0.
@@ -53,6 +58,7 @@ pub const UNACCOUNTED: &str = "unaccounted";
 
 pub(super) struct Reader {
     source: Box<dyn RecordSource>,
+    repeats: Repeats,
     counts: Counts,
     control: Arc<Control>,
     batches: SyncSender<Batch>,
@@ -63,6 +69,7 @@ pub(super) struct Reader {
     malformed: u64,
     abi: u64,
     counted: Instant,
+    looked: Instant,
     /// Excess of gaps over counted losses at the last look: told when it is still there at the next.
     excess: u64,
     /// Kernel losses that the log had told when this engine began.
@@ -74,6 +81,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(
         source: Box<dyn RecordSource>,
+        repeats: Repeats,
         counts: Counts,
         begin: Begin,
         control: Arc<Control>,
@@ -88,6 +96,7 @@ impl Reader {
         let unaccounted_before = book.told(UNACCOUNTED);
         Self {
             source,
+            repeats,
             counts,
             control,
             batches,
@@ -98,6 +107,7 @@ impl Reader {
             malformed: 0,
             abi: 0,
             counted: Instant::now(),
+            looked: Instant::now(),
             excess: 0,
             told_before,
             unaccounted_before,
@@ -108,7 +118,14 @@ impl Reader {
         loop {
             let stop = self.control.stop.load(Ordering::Acquire);
             let barriers = self.control.take_barriers();
+            let look = self.look(stop || !barriers.is_empty());
             if self.drain().is_none() {
+                return;
+            }
+            // Behind the records that it continues: these were in the ring when a counter could be seen.
+            if let Some(look) = look
+                && self.batches.send(Batch::Repeats(look)).is_err()
+            {
                 return;
             }
             if (stop || self.counted.elapsed() >= COUNT) && self.count_losses().is_none() {
@@ -137,6 +154,15 @@ impl Reader {
         if poll(&mut fds, Some(&tick)).is_ok() && !fds[0].revents().is_empty() {
             self.control.clear();
         }
+    }
+
+    /// Looks at the repeat counters, when it is time or somebody waits.
+    fn look(&mut self, now: bool) -> Option<Look> {
+        let aging = self.looked.elapsed() >= LOOK;
+        if aging {
+            self.looked = Instant::now();
+        }
+        (self.repeats.advance() || aging || now).then(|| self.repeats.look(aging))
     }
 
     /// Empties the ring. `None` when nobody takes the records any more.

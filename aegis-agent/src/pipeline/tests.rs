@@ -5,7 +5,11 @@ use std::{
     time::Instant,
 };
 
-use aegis_common::counter::Counter;
+use aegis_common::{
+    counter::Counter,
+    event::{kind, op, verdict},
+    repeat::{Repeat, RepeatKey},
+};
 use aegis_log::{Reader as LogReader, Writer, WriterOptions};
 use prost::Message as _;
 
@@ -38,7 +42,45 @@ impl RecordSource for Ring {
     }
 }
 
+/// Repeat counters as a test sets them.
+#[derive(Clone, Default)]
+struct Counters(Arc<Mutex<Vec<(u32, Repeat)>>>);
+
+impl Counters {
+    /// The counter at `place` of the record numbered `of` stands at `count`.
+    fn set(&self, place: u32, of: u64, count: u64) {
+        let key = RepeatKey {
+            slot: 1,
+            pid: 4_000_001,
+            kind: kind::FILE,
+            op: op::OPEN_READ,
+            verdict: verdict::DENY,
+            errno: 13,
+            ..RepeatKey::default()
+        };
+        let counter = Repeat { taken: 1, seq: of, count, seen: 0, first: 2_000_000, last: 3_000_000, key };
+        let mut counters = self.0.lock().expect("counters");
+        counters.retain(|(at, _)| *at != place);
+        counters.push((place, counter));
+    }
+}
+
+impl RepeatSource for Counters {
+    fn each(&self, visit: &mut dyn FnMut(u32, &Repeat)) {
+        self.0.lock().expect("counters").iter().for_each(|(place, counter)| visit(*place, counter));
+    }
+    fn seen(&mut self, _: u32, _: u64) {}
+    fn hide(&mut self, _: &RepeatKey) -> bool {
+        true
+    }
+    fn quiet(&self) -> StdReceiver<()> {
+        sync_channel(1).1
+    }
+    fn give_back(&mut self, _: u32) {}
+}
+
 struct Bench {
+    counters: Counters,
     ring: Ring,
     lost: Arc<Mutex<Vec<(Counter, u64)>>>,
     pipeline: Pipeline,
@@ -53,11 +95,12 @@ fn bench(begin: Begin) -> Bench {
     let (writer, _) = Writer::open(&options).expect("log");
     let (to, rows) = sync_channel(10_000);
     let (audit, _thread) = AuditLog::start(writer, Batching::default(), to).expect("audit");
-    let ring = Ring::default();
+    let (ring, counters) = (Ring::default(), Counters::default());
     let lost: Arc<Mutex<Vec<(Counter, u64)>>> = Arc::default();
     let counts = lost.clone();
     let pipeline = Pipeline::start(
         Box::new(ring.clone()),
+        Box::new(counters.clone()),
         Box::new(move || Some(counts.lock().expect("counts").clone())),
         begin,
         None,
@@ -65,7 +108,7 @@ fn bench(begin: Begin) -> Bench {
         audit.clone(),
     )
     .expect("pipeline");
-    Bench { ring, lost, pipeline, audit, dir, _rows: rows }
+    Bench { counters, ring, lost, pipeline, audit, dir, _rows: rows }
 }
 
 impl Bench {
@@ -167,6 +210,7 @@ fn after_a_take_over_nothing_is_told_twice_and_what_is_missing_is_told() {
         kernel_seq: 100,
         logged: [98, 100].into(),
         told: vec![("lost_file".into(), 10), (UNACCOUNTED.into(), 1)],
+        repeated: HashMap::new(),
     };
     let bench = bench(begin);
     *bench.lost.lock().expect("counts") = vec![(Counter::LostFile, 12)];
@@ -179,6 +223,51 @@ fn after_a_take_over_nothing_is_told_twice_and_what_is_missing_is_told() {
     let seqs: Vec<u64> =
         bench.entries().iter().filter(|(k, _)| *k == Kind::File).map(|(_, e)| e.kernel_seq).collect();
     assert_eq!(seqs, [99, 106, 107], "98 and 100 were in the log");
+}
+
+fn repetitions(bench: &Bench) -> Vec<(u64, u64, u64, Vec<u8>)> {
+    let entries = bench.entries();
+    let told = entries.into_iter().filter_map(|(_, event)| {
+        let repeat = event.repeat?;
+        assert_eq!(event.kernel_seq, 0);
+        assert_eq!((event.verdict(), event.process?.pid), (crate::proto::event::Verdict::Deny, 4_000_001));
+        let Some(Detail::File(file)) = event.detail else { panic!("a file") };
+        assert_eq!((file.op.as_str(), file.errno), ("read", 13));
+        Some((repeat.of, repeat.count, repeat.total, file.path))
+    });
+    told.collect()
+}
+
+#[test]
+fn what_is_counted_is_told_as_the_event_that_it_repeats_and_behind_it() {
+    let bench = bench(Begin::default());
+    let mut record = Record::file(1, b"/a", b"").denied(13);
+    record.header.counter = 8;
+    bench.ring.push(&record);
+    bench.counters.set(7, 1, 40);
+    assert_eq!(repetitions(&bench), [(1, 40, 40, b"/a".to_vec())]);
+    bench.counters.set(7, 1, 45);
+    bench.counters.set(9, 3, 2);
+    let mut told = repetitions(&bench);
+    assert_eq!(told.remove(1), (1, 5, 45, b"/a".to_vec()));
+    assert_eq!(told[1], (3, 2, 2, Vec::new()), "its event never came: counted all the same");
+    let kinds: Vec<bool> = bench.entries().iter().map(|(_, event)| event.repeat.is_some()).collect();
+    assert_eq!(kinds, [false, true, true, true]);
+    let repeat = bench.entries()[1].1.repeat.expect("repeat");
+    assert_eq!(repeat.end_time - repeat.start_time, 1_000_000);
+}
+
+#[test]
+fn after_a_take_over_only_the_rest_of_a_count_is_told() {
+    let event = Event { verdict: 3, process: Some(crate::proto::event::Process { pid: 4_000_001, ..Default::default() }), ..Event::default() };
+    let file = crate::proto::event::File { op: "read".into(), errno: 13, path: b"/b".to_vec(), ..Default::default() };
+    let event = Event { detail: Some(Detail::File(file)), kernel_seq: 5, ..event };
+    let draft = Draft { kind: Kind::File as u32, time: 7, event, urgent: true };
+    let begin = Begin { kernel_seq: 5, repeated: [(5, (30, draft))].into(), ..Begin::default() };
+    let bench = bench(begin);
+    bench.counters.set(7, 5, 40);
+    assert_eq!(repetitions(&bench), [(5, 10, 40, b"/b".to_vec())]);
+    assert_eq!(bench.entries()[0].1.repeat.expect("repeat").start_time, 7, "no later than the event");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Raised when the tables change; an index of another version is made again.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Rows of one transaction while catching up.
 const CATCH_UP: usize = 5_000;
 
@@ -35,6 +35,7 @@ CREATE TABLE entries (
   seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind INTEGER NOT NULL, verdict INTEGER NOT NULL,
   agent INTEGER NOT NULL, session INTEGER NOT NULL, rule INTEGER NOT NULL, reason INTEGER NOT NULL,
   pid INTEGER NOT NULL, start INTEGER NOT NULL, path BLOB NOT NULL);
+CREATE TABLE repeats (of INTEGER PRIMARY KEY, seq INTEGER NOT NULL, total INTEGER NOT NULL);
 CREATE INDEX by_agent ON entries (agent, seq);
 CREATE INDEX by_session ON entries (session, seq);
 CREATE INDEX by_denial ON entries (seq) WHERE verdict >= 3;
@@ -219,6 +220,19 @@ impl Index {
         Ok(value.map_or(0, unsigned))
     }
 
+    /// The last entry about repetitions of the record with this kernel sequence number, and how many were told by then.
+    ///
+    /// # Errors
+    /// SQLite failed.
+    pub fn repeats(&self, of: u64) -> Result<Option<(u64, u64)>, IndexError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq, total FROM repeats WHERE of = ?1")
+            .map_err(|e| sqlite(&self.path, e))?;
+        let found = statement.query_row([signed(of)], |r| Ok((unsigned(r.get(0)?), unsigned(r.get(1)?)))).optional();
+        found.map_err(|e| sqlite(&self.path, e))
+    }
+
     /// How often something was lost, as last told in the log.
     ///
     /// # Errors
@@ -295,7 +309,15 @@ fn insert(tx: &Transaction<'_>, names: &mut std::collections::HashMap<String, i6
     match &row.mark {
         Mark::None => {}
         Mark::Loss { kind, total } => raise_meta(tx, &format!("loss:{kind}"), *total)?,
+        Mark::Repeat { of, total } => {
+            tx.prepare_cached("INSERT OR REPLACE INTO repeats VALUES (?1, ?2, ?3)")?.execute(params![
+                signed(*of),
+                signed(row.seq),
+                signed(*total)
+            ])?;
+        }
         Mark::KernelAnew => {
+            tx.execute("DELETE FROM repeats", [])?;
             tx.execute("DELETE FROM meta WHERE key = 'kernel_seq' OR key LIKE 'loss:%'", [])?;
         }
     }

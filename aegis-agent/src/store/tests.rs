@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     proto::{
         control::EventsRequest,
-        event::{Daemon, File, Kind, Process, Verdict, event::Detail},
+        event::{Daemon, File, Kind, Process, Repeat, Verdict, event::Detail},
     },
     query::Lookup as _,
     record::{self, KERNEL_ATTACHED},
@@ -176,6 +176,31 @@ fn the_kernels_numbers_are_kept_until_they_begin_anew() {
     bench.append(Kind::File, &file("a", "/x", Verdict::Allow, 3));
     index.catch_up(&mut bench.reader()).expect("caught up");
     assert_eq!(index.kernel_seq().expect("seq"), 3);
+}
+
+#[test]
+fn how_much_was_told_of_a_repeated_event_is_kept_until_numbers_begin_anew() {
+    let mut bench = Bench::new();
+    let again = |of, total| Event {
+        repeat: Some(Repeat { of, count: 1, total, ..Repeat::default() }),
+        ..file("a", "/x", Verdict::Deny, 0)
+    };
+    for event in [file("a", "/x", Verdict::Deny, 3), again(3, 10), again(4, 2), again(3, 25)] {
+        bench.append(Kind::File, &event);
+    }
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.repeats(3).expect("found"), Some((3, 25)));
+    assert_eq!(index.repeats(4).expect("found"), Some((2, 2)));
+    assert_eq!(index.repeats(5).expect("found"), None);
+    assert_eq!(index.kernel_seq().expect("seq"), 3);
+    let anew = Event {
+        detail: Some(Detail::Daemon(Daemon { state: KERNEL_ATTACHED.into(), ..Daemon::default() })),
+        ..Event::default()
+    };
+    bench.append(Kind::Daemon, &anew);
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.repeats(3).expect("found"), None);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn conclude_network(subject: &Subject, decision: &Decision, operation: u8, body:
     if conclude::is_recorded(decision) {
         if let Some(mut claim) = Claim::take() {
             claim.set_body(body);
-            conclude::record(
+            let result = conclude::record_once(
                 &mut claim,
                 subject,
                 decision,
@@ -49,11 +49,11 @@ fn conclude_network(subject: &Subject, decision: &Decision, operation: u8, body:
                 0,
             );
             claim.release();
-        } else {
-            table::count(Counter::LostNetwork);
-            if decision.deny {
-                table::count(Counter::LostDenial);
-            }
+            return result;
+        }
+        table::count(Counter::LostNetwork);
+        if decision.deny {
+            table::count(Counter::LostDenial);
         }
     }
     answer(subject, decision, Refusal::Permission)

@@ -9,7 +9,7 @@ use core::hint::black_box;
 use aegis_common::{
     event::{op, reason, written},
     path::perm,
-    policy::image_flag,
+    policy::{RULE_DEFAULT, image_flag},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
@@ -17,6 +17,7 @@ use crate::{
     conclude::Refusal,
     file,
     guarded::{self, Guarded},
+    judge::Decision,
     read::{
         kernel::{File, Vma},
         table,
@@ -51,10 +52,16 @@ fn write_execute(subject: &Subject, how: u64) -> i32 {
         refusal: Refusal::Access,
         silent: false,
     };
-    if subject.blocked != 0 || subject.has(image_flag::NO_WRITE_EXECUTE) {
-        return guarded::refuse(subject, &guarded);
-    }
-    if table::first_code_written() { guarded::note(subject, &guarded) } else { 0 }
+    let decision = if subject.blocked != 0 {
+        Decision::refuse(subject.blocked)
+    } else if subject.has(image_flag::NO_WRITE_EXECUTE) {
+        Decision::refuse(guarded.reason)
+    } else if table::first_code_written() {
+        Decision::allow(RULE_DEFAULT, reason::DEFAULT, true)
+    } else {
+        return 0;
+    };
+    guarded::conclude(subject, &guarded, decision)
 }
 
 /// `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`
@@ -110,10 +117,7 @@ pub fn file_mprotect(context: LsmContext) -> i32 {
             return result;
         }
     }
-    if was_code {
-        return 0;
-    }
-    if file.is_null() {
+    if was_code || file.is_null() {
         return 0;
     }
     decide(&subject, file)

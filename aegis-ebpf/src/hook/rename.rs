@@ -11,7 +11,7 @@ use aegis_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    conclude::{self, Refusal, answer},
+    conclude::{self, Refusal},
     file,
     judge::{self, Decision},
     read::{
@@ -47,10 +47,9 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
     let (source, target) = (claim.kept(), claim.found());
 
     let below = claim.below() != 0;
-    let judged = |found: &Found| if below { judge::layer(found) } else { judge::path(&subject, found) };
-    let mut decision = judged(&source);
+    let mut decision = judge::name(&subject, &source, below);
     if !decision.deny {
-        decision = judged(&target);
+        decision = judge::name(&subject, &target, below);
     }
     if !decision.deny {
         let more = if below {
@@ -80,6 +79,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
             decision = other;
         }
     }
+    let mut result = 0;
     if conclude::is_recorded(&decision) {
         claim.set_body(FileBody {
             ino: from.inode().number(),
@@ -89,7 +89,7 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
             target_len: target.end.wrapping_sub(source.end),
         });
         let flags = if source.cut | target.cut == 0 { 0 } else { flag::PATH_CUT };
-        conclude::record(
+        result = conclude::record_once(
             &mut claim,
             &subject,
             &decision,
@@ -101,7 +101,6 @@ fn decide(from: Dentry, to: Dentry, operation: u8) -> i32 {
         );
     }
     claim.release();
-    let result = answer(&subject, &decision, Refusal::Access);
     if result == 0 {
         overlay::enter(to.superblock());
     }

@@ -11,7 +11,7 @@ use aegis_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    conclude::{self, Refusal, answer},
+    conclude::{self, Refusal},
     file, guarded,
     judge::{self, Decision},
     read::{
@@ -63,20 +63,20 @@ fn decide_in(claim: &mut Claim, subject: &Subject, other: Sock, operation: u8) -
         let found = claim.found();
         (judge::path(subject, &found), found.dev, found.end)
     };
-    if conclude::is_recorded(&decision) {
-        claim.set_body(UnixBody { dev, path_len: length, reserved: [0; 2] });
-        conclude::record(
-            claim,
-            subject,
-            &decision,
-            (kind::UNIX, operation),
-            Refusal::Permission,
-            0,
-            size_of::<UnixBody>(),
-            length,
-        );
+    if !conclude::is_recorded(&decision) {
+        return 0;
     }
-    answer(subject, &decision, Refusal::Permission)
+    claim.set_body(UnixBody { dev, path_len: length, reserved: [0; 2] });
+    conclude::record_once(
+        claim,
+        subject,
+        &decision,
+        (kind::UNIX, operation),
+        Refusal::Permission,
+        0,
+        size_of::<UnixBody>(),
+        length,
+    )
 }
 
 /// `int unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)`

@@ -1,9 +1,8 @@
 //! The arguments of a program that has not begun.
 //!
-//! They lie in the new address space, which nobody but the kernel can reach yet; those of the old one
-//! can be changed by another thread while they are looked at. No helper reads the new one, so its page
-//! table is walked by hand (x86-64). The pages are fetched one after another, a word that crosses from
-//! one to the next is put together, and each argument is hashed and followed through the rules.
+//! They are read from the new address space (see `strings`): those of the old one can be changed by another
+//! thread while they are looked at. The pages are fetched one after another, a word that crosses from one to
+//! the next is put together, and each argument is hashed and followed through the rules.
 
 use core::ffi::c_void;
 
@@ -15,18 +14,14 @@ use aegis_common::{
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 
 use super::{
-    facts, hash_key,
+    hash_key,
     kernel::Strings,
-    probe,
     scratch::{BYTES, Claim, Scratch},
+    strings::{PAGE, PAGES, before_first, rest_of_page, zeros},
     table,
     walk::{load_word, store_word},
 };
 
-pub(super) const PAGE: u64 = 4096;
-/// Pages that are looked at. The kernel takes three quarters of 8 MiB of strings at most
-/// (`bprm_stack_limits`), which begin and end within a page.
-pub(super) const PAGES: u32 = 6 * 256 + 2;
 /// What is kept of the page before: less than a word.
 const CARRY: u32 = 8;
 /// Steps in one page: each takes a byte at least.
@@ -47,59 +42,8 @@ pub struct Read {
     pub length: u64,
 }
 
-/// Where all of memory is mapped, at the address that a page table's entry stands for.
-#[inline(always)]
-fn mapped(entry: u64) -> Option<u64> {
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    let facts = facts();
-    let base: u64 = probe(facts.page_offset_base, 0)?;
-    let encrypted: u64 =
-        if facts.encryption_mask == 0 { 0 } else { probe(facts.encryption_mask, 0)? };
-    Some(base.wrapping_add(entry & ADDRESS & !encrypted))
-}
-
-/// One level of the page table; `None` where nothing is mapped, or a large page.
-#[inline(always)]
-fn descend(table: u64, address: u64, shift: u32) -> Option<u64> {
-    const PRESENT: u64 = 1;
-    const LARGE: u64 = 1 << 7;
-    let entry: u64 = probe(table, (((address >> shift) & 511) * 8) as usize)?;
-    // The bit means something else in the last level.
-    let large = if shift == 12 { 0 } else { LARGE };
-    if entry & (PRESENT | large) == PRESENT { mapped(entry) } else { None }
-}
-
-/// The kernel's address of a byte in the new address space.
-#[inline(always)]
-fn translate(page_table: u64, address: u64) -> Option<u64> {
-    let mut table = page_table;
-    if facts().five_levels == 1 {
-        table = descend(table, address, 48)?;
-    }
-    let table = descend(table, address, 39)?;
-    let table = descend(table, address, 30)?;
-    let table = descend(table, address, 21)?;
-    Some(descend(table, address, 12)?.wrapping_add(address & (PAGE - 1)))
-}
-
-/// The kernel's address of the byte at `at`, and how many bytes up to `end` are in its page. Without a
-/// page table the address is the current task's own.
-#[inline(always)]
-pub(super) fn rest_of_page(page_table: u64, at: u64, end: u64) -> Option<(u64, u32)> {
-    if at >= end {
-        return None;
-    }
-    let room = PAGE - (at & (PAGE - 1));
-    let rest = end - at;
-    let length = core::hint::black_box(if room < rest { room } else { rest }) as u32;
-    let from = if page_table == 0 { at } else { translate(page_table, at)? };
-    Some((from, length))
-}
-
 /// One word: bytes of an argument, or the end of one and maybe the beginning of the next.
 extern "C" fn step(_index: u64, context: *mut Context) -> i64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     // SAFETY: `bpf_loop` hands back the context it was given; the scratch slot is live and claimed.
     let scratch = unsafe { (*context).scratch };
     // SAFETY: as above.
@@ -113,17 +57,16 @@ extern "C" fn step(_index: u64, context: *mut Context) -> i64 {
         let bytes = (&raw mut (*scratch).record.bytes).cast::<u8>();
         load_word(bytes.add((next & POSITION_MASK) as usize))
     };
-    let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+    let ends = zeros(word);
     let mut hasher = reading.hasher;
-    if zeros == 0 {
+    if ends == 0 {
         hasher.word(word);
         reading.hasher = hasher;
         reading.length += 8;
         reading.next = next + 8;
         return 0;
     }
-    // The bits below the first byte that is zero; those above may be wrong.
-    let before = ((zeros & zeros.wrapping_neg()) >> 7) - 1;
+    let before = before_first(ends);
     let rest = before.count_ones() / 8;
     if rest > 0 {
         hasher.word(word & before);

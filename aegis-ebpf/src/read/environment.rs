@@ -1,6 +1,6 @@
 //! The environment of a program: which variables are in it, never what they say.
 //!
-//! Before the program begins it lies behind the arguments in the new address space (see `arguments`), and
+//! Before the program begins it lies behind the arguments in the new address space (see `strings`), and
 //! is read there when a policy denies variables. When it has begun it is read as the task's own memory, for
 //! the record. Variables are looked up by how they begin, so a part of the page before is kept.
 
@@ -13,9 +13,9 @@ use aya_ebpf::{
 };
 
 use super::{
-    arguments::{PAGE, PAGES, rest_of_page},
     kernel::{Strings, Task},
     scratch::{BYTES, Claim, Scratch},
+    strings::{PAGE, PAGES, before_first, every, rest_of_page, zeros},
     table,
     walk::{load_word, store_word},
 };
@@ -28,7 +28,6 @@ const STEPS: u32 = PAGE as u32 + CARRY;
 const RECORDED_PAGES: u32 = 32;
 const POSITION_MASK: u32 = BYTES as u32 - 1;
 const WORDS: usize = VARIABLE / 8;
-const LOW: u64 = 0x0101_0101_0101_0101;
 
 const _: () = assert!(VARIABLE < CARRY as usize && VARIABLE.is_multiple_of(8));
 
@@ -71,13 +70,6 @@ struct Context {
 fn reading<'a>(scratch: *mut Scratch) -> &'a mut Reading {
     // SAFETY: the scratch slot is live and claimed.
     unsafe { &mut (*scratch).variables }
-}
-
-/// Bytes of a word that are zero: the lowest bit that is set is right, those above may be wrong.
-#[inline(always)]
-const fn zeros(word: u64) -> u64 {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    word.wrapping_sub(LOW) & !word & HIGH
 }
 
 /// Looks at the variable that begins at a place in the record's bytes; true where a rule denies it.
@@ -135,7 +127,7 @@ extern "C" fn step(_index: u64, context: *mut Context) -> i64 {
         reading.next = next + 8;
         return 0;
     }
-    let before = ((ends & ends.wrapping_neg()) >> 7) - 1;
+    let before = before_first(ends);
     reading.next = next + before.count_ones() / 8 + 1;
     reading.fresh = 1;
     reading.skipped -= u32::from(reading.skipped != 0);
@@ -240,9 +232,9 @@ pub fn copy_name(claim: &mut Claim, path: u32) -> u32 {
             store_word(claim.bytes().add(place + index * 8), word);
             word
         };
-        let ends = zeros(word) | zeros(word ^ (LOW * b'=' as u64));
+        let ends = zeros(word) | zeros(word ^ every(b'='));
         if ends != 0 {
-            let before = ((ends & ends.wrapping_neg()) >> 7) - 1;
+            let before = before_first(ends);
             state.length = index as u32 * 8 + before.count_ones() / 8;
         }
     }

@@ -94,13 +94,13 @@ impl File {
     pub fn is_internal(self) -> bool {
         /// `ERR_PTR(-EINVAL)`.
         const MNT_NS_INTERNAL: u64 = -22i64 as u64;
-        let mount: u64 = probe(self.0 as u64, offset!(file_mount)).unwrap_or(0);
+        let Some(mount) = probe(self.0 as u64, offset!(file_mount)) else { return false };
         probe(mount, offset!(mount_ns).wrapping_sub(offset!(mount_mnt))) == Some(MNT_NS_INTERNAL)
     }
     /// Its inode.
     #[inline(always)]
     pub fn inode(self) -> Inode {
-        Inode(probe(self.0 as u64, offset!(file_inode)).unwrap_or(0))
+        Inode(probe(self.0 as u64, offset!(file_inode)).unwrap_or(NOWHERE))
     }
     /// Its inode, to hand to a helper: never loaded from.
     #[inline(always)]
@@ -160,7 +160,7 @@ impl Dentry {
     /// Its inode; none when the name does not exist.
     #[inline(always)]
     pub fn inode(self) -> Inode {
-        Inode(probe(self.0 as u64, offset!(dentry_inode)).unwrap_or(0))
+        Inode(probe(self.0 as u64, offset!(dentry_inode)).unwrap_or(NOWHERE))
     }
     /// Whether it is a name of this inode: in layered filesystems a file's inode is not its dentry's.
     #[inline(always)]
@@ -191,6 +191,10 @@ impl Dentry {
 #[derive(Clone, Copy)]
 pub struct Inode(u64);
 
+/// Nothing can be read there: what is asked of an inode that could not be found out is not known, so that its
+/// callers fail closed.
+const NOWHERE: u64 = 8;
+
 impl Inode {
     /// Whether there is none.
     #[inline(always)]
@@ -215,8 +219,6 @@ impl Inode {
     /// One of its names: the one that it has, where it has no other.
     #[inline(always)]
     pub fn some_name(self) -> HiddenDentry {
-        /// Nothing can be read there.
-        const NOWHERE: u64 = 8;
         let place: u64 = probe(self.0, offset!(inode_names)).unwrap_or(0);
         HiddenDentry::at(place.checked_sub(u64::from(super::facts().layer_alias)).unwrap_or(NOWHERE))
     }
@@ -329,6 +331,11 @@ impl Task {
     #[inline(always)]
     pub fn start(self) -> u64 {
         member!(self.task_start)
+    }
+    /// Counter of programs begun, its own and inherited.
+    #[inline(always)]
+    pub fn exec_count(self) -> u64 {
+        member!(self.task_exec)
     }
     /// Exit status as `wait` encodes it.
     #[inline(always)]

@@ -7,7 +7,7 @@
 //!
 //! An entry is never changed, only replaced whole: a reader sees all of the old one or all of the new one.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aegis_common::limits::MAX_DEPTH;
 use aya_ebpf::{
@@ -17,7 +17,7 @@ use aya_ebpf::{
 
 use super::{
     kernel::{Dentry, File},
-    scratch::Claim,
+    scratch::{Claim, Scratch},
 };
 use crate::maps::{KNOWN_FILES, SEEN, SEEN_DENTRIES};
 
@@ -68,6 +68,8 @@ pub struct Entry {
     dentry: u64,
     /// Components of its path.
     depth: u64,
+    /// What a record of it is about, as repeat counters know it; 0 where none was made.
+    object: u64,
     verdicts: [Verdict; VERDICTS],
     /// Sequence counters of the dentry and of those above it, without the root.
     sequences: [u32; CHAIN],
@@ -85,6 +87,8 @@ pub struct Known {
     pub reason: u8,
     /// 1 when such an operation is recorded.
     pub record: u8,
+    /// What its record is about, as repeat counters know it, or 0.
+    pub object: u64,
 }
 
 #[repr(C)]
@@ -175,7 +179,7 @@ fn entry_of(inode: *mut inode) -> Option<*const Entry> {
 /// What the image of this serial is known to have allowed: `wanted` on `file` under its name `dentry`.
 #[inline(always)]
 pub fn recall(file: File, dentry: Dentry, serial: u64, wanted: u8) -> Known {
-    let mut known = Known { entry: core::ptr::null(), rule: 0, reason: 0, record: 0 };
+    let mut known = Known { entry: core::ptr::null(), rule: 0, reason: 0, record: 0, object: 0 };
     let inode = file.inode_pointer();
     if !dentry.is_of(inode) {
         return known;
@@ -193,6 +197,8 @@ pub fn recall(file: File, dentry: Dentry, serial: u64, wanted: u8) -> Known {
         known.rule = verdict.rule;
         known.reason = verdict.reason;
         known.record = verdict.record;
+        // SAFETY: as in `compare`.
+        known.object = unsafe { (*entry).object };
     }
     known
 }
@@ -212,10 +218,42 @@ fn place_of(verdicts: &[Verdict; VERDICTS], serial: u64, wanted: u8) -> usize {
     place as usize & (VERDICTS - 1)
 }
 
-/// Remembers that the image of this serial allows `wanted` on `file` under its name `dentry`, which the walk in
-/// `claim` has just followed from end to end.
+/// Lays by what is to be remembered of the walk in `claim`: in memory, so that the verifier follows what comes until
+/// then once.
 #[inline(always)]
-pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict) {
+pub fn lay_by(claim: &mut Claim, allowed: Verdict) {
+    // SAFETY: the slot is live and claimed.
+    unsafe { (*claim.as_ptr()).allowed = allowed };
+}
+
+/// Remembers what was laid by: what an image allows on `file` under its name `dentry`, which the walk in `claim` has
+/// followed from end to end, and what the record of that is about.
+#[inline(always)]
+pub fn remember(claim: &mut Claim, file: File, dentry: Dentry) {
+    let mut keeping = Keeping { scratch: claim.as_ptr(), file, dentry };
+    // A loop of one turn: the verifier goes on from its end once, not once for each way through.
+    // SAFETY: callback and context fit each other.
+    unsafe { bpf_loop(1, keep as *mut c_void, (&raw mut keeping).cast(), 0) };
+}
+
+#[repr(C)]
+struct Keeping {
+    scratch: *mut Scratch,
+    file: File,
+    dentry: Dentry,
+}
+
+extern "C" fn keep(_turn: u64, keeping: *mut Keeping) -> i64 {
+    // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call.
+    let (mut claim, file, dentry) =
+        unsafe { (Claim::of((*keeping).scratch), (*keeping).file, (*keeping).dentry) };
+    let claim = &mut claim;
+    // SAFETY: the slot is live and claimed.
+    let allowed = unsafe { (&raw const (*claim.as_ptr()).allowed).read_volatile() };
+    if allowed.serial == 0 {
+        return 0;
+    }
+    let object = if allowed.record == 1 { claim.object() } else { 0 };
     let inode = file.inode_pointer();
     let depth = claim.walk().depth;
     // SAFETY: the slot is live and claimed. Through memory, since the verifier forbids arithmetic on the pointer.
@@ -225,17 +263,22 @@ pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict)
         place.read_volatile()
     };
     if !was_seen(address, allowed.serial) {
-        return;
+        return 0;
     }
     // An inode that the kernel keeps to itself gets its dentries unseen by `d_instantiate`.
     if !dentry.is_of(inode) || depth as usize > CHAIN || dentry.inode().is_private() {
-        return;
+        return 0;
     }
     let old = entry_of(inode).filter(|old| stands(*old, dentry));
     // SAFETY: the slot is live and claimed.
     let (entry, components) =
         unsafe { (&mut (*claim.as_ptr()).entry, &(*claim.as_ptr()).walk.components) };
     entry.depth = u64::from(depth);
+    entry.object = match old {
+        // SAFETY: as in `compare`.
+        Some(old) if object == 0 => unsafe { (*old).object },
+        _ => object,
+    };
     let mut index = 0;
     while index < CHAIN {
         entry.sequences[index] = components[index].sequence;
@@ -249,8 +292,7 @@ pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict)
         let verdict = match old {
             // SAFETY: as in `compare`.
             Some(old) => unsafe { (*old).verdicts[index] },
-            // SAFETY: numbers, of which zeros are a free place.
-            None => unsafe { MaybeUninit::zeroed().assume_init() },
+            None => Verdict::NONE,
         };
         if verdict.serial == 0 || (verdict.serial == allowed.serial && verdict.wanted == allowed.wanted) {
             place = index;
@@ -264,6 +306,7 @@ pub fn remember(claim: &mut Claim, file: File, dentry: Dentry, allowed: Verdict)
         let _ = KNOWN_FILES.delete(inode);
         let _ = KNOWN_FILES.get_or_insert_ptr_mut(inode, Some(entry));
     }
+    0
 }
 
 impl Known {
@@ -280,6 +323,9 @@ impl Known {
 }
 
 impl Verdict {
+    /// None.
+    pub const NONE: Self = Self { serial: 0, tick: 0, rule: 0, wanted: 0, reason: 0, record: 0, reserved: 0 };
+
     /// Allowed now.
     #[inline(always)]
     pub fn now(serial: u64, wanted: u8, rule: u32, reason: u8, record: bool) -> Self {

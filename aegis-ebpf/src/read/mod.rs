@@ -14,8 +14,10 @@ pub mod kernel;
 pub mod memory;
 pub mod overlay;
 pub mod program;
+pub mod repeat;
 pub mod ring;
 pub mod scratch;
+mod strings;
 pub mod table;
 pub mod walk;
 

@@ -58,10 +58,7 @@ extern "C" fn look(level: u64, descent: *mut Descent) -> i64 {
             unsafe { &*walk.components.as_ptr().add((walk.depth - level) as usize & DEPTH_MASK) };
         let length = component.length & NAME_MASK;
         if component.address == 0 {
-            let mut hasher = walk.hasher;
-            hasher.word(u64::from(length));
-            hash_short(&mut hasher, component, length);
-            walk.hasher = hasher;
+            hash_short(walk, component, length);
         } else {
             walk.name_at = SPILL as u32 - 8;
             walk.name_length = length;

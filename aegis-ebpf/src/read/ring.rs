@@ -22,20 +22,19 @@ use crate::maps::EVENTS;
 
 /// Fills what every record says about the current task.
 #[inline(always)]
-pub fn fill_task(header: &mut EventHeader, cgroup: u64) {
+pub fn fill_task(header: &mut EventHeader) {
     let task = Task::current();
     let ids = table::current_ids();
     let (uid, gid) = current_uid_gid();
     header.abi = ABI_VERSION;
     header.boottime = boottime();
-    header.cgroup = cgroup;
     header.start = task.leader().start();
     header.pid = (ids >> 32) as u32;
     header.tid = ids as u32;
     header.ppid = task.parent().tgid();
     header.uid = uid;
     header.gid = gid;
-    header.reserved = [0; 6];
+    header.reserved = [0; 2];
     current_comm(&mut header.comm);
 }
 
@@ -54,18 +53,17 @@ fn wakeup(urgent: bool) -> u64 {
     }
 }
 
-/// Sends the record in `claim` with a body of `body` bytes and `bytes` bytes behind it.
+/// Sends the record in `claim` with a body of `body` bytes and `bytes` bytes behind it. False when it is
+/// lost.
 #[inline(always)]
-pub fn send(claim: &mut Claim, body: usize, bytes: u32) {
+pub fn send(claim: &mut Claim, body: usize, bytes: u32) -> bool {
     const HEADER: usize = size_of::<EventHeader>();
     const ALL: u32 = (HEADER + BODY + BYTES) as u32;
     let length = (HEADER + body) as u32 + ((bytes + 7) & !7);
     // The barrier keeps the bound in the form that the verifier follows.
     let length = core::hint::black_box(if length > ALL { ALL } else { length }) & 0x3fff;
     let length = if length > ALL { ALL } else { length };
-    let sequence = table::next_sequence();
     let header = claim.header();
-    header.seq = sequence;
     header.len = length;
     let (kind, verdict) = (header.kind, header.verdict);
     let record = (&raw mut *header).cast::<c_void>();
@@ -89,4 +87,5 @@ pub fn send(claim: &mut Claim, body: usize, bytes: u32) {
             table::count(Counter::LostDenial);
         }
     }
+    result == 0
 }

@@ -12,9 +12,17 @@ use aegis_common::{
     hash::PathHasher,
     limits::{MAX_DEPTH, MAX_NAME, MAX_PATH},
     path::PathRule,
+    repeat::RepeatKey,
 };
 
-use super::{environment, exchange, glob::Globs, hidden::HiddenDentry, memory::Entry, program::Said, table};
+use super::{
+    environment, exchange,
+    glob::Globs,
+    hidden::HiddenDentry,
+    memory::{Entry, Verdict},
+    program::Said,
+    table,
+};
 use crate::judge::Decision;
 use crate::maps::{SCRATCH, SCRATCH_SLOTS};
 
@@ -200,7 +208,9 @@ pub struct Scratch {
     pub said: Said,
     /// The walk.
     pub walk: WalkState,
-    /// What is to be remembered of it.
+    /// What was allowed and is to be remembered; free where nothing is.
+    pub allowed: Verdict,
+    /// The entry that it goes into.
     pub entry: Entry,
     /// The reading of arguments.
     pub reading: Reading,
@@ -208,6 +218,25 @@ pub struct Scratch {
     pub variables: environment::Reading,
     /// The record being built.
     pub record: Record,
+    /// How it is to be told.
+    pub telling: Telling,
+}
+
+/// A record on its way: in the ring, or counted as the repetition of one that was.
+#[repr(C)]
+pub struct Telling {
+    /// Bytes of its fixed body.
+    pub body: u32,
+    /// Bytes behind it.
+    pub bytes: u32,
+    /// 1 once it was counted.
+    pub counted: u32,
+    /// 1 once it is in the ring.
+    pub sent: u32,
+    /// What makes it the same as another.
+    pub key: RepeatKey,
+    /// The hash in that, under way.
+    pub hasher: PathHasher,
 }
 
 /// A claimed slot. It must be given back with [`Claim::release`]: Rust's drop glue would make the
@@ -311,6 +340,20 @@ impl Claim {
         }
     }
 
+    /// How the record is to be told.
+    #[inline(always)]
+    pub fn telling(&mut self) -> &mut Telling {
+        // SAFETY: as for `walk`.
+        unsafe { &mut (*self.0).telling }
+    }
+
+    /// What the record told last is about; 0 where its like is not counted.
+    #[inline(always)]
+    pub fn object(&mut self) -> u64 {
+        // SAFETY: as for `found`.
+        unsafe { read_volatile(&raw const (*self.0).telling.key.object) }
+    }
+
     /// The header of the record.
     #[inline(always)]
     pub fn header(&mut self) -> &mut EventHeader {
@@ -318,11 +361,25 @@ impl Claim {
         unsafe { &mut (*self.0).record.header }
     }
 
+    /// The error number in it, read anew.
+    #[inline(always)]
+    pub fn errno(&mut self) -> u16 {
+        // SAFETY: as for `found`.
+        unsafe { read_volatile(&raw const (*self.0).record.header.errno) }
+    }
+
     /// Where the record's bytes begin: room for two paths.
     #[inline(always)]
     pub fn bytes(&mut self) -> *mut u8 {
         // SAFETY: as for `walk`.
         unsafe { (&raw mut (*self.0).record.bytes).cast() }
+    }
+
+    /// The record's fixed body, as words.
+    #[inline(always)]
+    pub fn body(&mut self) -> [u64; BODY / 8] {
+        // SAFETY: as for `walk`.
+        unsafe { (*self.0).record.body }
     }
 
     /// Writes the record's fixed body.

@@ -276,17 +276,21 @@ fn copy_short(component: &Component, length: u32, place: *mut u8) {
     }
 }
 
+/// Takes a name that was read with its dentry into the chain.
 #[inline(always)]
-pub(super) fn hash_short(hasher: &mut PathHasher, component: &Component, length: u32) {
+pub(super) fn hash_short(walk: &mut WalkState, component: &Component, length: u32) {
+    let mut hasher = walk.hasher;
+    hasher.word(u64::from(length));
     let mut index = 0;
     while index < SHORT_WORDS {
         let offset = index as u32 * 8;
         if offset >= length {
-            return;
+            break;
         }
         hasher.word(cut(component.words[index], length - offset));
         index += 1;
     }
+    walk.hasher = hasher;
 }
 
 /// Takes a name of any length into the chain.
@@ -360,10 +364,7 @@ extern "C" fn descend_one(index: u64, descent: *mut Descent) -> i64 {
     if component.address == 0 {
         copy_short(component, length, place);
         if deeper {
-            let mut hasher = walk.hasher;
-            hasher.word(u64::from(length));
-            hash_short(&mut hasher, component, length);
-            walk.hasher = hasher;
+            hash_short(walk, component, length);
         }
     } else {
         if !copy_long(component.address, length, place) {

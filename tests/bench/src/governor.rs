@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use aegis_agent::engine::Host;
-use aegis_agent::kernel::{EventRing, HookState, Kernel, Options};
+use aegis_agent::kernel::{EventRing, HookState, Kernel, Options, RepeatCounters};
 use aegis_common::event::{EventHeader, FileBody, kind, verdict};
 use aegis_common::policy::{AgentState, agent_flag};
 use aegis_policy::{CompiledImage, Policy, compile, resolve};
@@ -54,6 +54,7 @@ pub struct Opened {
 pub struct Governor {
     kernel: Kernel,
     ring: EventRing,
+    repeats: RepeatCounters,
     /// Slots and images given out; both are numbered alike.
     given: u32,
     lost: u64,
@@ -65,8 +66,8 @@ impl Governor {
     /// Loads and attaches.
     pub fn start() -> Result<Self> {
         let mut kernel = Kernel::start(&Options { pin_dir: PathBuf::from(PINS) }).context("start the kernel side")?;
-        let ring = kernel.take_ring().context("take the ring")?;
-        Ok(Self { kernel, ring, given: 0, lost: 0, images: BTreeMap::new() })
+        let (ring, repeats) = kernel.take_ring().context("take the ring")?;
+        Ok(Self { kernel, ring, repeats, given: 0, lost: 0, images: BTreeMap::new() })
     }
 
     /// Lets a cgroup be governed by a policy.
@@ -110,14 +111,29 @@ impl Governor {
         self.kernel.remove_image(index).context("remove the image")
     }
 
-    /// Reads the ring empty. A record that was lost is an error: what it cost was not measured.
+    /// Reads the ring empty, and the counters of what repeats. A record that was lost is an error: what it cost was
+    /// not measured.
     pub fn records(&mut self) -> Result<Records> {
         let mut records = Records::default();
         self.drain(|header, _| {
             *records.by_kind.entry((header.kind, header.verdict)).or_default() += 1;
             Some(())
         })?;
+        for (kind, verdict, count) in self.repeated()? {
+            *records.by_kind.entry((kind, verdict)).or_default() += count;
+        }
         Ok(records)
+    }
+
+    /// What was counted instead of recorded. The counters are given back: nobody governed runs between two batches, and
+    /// the next one is to begin like this one.
+    fn repeated(&mut self) -> Result<Vec<(u16, u8, u64)>> {
+        let counters: Vec<_> = self.repeats.each().collect();
+        for (place, counter) in &counters {
+            self.repeats.hide(&counter.key)?;
+            self.repeats.give_back(*place);
+        }
+        Ok(counters.iter().map(|(_, counter)| (counter.key.kind, counter.key.verdict, counter.count)).collect())
     }
 
     /// Reads the ring empty: what its records say about files.
@@ -131,6 +147,9 @@ impl Governor {
             }
             Some(())
         })?;
+        if self.repeated()?.iter().any(|(_, _, count)| *count > 0) {
+            bail!("an open was counted and not recorded");
+        }
         Ok(opened)
     }
 

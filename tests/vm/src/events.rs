@@ -90,20 +90,20 @@ pub struct Missing {
     pub text: String,
 }
 
-/// Finds one event of its own for each expectation, in order.
+/// Finds one event of its own for each expectation, in order. An entry that counts repetitions is that many events.
 pub fn missing(expected: &[Expected], events: &[Value]) -> Vec<Missing> {
-    let mut used = vec![false; events.len()];
+    let mut left: Vec<u64> = events.iter().map(|e| e.get("count").and_then(Value::as_u64).unwrap_or(1)).collect();
     let mut wrong = Vec::new();
     for one in expected {
-        let hit = events.iter().enumerate().find(|(i, e)| !used[*i] && one.differences(e).is_empty());
+        let hit = events.iter().enumerate().find(|(i, e)| left[*i] > 0 && one.differences(e).is_empty());
         if let Some((index, _)) = hit {
-            used[index] = true;
+            left[index] -= 1;
             continue;
         }
         let nearest = events
             .iter()
-            .zip(&used)
-            .filter(|(_, used)| !**used)
+            .zip(&left)
+            .filter(|(_, left)| **left > 0)
             .map(|(e, _)| (one.differences(e), e))
             .min_by_key(|(d, _)| d.len());
         let text = match nearest {
@@ -230,6 +230,15 @@ mod tests {
         let wrong = missing(&twice, &[denied(1, "/t/s")]);
         assert_eq!(texts(&wrong), ["b: no event, and none that is left over"]);
         assert_eq!(wrong[0].name, "b");
+    }
+
+    #[test]
+    fn a_counted_repetition_serves_as_many_tries() {
+        let one = || expected("a", "kind='file'\npath='/t/s'");
+        let mut again = denied(2, "/t/s");
+        again["count"] = 2.into();
+        assert!(missing(&[one(), one(), one()], &[denied(1, "/t/s"), again.clone()]).is_empty());
+        assert_eq!(missing(&[one(), one(), one()], &[again]).len(), 1);
     }
 
     #[test]

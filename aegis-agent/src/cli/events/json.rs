@@ -15,7 +15,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::entry::Entry;
 use crate::cli::{escape::is_unsafe, time};
-use crate::proto::event::{Event, Process, Usage, event::Detail};
+use crate::proto::event::{Event, InAgent, Process, Usage, event::Detail};
 
 /// Version of the shape. Raised only when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -186,8 +186,19 @@ impl Serialize for Entry {
         map.need("reason", &event.reason)?;
         map.some_text("image", &event.image)?;
         map.some_number("kernel_seq", event.kernel_seq)?;
+        if let Some(repeat) = &event.repeat {
+            // Count and times by the names that they have in the base event of OCSF.
+            map.need("count", repeat.count)?;
+            map.need("start_time", time::rfc3339(repeat.start_time))?;
+            map.need("end_time", time::rfc3339(repeat.end_time))?;
+            map.need("repeats", repeat.of)?;
+            map.need("repeats_total", repeat.total)?;
+        }
         if let Some(process) = &event.process {
             map.need("process", Shown(process))?;
+        }
+        if let Some(in_agent) = &event.in_agent {
+            map.need("in_agent", Shown(in_agent))?;
         }
         if let Some(key) = event.detail.as_ref().map(detail_key) {
             map.need(key, Shown(event))?;
@@ -251,6 +262,15 @@ impl Serialize for Shown<'_, Usage> {
         map.need("io_read", usage.io_read)?;
         map.need("io_write", usage.io_write)?;
         map.need("oom_kills", usage.oom_kills)?;
+        map.0.end()
+    }
+}
+
+impl Serialize for Shown<'_, InAgent> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = Fields(serializer.serialize_map(None)?);
+        map.some_bytes("path", &self.0.path)?;
+        map.some_bytes("target", &self.0.target)?;
         map.0.end()
     }
 }

@@ -11,7 +11,7 @@ use super::entry::{Entry, kind_number, verdict_number};
 use super::json::{NO_LOGIN, SCHEMA};
 use crate::cli::time;
 use crate::proto::event::{
-    Agent, Daemon, Event, Exec, Exit, File, Guard, Loss, Network, Operator, Policy, Process, Usage, event::Detail,
+    Agent, Daemon, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Usage, event::Detail,
 };
 
 /// Why a line is not an entry.
@@ -55,6 +55,8 @@ pub fn parse(line: &str) -> Result<Entry> {
         reason: object.text("reason")?,
         process: object.object("process")?.map(process).transpose()?,
         kernel_seq: object.number("kernel_seq")?,
+        repeat: repeat(object)?,
+        in_agent: object.object("in_agent")?.map(in_agent).transpose()?,
         detail: detail(object)?,
     };
     Ok(Entry {
@@ -168,6 +170,22 @@ fn process(o: Object<'_>) -> Result<Process> {
         ancestors,
         login_uid: o.login()?,
     })
+}
+
+fn in_agent(names: Object<'_>) -> Result<InAgent> {
+    Ok(InAgent { path: names.bytes("path")?, target: names.bytes("target")? })
+}
+
+fn repeat(entry: Object<'_>) -> Result<Option<Repeat>> {
+    let Some(of) = entry.get("repeats") else { return Ok(None) };
+    let stamp = |key| time::parse_rfc3339(&entry.text(key)?).ok_or(SavedError::Field(key));
+    Ok(Some(Repeat {
+        of: narrow(of, "repeats")?,
+        count: entry.number("count")?,
+        total: entry.number("repeats_total")?,
+        start_time: stamp("start_time")?,
+        end_time: stamp("end_time")?,
+    }))
 }
 
 /// An entry has one detail; the kind of it is told by the name of the object.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::entry::Entry;
 use crate::cli::{escape, time};
-use crate::proto::event::{Event, Exit, File, Network, Operator, Process, event::Detail};
+use crate::proto::event::{Event, Exit, File, InAgent, Network, Operator, Process, event::Detail};
 
 /// Arguments longer than this are cut (`-o json` has all of them).
 const ARGV_COLUMNS: usize = 160;
@@ -37,6 +37,12 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         entry.kind_name(),
         what(entry),
     );
+    if let Some(in_agent) = &event.in_agent {
+        put(&mut line, format_args!(" [to the agent {}]", called(in_agent)));
+    }
+    if let Some(repeat) = &event.repeat {
+        put(&mut line, format_args!(" ×{} since {}", grouped(repeat.count), time::local(repeat.start_time, &style.zone)));
+    }
     if let Some(process) = &event.process {
         // For exec and exit the process is what the line is about already.
         match event.detail {
@@ -52,6 +58,19 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         put(&mut line, format_args!("  ({})", escape::text(&event.reason)));
     }
     line
+}
+
+/// A number with a comma before each group of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn coloured(verdict: &str, colour: bool) -> String {
@@ -147,6 +166,13 @@ fn on_file(file: &File) -> String {
         put(&mut out, format_args!(" with {}", escape::bytes(&file.variable)));
     }
     with_errno(out, file.errno)
+}
+
+/// What an agent calls the files.
+fn called(in_agent: &InAgent) -> String {
+    let name = |path: &[u8]| if path.is_empty() { "nameless".to_owned() } else { escape::bytes(path) };
+    let path = name(&in_agent.path);
+    if in_agent.target.is_empty() { path } else { format!("{path} -> {}", name(&in_agent.target)) }
 }
 
 fn on_network(network: &Network) -> String {

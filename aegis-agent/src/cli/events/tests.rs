@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::{args::EventFormat, escape::is_unsafe, failure::Failure},
-    proto::event::{Agent, Event, Exec, Exit, File, Guard, Network, Operator, Policy, Process, event::Detail},
+    proto::event::{Agent, Event, Exec, Exit, File, Guard, InAgent, Network, Operator, Policy, Process, Repeat, event::Detail},
 };
 
 const PLAIN: Style = Style { zone: TimeZone::UTC, colour: false };
@@ -196,6 +196,20 @@ fn process() -> impl Strategy<Value = Process> {
     })
 }
 
+#[test]
+fn a_repetition_says_how_often_and_since_when() {
+    let mut entry = sample::denied_open();
+    entry.event.kernel_seq = 0;
+    let start_time = entry.time;
+    entry.event.repeat =
+        Some(Repeat { of: 17, count: 999_999, total: 1_000_003, start_time, end_time: start_time + 1_000_000_000 });
+    let json: serde_json::Value = serde_json::from_str(&line(&entry)).unwrap();
+    assert_eq!((&json["count"], &json["repeats"], &json["repeats_total"]), (&999_999.into(), &17.into(), &1_000_003.into()));
+    assert_eq!((&json["start_time"], &json["kernel_seq"]), (&json["time"], &serde_json::Value::Null));
+    assert_eq!(json["end_time"].as_str().map(|t| t > json["start_time"].as_str().unwrap()), Some(true));
+    assert!(short::line(&entry, &PLAIN).contains("/etc/shadow EACCES ×999,999 since 2026-"), "{}", short::line(&entry, &PLAIN));
+}
+
 fn detail() -> impl Strategy<Value = Detail> {
     prop_oneof![
         (bytes(), vec(bytes(), 0..3), vec(bytes(), 0..3), any::<bool>(), any::<u64>()).prop_map(
@@ -227,10 +241,18 @@ fn detail() -> impl Strategy<Value = Detail> {
     ]
 }
 
+fn in_agent() -> impl Strategy<Value = InAgent> {
+    (bytes(), bytes()).prop_map(|(path, target)| InAgent { path, target })
+}
+
+fn repeat() -> impl Strategy<Value = Repeat> {
+    (any::<[u64; 5]>()).prop_map(|[of, count, total, start_time, end_time]| Repeat { of, count, total, start_time, end_time })
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     let head = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>());
     let names = (text(), text(), text(), text(), text());
-    (head, names, 0..9_i32, option::of(process()), option::of(detail())).prop_map(|(h, n, verdict, process, detail)| {
+    (head, names, 0..9_i32, option::of(process()), option::of(repeat()), option::of(in_agent()), option::of(detail())).prop_map(|(h, n, verdict, process, repeat, in_agent, detail)| {
         Entry {
             seq: h.0,
             time: h.1,
@@ -245,6 +267,8 @@ fn entry() -> impl Strategy<Value = Entry> {
                 generation: h.3,
                 process,
                 kernel_seq: h.0,
+                repeat,
+                in_agent,
                 detail,
             },
             undecoded: None,

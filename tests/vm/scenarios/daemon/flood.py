@@ -55,12 +55,14 @@ def main():
     deadline = time.monotonic() + 60
     while True:
         events = [json.loads(l) for l in aegis("events", "-o", "json", "--after-seq", str(last)).splitlines()]
-        recorded = sum(e["kind"] == "file" and e["verdict"] == "deny" and e["agent"] == AGENT for e in events)
+        recorded = sum(e.get("count", 1) for e in events if e["kind"] == "file" and e["verdict"] == "deny" and e["agent"] == AGENT)
         more = lost("lost_denial") - before
         told = sum(int(e["loss"]["count"]) for e in events if e["kind"] == "loss" and e["loss"]["kind"] == "lost_denial")
         if (recorded + more >= int(denied) and told >= more) or time.monotonic() > deadline:
             break
         time.sleep(0.5)
+    counted = sum(e.get("count", 0) for e in events if e["kind"] == "file" and e["verdict"] == "deny" and e["agent"] == AGENT)
+    say("repeated-and-counted", counted)
     say("some-were-lost", "yes" if more > 0 else "no")
     say("recorded-and-lost", recorded + more)
     say("losses-in-the-log-and-in-the-counter", "equal" if told == more else f"{told}, {more}")
