@@ -87,7 +87,7 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::SIGNAL => format!("process {subject}, signal {detail}"),
         op::CAPABILITY => aegis_policy::capability::name(subject).map_or_else(|| format!("capability {subject}"), str::to_owned),
         op::SOCKET => format!("family {}, protocol {}", subject >> 32, subject & 0xffff_ffff),
-        op::TERMINAL_INPUT => format!("ioctl {subject:#x}"),
+        op::TERMINAL_INPUT | op::IOCTL => format!("ioctl {subject:#x}"),
         op::BPF => format!("bpf command {subject}"),
         op::SYSCALL => system_call(subject, detail != 0),
         op::WRITE_EXECUTE => written(detail).to_owned(),

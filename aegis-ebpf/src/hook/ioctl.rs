@@ -1,6 +1,9 @@
 //! Device control. On terminals it can type for somebody else; on files and directories it changes
-//! flags, attributes and subvolumes through a descriptor that was opened for reading. Fails closed: a
-//! command that is not known to ask only needs what changing the file needs.
+//! flags and attributes through a descriptor that was opened for reading. Fails closed: a command that is
+//! not known to ask only needs what changing the file needs.
+//!
+//! File systems that copy on write have commands on whole trees: snapshots, streams, searches and deletions
+//! go past the names in them, and past every rule that stands in one. No policy allows those.
 
 use aegis_common::{
     event::{op, reason},
@@ -40,9 +43,18 @@ const fn only_asks(command: u32) -> bool {
     ) || command >> 8 & 0xff == TERMINAL
 }
 
+/// Whether a command on a file or directory, if it does more than ask, may be one on a whole tree.
+#[inline(always)]
+const fn on_a_tree(command: u32) -> bool {
+    const BTRFS: u32 = 0x94;
+    const BCACHEFS: u32 = 0xbc;
+    let kind = command >> 8 & 0xff;
+    kind == BTRFS || kind == BCACHEFS
+}
+
 #[inline(always)]
 fn decide(file: File, command: u32) -> i32 {
-    let guard = match command {
+    let mut guard = match command {
         TIOCSTI | TIOCLINUX => op::TERMINAL_INPUT,
         // A descriptor given to another process as its owner signals that process.
         FIOSETOWN | SIOCSPGRP => op::SIGNAL,
@@ -52,6 +64,16 @@ fn decide(file: File, command: u32) -> i32 {
         return 0;
     }
     let Some(subject) = Subject::current() else { return 0 };
+    let dentry = file.dentry();
+    if guard == 0 {
+        if subject.blocked == 0 && (dentry.superblock().is_pseudo() || !file.inode().is_stored()) {
+            // Devices, sockets and pipes: who may open them may control them.
+            return 0;
+        }
+        if on_a_tree(command) {
+            guard = op::IOCTL;
+        }
+    }
     if guard != 0 {
         let owner = guard == op::SIGNAL;
         return guarded::refuse(&subject, &Guarded {
@@ -62,11 +84,6 @@ fn decide(file: File, command: u32) -> i32 {
             refusal: Refusal::Permission,
             silent: false,
         });
-    }
-    let dentry = file.dentry();
-    if subject.blocked == 0 && (dentry.superblock().is_pseudo() || !file.inode().is_stored()) {
-        // Devices, sockets and pipes: who may open them may control them.
-        return 0;
     }
     file::decide(&subject, dentry, op::IOCTL, perm::WRITE | perm::NAME)
 }

@@ -35,7 +35,7 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
         tally.add(row);
     }
     if options.full && options.filter.is_none() {
-        timed(&mut tally, "missing programs", || mutations::row(crate::cli::MUTATED, &[], &built));
+        timed(&mut tally, "missing programs", || mutations::row(crate::cli::REFERENCE, &[], &built));
     }
     for line in tally.table() {
         ui::line(line);

@@ -28,8 +28,9 @@ pub fn command(options: &MutateOptions) -> Result<ExitCode> {
     if options.markdown {
         let mut cargo = host::cargo();
         cargo.args(["run", "--quiet", "--package", "aegis-vm-tests", "--", "mutate", "--markdown"]);
-        cargo.args(["--mutations", DATA, "--dir", "tests/vm/scenarios"]);
-        host::run_visible(cargo.current_dir(host::repository()))?;
+        cargo.args(["--kernel", &options.kernel, "--mutations", DATA, "--dir", "tests/vm/scenarios"]);
+        let table = host::output(cargo.current_dir(host::repository()))?;
+        ui::line(String::from_utf8_lossy(&table).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let start = Instant::now();
