@@ -116,7 +116,7 @@ pub struct VmOptions {
 /// Options of `test`.
 #[derive(Args)]
 pub struct TestOptions {
-    /// Also the long suites, and every program missing once, on 6.12
+    /// Also the long suites, whole on 6.12 and a tenth elsewhere, and every program missing once
     #[arg(long)]
     pub full: bool,
     /// Only these kernel series (all by default)

@@ -153,7 +153,7 @@ impl<'a> Case<'a> {
         let steps = &self.scenario.steps;
         let finished = process::run(
             &mut command,
-            self.scenario.limit(self.ground.full),
+            self.scenario.limit(self.ground.extent),
             |line| outcomes.take(line),
             |name| match name {
                 "@daemon-kill" => daemon.kill(),

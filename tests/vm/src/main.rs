@@ -19,6 +19,7 @@ mod stage;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use scenario::Extent;
 use stage::Ground;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -49,9 +50,9 @@ enum Command {
         /// Only the controls, outside any agent and without an engine: for writing scenarios.
         #[arg(long)]
         controls: bool,
-        /// Scenarios that can take long do: all questions, all tests of a program's own suite.
-        #[arg(long)]
-        full: bool,
+        /// How much of what takes long is done: questions, tests of a program's own suite.
+        #[arg(long, value_enum, default_value_t)]
+        extent: Extent,
     },
     /// Take out one kernel program after the other: PASS where the scenario named for it notices.
     Mutate {
@@ -87,8 +88,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run { kernel, filter, dir, verbose, controls, full } => {
-            let ground = Ground { kernel: &kernel, scenarios: &dir, full };
+        Command::Run { kernel, filter, dir, verbose, controls, extent } => {
+            let ground = Ground { kernel: &kernel, scenarios: &dir, extent };
             run(ground, filter.as_deref(), verbose, controls)
         }
         Command::Mutate { kernel, hooks, all, markdown, mutations, dir } => {
@@ -128,7 +129,7 @@ fn mutate(kernel: &str, hooks: &[String], how: Mutate, mutations: &Path, dir: &P
         return Ok(true);
     }
     require_root()?;
-    let mutants = mutate::Mutants { scenarios: &scenarios, ground: Ground { kernel, scenarios: dir, full: false } };
+    let mutants = mutate::Mutants { scenarios: &scenarios, ground: Ground { kernel, scenarios: dir, extent: Extent::Sample } };
     match how {
         Mutate::All => mutants.discover(hooks).map(|()| true),
         _ => mutants.run(&mutations, hooks),
@@ -156,7 +157,7 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
     report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), ground.kernel, daemon.startup));
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in scenario.users_in(ground.full) {
+        for &user in scenario.users_in(ground.extent) {
             let mut case = case::Case::new(scenario, user, ground);
             let result = case.run(&mut daemon, verbose);
             report::data(&result.line());
@@ -177,7 +178,7 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
 fn run_controls(chosen: &[&scenario::Scenario], ground: Ground<'_>) -> bool {
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in scenario.users_in(ground.full) {
+        for &user in scenario.users_in(ground.extent) {
             let result = case::Case::new(scenario, user, ground).run_control();
             report::data(&result.line());
             results.push(result);

@@ -24,6 +24,29 @@ pub enum ScenarioError {
     Empty { dir: PathBuf },
 }
 
+/// How much of what takes long is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Extent {
+    /// A little of it.
+    #[default]
+    Sample,
+    /// A tenth.
+    Tenth,
+    /// All of it.
+    Whole,
+}
+
+impl Extent {
+    /// As scenarios are told in `$EXTENT`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sample => "sample",
+            Self::Tenth => "tenth",
+            Self::Whole => "whole",
+        }
+    }
+}
+
 /// Who the act runs as.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -252,13 +275,13 @@ impl Scenario {
     }
 
     /// Users it runs as.
-    pub fn users_in(&self, full: bool) -> &[User] {
-        self.brief_users.as_deref().filter(|_| !full).unwrap_or(&self.users)
+    pub fn users_in(&self, extent: Extent) -> &[User] {
+        self.brief_users.as_deref().filter(|_| extent == Extent::Sample).unwrap_or(&self.users)
     }
 
     /// Time after which the act counts as hung.
-    pub fn limit(&self, full: bool) -> Duration {
-        Duration::from_secs(self.full_timeout.filter(|_| full).unwrap_or(self.timeout))
+    pub fn limit(&self, extent: Extent) -> Duration {
+        Duration::from_secs(self.full_timeout.filter(|_| extent != Extent::Sample).unwrap_or(self.timeout))
     }
 
     fn check(&self, id: &str) -> Result<(), String> {
@@ -268,7 +291,7 @@ impl Scenario {
         if self.title.trim().is_empty() || self.doc.trim().is_empty() || self.doc.contains('\n') {
             return Err("title and doc are one line each".to_owned());
         }
-        let brief = self.users_in(false);
+        let brief = self.users_in(Extent::Sample);
         if brief.is_empty() || brief.iter().any(|user| !self.users.contains(user)) {
             return Err("brief_users are one or more of its users".to_owned());
         }

@@ -3,7 +3,7 @@
 //! Layout below `$T` (`/srv/aegis-vm/ID`): `prog` holds the programs, `in` is what the agent may
 //! read, `work` what it may write, `vault` what it may not touch. The setup script fills them.
 
-use crate::scenario::{Scenario, User};
+use crate::scenario::{Extent, Scenario, User};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -24,8 +24,8 @@ pub struct Ground<'a> {
     pub kernel: &'a str,
     /// Folder of all scenarios.
     pub scenarios: &'a Path,
-    /// Scenarios that can take long do.
-    pub full: bool,
+    /// How much of what takes long is done.
+    pub extent: Extent,
 }
 
 /// One scenario's stage.
@@ -39,7 +39,7 @@ pub struct Stage<'a> {
     pub dir: PathBuf,
     python: String,
     user: User,
-    full: bool,
+    extent: Extent,
     /// Name that the agent runs under: no two cases share one.
     pub agent: String,
 }
@@ -51,7 +51,7 @@ impl<'a> Stage<'a> {
         let python = fs::canonicalize("/usr/bin/python3").map_or_else(|_| "/usr/bin/python3".into(), |p| p.display().to_string());
         let source = scenarios.join(&scenario.id).parent().map_or_else(|| scenarios.to_owned(), Path::to_owned);
         let agent = format!("{}-{}", scenario.id.replace('/', "-"), user.name());
-        Self { agent, scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user, full: ground.full }
+        Self { agent, scenario, source, library: scenarios.join("lib"), dir: Path::new(ROOT).join(&scenario.id), python, user, extent: ground.extent }
     }
 
     /// `text` with `$T`, `$PY` (the real path of Python) and `$UID` put in.
@@ -164,7 +164,7 @@ impl<'a> Stage<'a> {
             ("HOME", self.dir.join("work").display().to_string()),
             ("AGENT_UID", self.user.uid().to_string()),
             ("AS", self.user.prefix().join(" ")),
-            ("FULL", if self.full { "yes" } else { "" }.to_owned()),
+            ("EXTENT", self.extent.word().to_owned()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
         ]
@@ -174,7 +174,7 @@ impl<'a> Stage<'a> {
 #[cfg(test)]
 mod tests {
     use super::{Ground, Stage};
-    use crate::scenario::{Scenario, User};
+    use crate::scenario::{Extent, Scenario, User};
     use std::path::Path;
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             "id='files/x'\ntitle='t'\ndoc='d'\nact='true'\n[[try]]\nname='a'\ninside='ok'\n",
         )
         .unwrap();
-        let ground = Ground { kernel: "6.12", scenarios: Path::new("scenarios"), full: false };
+        let ground = Ground { kernel: "6.12", scenarios: Path::new("scenarios"), extent: Extent::Sample };
         let stage = Stage::new(&scenario, User::Agent, ground);
         assert_eq!(stage.fill("$T/vault $UID $T"), "/srv/aegis-vm/files/x/vault 1000 /srv/aegis-vm/files/x");
         assert!(stage.fill("$PY").starts_with("/usr/bin/python3"));

@@ -79,15 +79,15 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
         SCENARIOS.into(),
     ];
     command.extend(["--kernel".into(), kernel.ran_as.clone().into()]);
-    let long = options.full && kernel.series == REFERENCE;
-    if long {
-        command.push("--full".into());
+    if options.full {
+        let extent = if kernel.series == REFERENCE { "whole" } else { "tenth" };
+        command.extend(["--extent".into(), extent.into()]);
     }
     if let Some(filter) = &options.filter {
         command.extend(["--filter".into(), filter.into()]);
     }
     let mut request = VmRequest::new(kernel.clone(), built, command);
-    request.limit = if long { FULL_LIMIT } else { LIMIT };
+    request.limit = if options.full { FULL_LIMIT } else { LIMIT };
     let mut row = judged_run(&request, &format!("kernel-{}.log", kernel.series))?;
     if kernel.is_substitute() {
         row.note = format!(

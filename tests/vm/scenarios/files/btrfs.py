@@ -23,7 +23,7 @@ def clone():
 def on_folder(path, command, argument):
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.ioctl(fd, command, argument)
+        fcntl.ioctl(fd, command, bytearray(argument))
     finally:
         os.close(fd)
 

@@ -5,8 +5,8 @@ from attempt import T, attempt, read, say, word
 TOP = f"{T}/top"
 
 
-def write(path, flags=0):
-    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | flags, 0o666)
+def write(path, flags=os.O_TRUNC):
+    fd = os.open(path, os.O_WRONLY | flags, 0o666)
     try:
         os.write(fd, b"changed")
     finally:
@@ -32,7 +32,8 @@ ran("run", f"{TOP}/pub/allowed")
 attempt("denied-by-the-top", read, f"{TOP}/rw/top/key")
 attempt("denied-by-the-middle", read, f"{TOP}/rw/middle")
 attempt("denied-by-the-lowest", read, f"{TOP}/rw/lower")
-attempt("write-denied-by-the-middle", write, f"{TOP}/rw/middle")
+attempt("write-denied-by-the-middle", write, f"{TOP}/rw/middle", os.O_APPEND)
+attempt("replaced-where-the-middle-denies", write, f"{TOP}/rw/replaced")
 attempt("the-middle-itself", read, f"{T}/middle/rw/read")
 ran("banned-by-content", f"{TOP}/pub/banned-copy")
 ran("banned-by-the-lowest-name", f"{TOP}/pub/by-layer")

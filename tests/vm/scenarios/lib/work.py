@@ -6,7 +6,8 @@ import time
 from attempt import AGENT_UID, say
 
 WORK = "/work/scenario"
-FULL = bool(os.environ.get("FULL"))
+# How much of a long suite is run: sample, tenth or whole.
+EXTENT = os.environ["EXTENT"]
 environment = {**os.environ, "HOME": "/home/agent" if AGENT_UID else "/root", "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
                "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org"}
 
