@@ -75,6 +75,8 @@ pub const fn op(number: u8) -> &'static str {
         op::SYSCALL => "syscall",
         op::USER_NAMESPACE => "user_namespace",
         op::WRITE_EXECUTE => "write_execute",
+        op::KEY => "key",
+        op::IPC => "ipc",
         _ => "unknown",
     }
 }
@@ -91,6 +93,9 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::BPF => format!("bpf command {subject}"),
         op::SYSCALL => system_call(subject, detail != 0),
         op::WRITE_EXECUTE => written(detail).to_owned(),
+        op::KEY if subject == 0 => "request to make a key".to_owned(),
+        op::KEY => format!("key {subject}, {}", key_need(detail)),
+        op::IPC => format!("object {subject}, key {detail:#x}"),
         _ if subject == 0 && detail == 0 => String::new(),
         _ if detail == 0 => format!("{subject}"),
         _ => format!("{subject}, {detail}"),
@@ -104,6 +109,13 @@ fn written(how: u64) -> &'static str {
         written::CHANGED => "changed pages of a file",
         _ => "memory",
     }
+}
+
+/// `enum key_need_perm`.
+fn key_need(need: u64) -> &'static str {
+    const NEEDS: [&str; 11] =
+        ["", "view", "read", "write", "search", "link", "setattr", "unlink", "override", "authorize", "find"];
+    usize::try_from(need).ok().and_then(|need| NEEDS.get(need)).copied().unwrap_or("")
 }
 
 fn system_call(number: u64, compat: bool) -> String {

@@ -227,6 +227,10 @@ pub mod op {
     pub const USER_NAMESPACE: u8 = 71;
     /// Make code of memory that was written, or may be.
     pub const WRITE_EXECUTE: u8 = 72;
+    /// Use a key or keyring that was not made in the agent, or have the kernel ask for one.
+    pub const KEY: u8 = 73;
+    /// Use System V shared memory, semaphores or a queue that were not made in the agent.
+    pub const IPC: u8 = 74;
 }
 
 /// Body of [`kind::EXEC`]: then `path_len` bytes of the program's path inside its filesystem, then
@@ -333,9 +337,10 @@ assert_size!(UnixBody, 24);
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct GuardBody {
-    /// What it was about: target process, capability number, ioctl, bpf command, family << 32 | protocol.
+    /// What it was about: target process, capability number, ioctl, bpf command, family << 32 | protocol, serial
+    /// number of a key, id of a System V object.
     pub subject: u64,
-    /// More of it: signal number, ptrace mode, [`written`].
+    /// More of it: signal number, ptrace mode, [`written`], `enum key_need_perm`, key of a System V object.
     pub detail: u64,
 }
 assert_size!(GuardBody, 16);

@@ -34,6 +34,8 @@ pub const MAX_ARGUMENTS: u32 = 1 << 17;
 pub const MAX_VARIABLES: u32 = 1 << 14;
 /// Banned system calls of all images together, both entries counted.
 pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
+/// Keys and System V objects of all agents.
+pub const MAX_OBJECTS: u32 = 1 << 14;
 /// Address prefixes of all images together.
 pub const MAX_NET_PREFIXES: u32 = 1 << 16;
 /// Port rules that one address prefix can carry, its covering prefixes' rules included.

@@ -111,6 +111,11 @@ offsets! {
     unix_addr_name = "unix_address"."name",
     msg_name = "msghdr"."msg_name",
     msg_name_len = "msghdr"."msg_namelen",
+    key_serial = "key"."serial",
+    key_type = "key"."index_key.type",
+    key_type_name = "key_type"."name",
+    ipc_id = "kern_ipc_perm"."id",
+    ipc_key = "kern_ipc_perm"."key",
 }
 
 /// Facts about the kernel that choose between two ways of reading, beside the offsets.

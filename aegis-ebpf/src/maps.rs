@@ -76,6 +76,10 @@ pub static SYSCALL_RULES: HashMap<SyscallKey, u32> =
 /// Addresses.
 #[map]
 pub static NET_RULES: LpmTrie<NetPrefix, PortRules> = LpmTrie::pinned(limits::MAX_NET_PREFIXES, 0);
+/// Address of a key or System V object to the slot of the agent that it was made in. An evicted entry means that the
+/// agent may not use it any more.
+#[map]
+pub static OBJECTS: LruHashMap<u64, u32> = LruHashMap::pinned(limits::MAX_OBJECTS, 0);
 /// Counts of losses and failures; see `aegis_common::counter`.
 #[map]
 pub static COUNTERS: Array<u64> = Array::pinned(COUNTER_COUNT, 0);

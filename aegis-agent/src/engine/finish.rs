@@ -123,6 +123,7 @@ impl Engine {
     fn release(&self, session: &Session) {
         let saved = &session.saved;
         report("releasing the cgroup", self.kernel_step("releasing the cgroup", |k| k.unbind_cgroup(saved.cgroup_id)));
+        report("disowning objects", self.kernel_step("disowning objects", |k| k.disown_objects(saved.slot)));
         report(
             "freeing the slot",
             self.kernel_step("freeing the slot", |k| k.set_agent(saved.slot, AgentState::default())),

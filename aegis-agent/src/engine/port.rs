@@ -48,6 +48,11 @@ pub trait KernelPort: Send {
     /// # Errors
     /// It cannot be read.
     fn agent(&self, slot: u32) -> Result<AgentState, PortError>;
+    /// Keys and System V objects made in an agent are nobody's any more.
+    ///
+    /// # Errors
+    /// Some may still be those of the next agent with this slot.
+    fn disown_objects(&mut self, slot: u32) -> Result<(), PortError>;
     /// Governs a cgroup and, from here on, every child it gets.
     ///
     /// # Errors
@@ -100,6 +105,10 @@ impl KernelPort for crate::kernel::Kernel {
 
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {
         Ok(Self::agent(self, slot)?)
+    }
+
+    fn disown_objects(&mut self, slot: u32) -> Result<(), PortError> {
+        Ok(Self::disown_objects(self, slot)?)
     }
 
     fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), PortError> {

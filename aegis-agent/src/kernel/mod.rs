@@ -129,6 +129,14 @@ impl Kernel {
         self.states.get(slot)
     }
 
+    /// What was made in an agent is nobody's any more: its slot may be given to another one.
+    ///
+    /// # Errors
+    /// When the map can't be read or changed.
+    pub fn disown_objects(&mut self, slot: u32) -> Result<(), KernelError> {
+        self.tables.disown_objects(slot)
+    }
+
     /// Lets a slot govern a cgroup.
     ///
     /// # Errors

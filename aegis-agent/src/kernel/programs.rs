@@ -103,6 +103,15 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("task_setnice"),
     lsm("task_setioprio"),
     lsm("task_setscheduler"),
+    lsm("key_alloc"),
+    lsm("key_permission"),
+    lsm("shm_alloc_security"),
+    lsm("sem_alloc_security"),
+    lsm("msg_queue_alloc_security"),
+    lsm("ipc_permission"),
+    lsm("shm_shmctl"),
+    lsm("sem_semctl"),
+    lsm("msg_queue_msgctl"),
 ];
 
 /// Whether a program is in force.

@@ -57,6 +57,7 @@ pub struct Tables {
     variables: LpmTrie<MapData, [u8; VARIABLE], [u8; 4]>,
     syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
+    objects: HashMap<MapData, u64, u32>,
     counters: Array<MapData, u64>,
     engine: Array<MapData, u64>,
 }
@@ -104,6 +105,7 @@ impl Tables {
             variables: take(object, "VARIABLES")?,
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
+            objects: take(object, "OBJECTS")?,
             counters: take(object, "COUNTERS")?,
             engine,
         };
@@ -223,6 +225,21 @@ impl Tables {
         let own = index.to_be_bytes();
         remove_prefixes(&mut self.variables, "VARIABLES", own)?;
         remove_prefixes(&mut self.net_rules, "NET_RULES", own)
+    }
+
+    /// What an agent made is nobody's any more.
+    pub fn disown_objects(&mut self, slot: u32) -> Result<(), KernelError> {
+        let mut own = Vec::new();
+        for entry in self.objects.iter() {
+            let (address, owner) = entry.map_err(|error| failed("read", "OBJECTS", &error))?;
+            if owner == slot {
+                own.push(address);
+            }
+        }
+        for address in own {
+            ignore_missing(self.objects.remove(&address)).map_err(|error| failed("remove from", "OBJECTS", &error))?;
+        }
+        Ok(())
     }
 
     /// Lets a slot govern a cgroup.

@@ -11,6 +11,7 @@ mod exec;
 mod guard;
 mod ioctl;
 mod map;
+mod object;
 mod open;
 mod process;
 mod remembered;

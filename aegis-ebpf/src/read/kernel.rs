@@ -485,6 +485,34 @@ pub fn qstr_head(qstr: u64) -> Option<u64> {
     probe(name, 0)
 }
 
+/// A hook's first argument, as a number: the verifier would not let it be reckoned with.
+#[inline(always)]
+pub fn first_argument(context: &impl EbpfContext) -> u64 {
+    probe(context.as_ptr() as u64, 0).unwrap_or(0)
+}
+
+/// Serial number of the key at an address; 0 where it can't be read.
+#[inline(always)]
+pub fn key_serial(key: u64) -> u64 {
+    probe::<u32>(key, offset!(key_serial)).unwrap_or(0).into()
+}
+
+/// Whether the key at an address stands for a request to make another one; also when that can't be read.
+#[inline(always)]
+pub fn is_key_request(key: u64) -> bool {
+    const REQUEST: u64 = u64::from_le_bytes(*b".request");
+    let kind: Option<u64> = probe(key, offset!(key_type));
+    let name: Option<u64> = kind.and_then(|kind| probe(kind, offset!(key_type_name)));
+    name.and_then(|name| probe::<u64>(name, 0)).is_none_or(|head| head == REQUEST)
+}
+
+/// Id and key of the System V object at an address; 0 where they can't be read.
+#[inline(always)]
+pub fn ipc_names(object: u64) -> (u64, u64) {
+    let number = |offset| u64::from(probe::<u32>(object, offset).unwrap_or(0));
+    (number(offset!(ipc_id)), number(offset!(ipc_key)))
+}
+
 /// The dentry that `inode_setattr` is about: its first argument before Linux 6.2, its second since.
 #[inline(always)]
 pub fn setattr_dentry(context: &impl EbpfContext) -> Dentry {

@@ -18,8 +18,8 @@ use aya_ebpf::{
 use super::{fetch_add, kernel::Task, overlay::Lender};
 use crate::maps::{
     AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CODE_WRITERS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED,
-    EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, PATH_RULES,
-    PINS, SYSCALL_RULES, VARIABLES,
+    EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, OBJECTS,
+    PATH_RULES, PINS, SYSCALL_RULES, VARIABLES,
 };
 
 /// Adds one to a counter.
@@ -293,6 +293,29 @@ pub fn set_lender(credentials: u64, lender: &Lender) {
 #[inline(always)]
 pub fn forget_lender(credentials: u64) {
     let _ = LENDERS.remove(&credentials);
+}
+
+/// Slot of the agent that the object at an address was made in.
+#[inline(always)]
+pub fn owner(address: u64) -> Option<u32> {
+    // SAFETY: four bytes. An entry that is replaced meanwhile is of an object that is gone.
+    unsafe { OBJECTS.get(&address) }.copied()
+}
+
+/// Notes it.
+#[inline(always)]
+pub fn own(address: u64, slot: u32) {
+    if OBJECTS.insert(&address, &slot, u64::from(BPF_ANY)).is_err() {
+        // The object that had the address before may have been another agent's.
+        disown(address);
+    }
+}
+
+/// No agent's object is at an address any more.
+#[inline(always)]
+pub fn disown(address: u64) {
+    // Most have no entry.
+    let _ = OBJECTS.remove(&address);
 }
 
 /// Whether this program of the current process makes code of written memory for the first time, as far as

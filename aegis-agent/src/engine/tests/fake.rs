@@ -87,6 +87,9 @@ impl KernelPort for Fake {
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {
         Ok(self.world().agents.get(&slot).copied().unwrap_or_default())
     }
+    fn disown_objects(&mut self, _slot: u32) -> Result<(), PortError> {
+        self.step("disown").map(drop)
+    }
     fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), PortError> {
         self.step("bind")?.bound.insert(cgroup, slot);
         Ok(())
