@@ -73,17 +73,14 @@ pub fn mmap_file(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(subject) = Subject::current() else { return 0 };
-    // A number of its own: the compiler would join it with the pointer, which the verifier forbids.
-    if black_box(protection & PROT_WRITE) != 0 {
-        let result = write_execute(&subject, written::WRITABLE);
+    if !file.is_null() {
+        let result = decide(&subject, file);
         if result != 0 {
             return result;
         }
     }
-    if file.is_null() {
-        return 0;
-    }
-    decide(&subject, file)
+    // A number of its own: the compiler would join it with the pointer, which the verifier forbids.
+    if black_box(protection & PROT_WRITE) != 0 { write_execute(&subject, written::WRITABLE) } else { 0 }
 }
 
 /// `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`: memory
