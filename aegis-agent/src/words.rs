@@ -77,6 +77,7 @@ pub const fn op(number: u8) -> &'static str {
         op::WRITE_EXECUTE => "write_execute",
         op::KEY => "key",
         op::IPC => "ipc",
+        op::PERF => "perf",
         _ => "unknown",
     }
 }
@@ -95,6 +96,7 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::WRITE_EXECUTE => written(detail).to_owned(),
         op::KEY if subject == 0 => "request to make a key".to_owned(),
         op::KEY => format!("key {subject}, {}", key_need(detail)),
+        op::PERF => perf(subject).to_owned(),
         op::IPC => format!("object {subject}, key {detail:#x}"),
         _ if subject == 0 && detail == 0 => String::new(),
         _ if detail == 0 => format!("{subject}"),
@@ -108,6 +110,16 @@ fn written(how: u64) -> &'static str {
         written::ANONYMOUS => "memory of no file",
         written::CHANGED => "changed pages of a file",
         _ => "memory",
+    }
+}
+
+/// `PERF_SECURITY_*`.
+fn perf(what: u64) -> &'static str {
+    match what {
+        1 => "all of a processor",
+        2 => "the kernel",
+        3 => "trace points",
+        _ => "",
     }
 }
 

@@ -231,6 +231,8 @@ pub mod op {
     pub const KEY: u8 = 73;
     /// Use System V shared memory, semaphores or a queue that were not made in the agent.
     pub const IPC: u8 = 74;
+    /// Measure other processes, all of a processor, or the kernel.
+    pub const PERF: u8 = 75;
 }
 
 /// Body of [`kind::EXEC`]: then `path_len` bytes of the program's path inside its filesystem, then
@@ -338,7 +340,7 @@ assert_size!(UnixBody, 24);
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct GuardBody {
     /// What it was about: target process, capability number, ioctl, bpf command, family << 32 | protocol, serial
-    /// number of a key, id of a System V object.
+    /// number of a key, `PERF_SECURITY_*`, id of a System V object.
     pub subject: u64,
     /// More of it: signal number, ptrace mode, [`written`], `enum key_need_perm`, key of a System V object.
     pub detail: u64,

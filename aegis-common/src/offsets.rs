@@ -135,6 +135,6 @@ pub struct KernelFacts {
     /// Where a dentry has its place in its inode's list of names, on kernels on which a file that an overlay
     /// opens in a layer has the overlay's dentry (before 6.8); 0 where it has the layer's own.
     pub layer_alias: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 where `perf_event_open` has the event's attributes before its type, as older kernels have, else 0.
+    pub perf_type_second: u32,
 }

@@ -46,7 +46,7 @@ pub fn examine() -> Result<(KernelOffsets, KernelFacts), KernelError> {
         page_offset_base: memory.page_offset_base,
         encryption_mask: memory.encryption_mask,
         layer_alias: layer_alias(&btf)?,
-        reserved: 0,
+        perf_type_second: u32::from(begins_with_pointer(&btf, "bpf_lsm_perf_event_open")?),
     };
     Ok((offsets, facts))
 }
@@ -112,20 +112,29 @@ fn layer_alias(btf: &Btf<'_>) -> Result<u32, KernelError> {
 
 /// Whether the hook's first argument is a `struct dentry *`.
 fn setattr_has_dentry_first(btf: &Btf<'_>) -> Result<bool, KernelError> {
-    const HOOK: &str = "bpf_lsm_inode_setattr";
-    let missing = |detail: &str| KernelError::Btf { what: HOOK.into(), detail: detail.into() };
-    let hook: Func<'_> = btf
-        .type_by_name(HOOK)
-        .ok_or_else(|| missing("no such function: BPF LSM is not built into this kernel"))?;
-    let prototype = FuncProto::try_from(hook.referenced_type())
-        .map_err(|_| missing("it has no prototype"))?;
-    let first = prototype
-        .iter()
-        .next()
-        .and_then(|parameter| btf.type_by_id::<BtfType<'_>>(parameter.ty))
-        .ok_or_else(|| missing("it has no arguments"))?;
+    let first = first_argument(btf, "bpf_lsm_inode_setattr")?;
     let pointee = (first.kind() == BtfKind::Ptr).then(|| first.next_type()).flatten();
     Ok(pointee.is_some_and(|kind| {
         kind.skip_mods_and_typedefs().name().is_some_and(|name| name == "dentry")
     }))
+}
+
+/// Whether a hook's first argument is a pointer.
+fn begins_with_pointer(btf: &Btf<'_>, hook: &str) -> Result<bool, KernelError> {
+    Ok(first_argument(btf, hook)?.kind() == BtfKind::Ptr)
+}
+
+/// Type of a hook's first argument.
+fn first_argument<'b>(btf: &'b Btf<'_>, hook: &str) -> Result<BtfType<'b>, KernelError> {
+    let missing = |detail: &str| KernelError::Btf { what: hook.into(), detail: detail.into() };
+    let function: Func<'_> = btf
+        .type_by_name(hook)
+        .ok_or_else(|| missing("no such function: BPF LSM is not built into this kernel"))?;
+    let prototype = FuncProto::try_from(function.referenced_type())
+        .map_err(|_| missing("it has no prototype"))?;
+    prototype
+        .iter()
+        .next()
+        .and_then(|parameter| btf.type_by_id::<BtfType<'_>>(parameter.ty))
+        .ok_or_else(|| missing("it has no arguments"))
 }

@@ -95,6 +95,7 @@ pub const PROGRAMS: &[Spec] = &[
     newer("file_ioctl_compat", "6.8"),
     lsm("capable"),
     lsm("bpf"),
+    lsm("perf_event_open"),
     lsm("userns_create"),
     Spec { name: "audit_seccomp", attach: Attach::Function("audit_seccomp"), since: None },
     lsm("ptrace_access_check"),

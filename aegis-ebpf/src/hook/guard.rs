@@ -8,7 +8,7 @@ use crate::{
     conclude::Refusal,
     guarded::{self, Guarded},
     read::{
-        kernel::qstr_head,
+        kernel::{self, qstr_head},
         overlay, table,
     },
     subject::Subject,
@@ -110,6 +110,17 @@ pub fn capable(context: LsmContext) -> i32 {
         guarded::refuse_by(&subject, &guarded(reason::RULE), subject.capability_rule)
     } else {
         0
+    }
+}
+
+/// `int perf_event_open(int type)`, on older kernels `(struct perf_event_attr *attr, int type)`: asked once for every
+/// event, and again for what shows other processes or the kernel, where the host lets everybody see those.
+#[lsm(hook = "perf_event_open")]
+pub fn perf_event_open(context: LsmContext) -> i32 {
+    const PERF_SECURITY_OPEN: u32 = 0;
+    match kernel::perf_type(&context) {
+        Some(PERF_SECURITY_OPEN) => 0,
+        what => refuse(op::PERF, what.unwrap_or(0).into(), 0),
     }
 }
 

@@ -491,6 +491,13 @@ pub fn first_argument(context: &impl EbpfContext) -> u64 {
     probe(context.as_ptr() as u64, 0).unwrap_or(0)
 }
 
+/// The type that `perf_event_open` is asked about; `None` where it can't be read.
+#[inline(always)]
+pub fn perf_type(context: &impl EbpfContext) -> Option<u32> {
+    // Not by the context itself: the verifier knows no second argument on kernels that have one.
+    probe(context.as_ptr() as u64, if super::facts().perf_type_second == 1 { 8 } else { 0 })
+}
+
 /// Serial number of the key at an address; 0 where it can't be read.
 #[inline(always)]
 pub fn key_serial(key: u64) -> u64 {

@@ -41,7 +41,7 @@ static KERNEL_FACTS: KernelFacts = KernelFacts {
     page_offset_base: 0,
     encryption_mask: 0,
     layer_alias: 0,
-    reserved: 0,
+    perf_type_second: 0,
 };
 /// Secret key of the path hash, set by the agent before load.
 #[unsafe(no_mangle)]

@@ -65,6 +65,14 @@ def own_by_ioctl(pid):
         fcntl.ioctl(s, FIOSETOWN, struct.pack("=i", pid))
 
 
+def measure(pid, processor, of_the_kernel=False):
+    """Counts the time of a process or processor. struct perf_event_attr, as long as it was first."""
+    software, clock, exclude_kernel, exclude_hypervisor = 1, 1 if processor < 0 else 0, 1 << 5, 1 << 6
+    flags = exclude_hypervisor if of_the_kernel else exclude_hypervisor | exclude_kernel
+    attributes = struct.pack("IIQQQQQIIQ", software, 64, clock, 0, 0, 0, flags, 0, 0, 0)
+    os.close(syscall("perf_event_open", attributes, pid, processor, -1, 0))
+
+
 def own_child(call):
     pid = os.fork()
     if pid == 0:
@@ -96,6 +104,9 @@ attempt("signal-0", os.kill, pid, 0)
 attempt("signal-stop", stop_and_go, pid)
 attempt("tgkill", syscall, TGKILL, pid, pid, 0)
 attempt("pidfd-send-signal", signal_pidfd, pid)
+attempt("measured", measure, pid, -1)
+attempt("processor-measured", measure, -1, 0)
+attempt("kernel-measured", measure, 0, -1, True)
 if AGENT_UID == 0:
     # Harmless when it succeeds, as it does outside: the daemon serves the next scenario, too.
     daemon = int(os.environ["AEGISD_PID"])
@@ -104,5 +115,6 @@ if AGENT_UID == 0:
     attempt("daemon-proc-mem", open_one, f"/proc/{daemon}/mem", os.O_RDWR)
     attempt("daemon-signal", os.kill, daemon, 0)
 attempt("allowed-own-descriptor", own_by_fcntl, os.getpid())
+attempt("allowed-own-time-measured", measure, 0, -1)
 attempt("allowed-own-child-signalled", own_child, stop_and_go)
 attempt("allowed-own-child-traced", own_child, seize)

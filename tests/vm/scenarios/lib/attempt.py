@@ -22,7 +22,7 @@ NUMBERS = dict(
     name_to_handle_at=303, open_by_handle_at=304, clone3=435, openat2=437, pidfd_open=434,
     pidfd_send_signal=424, io_uring_setup=425, open_tree=428, move_mount=429, fsopen=430,
     fsconfig=431, fsmount=432, pidfd_getfd=438, mount_setattr=442, linkat=265, openat=257, unlinkat=263,
-    mmap=9, mprotect=10, ioprio_set=251, bpf=321, prlimit64=302, add_key=248, request_key=249, keyctl=250, shmget=29, shmat=30, shmctl=31, semget=64, semop=65, semctl=66, shmdt=67,
+    mmap=9, mprotect=10, ioprio_set=251, bpf=321, prlimit64=302, perf_event_open=298, add_key=248, request_key=249, keyctl=250, shmget=29, shmat=30, shmctl=31, semget=64, semop=65, semctl=66, shmdt=67,
     msgget=68, msgsnd=69, msgrcv=70, msgctl=71, init_module=175, kexec_load=246, setxattr=188, mknodat=259, file_getattr=468, file_setattr=469,
 )
 
