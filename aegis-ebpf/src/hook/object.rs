@@ -32,11 +32,12 @@ fn refuse(subject: &Subject, operation: u8, reason: u8, what: u64, detail: u64) 
 
 /// Notes who makes the object at an address.
 #[inline(always)]
-fn made(address: u64, operation: u8) -> i32 {
-    let Some(subject) = Subject::current() else {
-        table::disown(address);
+fn made(subject: Option<Subject>, address: Option<u64>, operation: u8) -> i32 {
+    let Some(subject) = subject else {
+        forget(address);
         return 0;
     };
+    let Some(address) = address else { return refuse(&subject, operation, reason::READ_FAILED, 0, 0) };
     if subject.blocked != 0 {
         return refuse(&subject, operation, reason::GUARD, 0, 0);
     }
@@ -45,14 +46,23 @@ fn made(address: u64, operation: u8) -> i32 {
     0
 }
 
-/// Whether the current task may use the object at an address.
+/// The object at an address is no agent's.
 #[inline(always)]
-fn used(address: u64, operation: u8, what: impl FnOnce() -> (u64, u64)) -> i32 {
+fn forget(address: Option<u64>) {
+    if let Some(address) = address {
+        table::disown(address);
+    }
+}
+
+/// Whether the current task may use the object at an address; `names` is what a record says of it.
+#[inline(always)]
+fn used(address: Option<u64>, operation: u8, names: impl FnOnce(u64) -> (u64, u64)) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
+    let Some(address) = address else { return refuse(&subject, operation, reason::READ_FAILED, 0, 0) };
     if subject.blocked == 0 && table::owner(address) == Some(subject.slot) {
         return 0;
     }
-    let (what, detail) = what();
+    let (what, detail) = names(address);
     refuse(&subject, operation, reason::OUTSIDE, what, detail)
 }
 
@@ -62,51 +72,49 @@ pub fn key_alloc(context: LsmContext) -> i32 {
     let key = kernel::first_argument(&context);
     // The kernel looks for keys of its own on a task's behalf, with credentials of its own.
     if Task::current().has_lent_credentials() {
-        table::disown(key);
+        forget(key);
         return 0;
     }
-    // A key that stands for a request: the kernel runs /sbin/request-key as root to answer it.
-    if kernel::is_key_request(key) {
-        let Some(subject) = Subject::current() else { return 0 };
-        return refuse(&subject, op::KEY, reason::GUARD, 0, 0);
+    match Subject::current() {
+        // A key that stands for a request: the kernel runs /sbin/request-key as root to answer it.
+        Some(subject) if key.is_none_or(kernel::is_key_request) => refuse(&subject, op::KEY, reason::GUARD, 0, 0),
+        subject => made(subject, key, op::KEY),
     }
-    made(key, op::KEY)
 }
 
 /// `int key_permission(key_ref_t key_ref, const struct cred *cred, enum key_need_perm need_perm)`: the lowest
 /// bit of the reference says whether the caller possesses the key.
 #[lsm(hook = "key_permission")]
 pub fn key_permission(context: LsmContext) -> i32 {
-    let key = kernel::first_argument(&context) & !1;
+    let key = kernel::first_argument(&context).map(|reference| reference & !1);
     if Task::current().has_lent_credentials() {
         return 0;
     }
-    used(key, op::KEY, || (kernel::key_serial(key), u64::from(context.arg::<u32>(2))))
+    used(key, op::KEY, |key| (kernel::key_serial(key), u64::from(context.arg::<u32>(2))))
 }
 
 /// `int shm_alloc_security(struct kern_ipc_perm *perm)`
 #[lsm(hook = "shm_alloc_security")]
 pub fn shm_alloc_security(context: LsmContext) -> i32 {
-    made(kernel::first_argument(&context), op::IPC)
+    made(Subject::current(), kernel::first_argument(&context), op::IPC)
 }
 
 /// `int sem_alloc_security(struct kern_ipc_perm *perm)`
 #[lsm(hook = "sem_alloc_security")]
 pub fn sem_alloc_security(context: LsmContext) -> i32 {
-    made(kernel::first_argument(&context), op::IPC)
+    made(Subject::current(), kernel::first_argument(&context), op::IPC)
 }
 
 /// `int msg_queue_alloc_security(struct kern_ipc_perm *perm)`
 #[lsm(hook = "msg_queue_alloc_security")]
 pub fn msg_queue_alloc_security(context: LsmContext) -> i32 {
-    made(kernel::first_argument(&context), op::IPC)
+    made(Subject::current(), kernel::first_argument(&context), op::IPC)
 }
 
 /// `int ipc_permission(struct kern_ipc_perm *ipcp, short flag)`: finding, attaching, sending, receiving, waiting.
 #[lsm(hook = "ipc_permission")]
 pub fn ipc_permission(context: LsmContext) -> i32 {
-    let object = kernel::first_argument(&context);
-    used(object, op::IPC, || kernel::ipc_names(object))
+    used(kernel::first_argument(&context), op::IPC, kernel::ipc_names)
 }
 
 /// What the owner and root may do without permission to read or write: change, lock and remove. A question about
@@ -114,10 +122,10 @@ pub fn ipc_permission(context: LsmContext) -> i32 {
 #[inline(always)]
 fn control(context: &LsmContext) -> i32 {
     let object = kernel::first_argument(context);
-    if object == 0 {
+    if object == Some(0) {
         return 0;
     }
-    used(object, op::IPC, || kernel::ipc_names(object))
+    used(object, op::IPC, kernel::ipc_names)
 }
 
 /// `int shm_shmctl(struct kern_ipc_perm *perm, int cmd)`

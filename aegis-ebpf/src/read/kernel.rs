@@ -485,10 +485,11 @@ pub fn qstr_head(qstr: u64) -> Option<u64> {
     probe(name, 0)
 }
 
-/// A hook's first argument, as a number: the verifier would not let it be reckoned with.
+/// A hook's first argument, as a number: the verifier would not let it be reckoned with. `None` where it can't be
+/// read.
 #[inline(always)]
-pub fn first_argument(context: &impl EbpfContext) -> u64 {
-    probe(context.as_ptr() as u64, 0).unwrap_or(0)
+pub fn first_argument(context: &impl EbpfContext) -> Option<u64> {
+    probe(context.as_ptr() as u64, 0)
 }
 
 /// The type that `perf_event_open` is asked about; `None` where it can't be read.

@@ -23,6 +23,7 @@ loop("recorded", 20_000, f"{T}/in/note")
 both = [start("1000", f"{T}/vault/one", f"{T}/vault/two") for _ in range(2)]
 say("two-at-two", " and ".join(p.communicate()[0].decode().strip() for p in both))
 
+# It goes on for a while without a daemon, and for a while with the next one.
 dying = start("0", f"{T}/vault/dying")
 if INSIDE:
     step("first-is-durable")

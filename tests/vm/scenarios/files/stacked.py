@@ -1,6 +1,5 @@
 import os
-import subprocess
-from attempt import T, attempt, read, say, word
+from attempt import T, attempt, ran, read
 
 TOP = f"{T}/top"
 
@@ -11,13 +10,6 @@ def write(path, flags=os.O_TRUNC):
         os.write(fd, b"changed")
     finally:
         os.close(fd)
-
-
-def ran(name, path):
-    try:
-        say(name, subprocess.run([path], stdout=subprocess.PIPE, check=False).stdout.decode().strip())
-    except OSError as error:
-        say(name, word(error))
 
 
 attempt("read", read, f"{TOP}/rw/read")

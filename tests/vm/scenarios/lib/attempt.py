@@ -108,3 +108,11 @@ def output(words, **more):
     """Runs a program; what it printed, or raises what starting it raised."""
     import subprocess
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more).stdout.decode(errors="replace")
+
+
+def ran(name, path):
+    """Runs a program and reports what it printed, or the errno of starting it."""
+    try:
+        say(name, output([path]).strip())
+    except OSError as error:
+        say(name, word(error))

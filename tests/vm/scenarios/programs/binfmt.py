@@ -1,12 +1,4 @@
-import subprocess
-from attempt import AGENT_UID, T, attempt, say, word
-
-
-def ran(name, path):
-    try:
-        say(name, subprocess.run([path], stdout=subprocess.PIPE, check=False).stdout.decode().strip())
-    except OSError as error:
-        say(name, word(error))
+from attempt import AGENT_UID, T, attempt, ran
 
 
 def register():
