@@ -11,6 +11,7 @@
 
 pub mod argument;
 pub mod counter;
+pub mod dns;
 pub mod environment;
 pub mod event;
 pub mod glob;
