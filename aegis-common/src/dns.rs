@@ -5,7 +5,7 @@
 //! behind the end. What does not fit is [`Step::Bad`]: refused, never guessed at.
 //!
 //! Names are hashed, with the case of ASCII folded. In reading order for comparing names of one message; from the right,
-//! label by label, for rules (see [`Suffixes`]), so that a rule about `*.example.org` is met on the way.
+//! label by label, for rules (see [`hash_of`]), so that a rule about `*.example.org` is met on the way.
 //!
 //! Knows: RFC 1035, 3596 and 6891. Must not know: which names are allowed, who asks.
 
@@ -110,7 +110,13 @@ fn label(hasher: &mut PathHasher, message: &(impl Message + ?Sized), at: u32, le
     }
 }
 
-/// The hash of a name as [`Suffixes`] makes it, from its labels in small letters, the rightmost first.
+/// Takes in the label at `at` of a name that was read.
+#[inline(always)]
+pub fn label_at(hasher: &mut PathHasher, message: &(impl Message + ?Sized), at: u32) {
+    label(hasher, message, at, u32::from(message.byte(at)) & MAX_LABEL);
+}
+
+/// The hash of a name for rules: of its labels in small letters, the rightmost first.
 #[must_use]
 pub fn hash_of<'n>(key: [u64; 2], labels_from_the_right: impl Iterator<Item = &'n [u8]>) -> u64 {
     let mut hasher = PathHasher::new(key);
@@ -141,6 +147,13 @@ pub const fn is_private(address: &[u8; 16]) -> bool {
     let a = address;
     let high = u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]);
     let low = u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]);
+    is_private_halves(high, low)
+}
+
+/// As [`is_private`], of the halves of an address as numbers.
+#[inline(always)]
+#[must_use]
+pub const fn is_private_halves(high: u64, low: u64) -> bool {
     let v4 = (low & 0xffff_ffff) as u32;
     if high == 0 {
         // ::, ::1, and what else embeds an IPv4 address without being one.
@@ -158,7 +171,7 @@ pub const fn is_private(address: &[u8; 16]) -> bool {
         return is_private_v4((high >> 16 & 0xffff_ffff) as u32);
     }
     // fc00::/7, fe80::/10, fec0::/10, ff00::/8, 100::/64.
-    a[0] & 0xfe == 0xfc || a[0] == 0xfe && a[1] & 0x80 == 0x80 || a[0] == 0xff || high == 0x0100_0000_0000_0000
+    high >> 57 == 0xfc >> 1 || high >> 55 == 0xfe80 >> 7 || high >> 56 == 0xff || high == 0x0100_0000_0000_0000
 }
 
 /// As [`is_private`].

@@ -12,6 +12,7 @@ mod guard;
 mod ioctl;
 mod map;
 mod open;
+mod packet;
 mod process;
 mod remembered;
 mod rename;
