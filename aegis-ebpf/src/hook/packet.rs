@@ -40,7 +40,7 @@ fn owner(packet: Packet) -> Option<Subject> {
 #[cgroup_skb(egress)]
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(mut subject) = owner(packet) else { return PASS };
+    let Some(subject) = owner(packet) else { return PASS };
     let Some(headers) = packet.headers(true) else { return DROP };
     if headers.is_extended() {
         let result = guarded::refuse(&subject, &Guarded {
@@ -61,7 +61,6 @@ pub fn packet_egress(context: SkBuffContext) -> i32 {
         return PASS;
     }
     let Some(mut claim) = Claim::take() else { return DROP };
-    claim.hide_subject(&mut subject);
     let length = packet.message(&headers, &mut claim, true);
     let decision = question(&mut claim, &subject, &headers, ports.from, length);
     claim.decide(decision);
