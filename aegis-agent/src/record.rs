@@ -66,11 +66,24 @@ pub enum Detail {
         /// Host order.
         port: u16,
         /// `AF_*`.
-        family: u16,
+        family: u8,
         /// IP protocol number.
         protocol: u16,
         /// `SOCK_*`.
-        socket_type: u16,
+        socket_type: u8,
+        /// The name that the address answered, as it is on the wire; empty where no name decided.
+        name: Vec<u8>,
+    },
+    /// A question to a resolver, or its answer.
+    Dns {
+        /// The resolver, IPv4 as `::ffff:a.b.c.d`.
+        resolver: [u8; 16],
+        /// Type in question.
+        kind: u16,
+        /// The name, as it is on the wire; empty of a message that has none.
+        name: Vec<u8>,
+        /// Addresses of the answer.
+        addresses: Vec<[u8; 16]>,
     },
     /// A socket operation on a Unix address.
     Unix {
@@ -235,6 +248,7 @@ impl Row {
             Some(event::Detail::File(file)) if file.target.is_empty() => row.path.clone_from(&file.path),
             Some(event::Detail::File(file)) => row.path = [&*file.path, &*file.target].join(&0),
             Some(event::Detail::Network(network)) => row.path = network.address.clone().into_bytes(),
+            Some(event::Detail::Dns(dns)) => row.path = dns.name.clone().into_bytes(),
             Some(event::Detail::Guard(guard)) => row.path = guard.subject.clone().into_bytes(),
             Some(event::Detail::Operator(operator)) => row.path = operator.target.clone().into_bytes(),
             Some(event::Detail::Loss(loss)) => {

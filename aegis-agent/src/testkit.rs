@@ -3,7 +3,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op,
+        CgroupBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op,
         reason, verdict,
     },
 };
@@ -77,9 +77,19 @@ impl Record {
     /// A connection.
     #[must_use]
     pub fn network(seq: u64, address: [u8; 16], port: u16) -> Self {
-        let body = NetworkBody { address, port, family: 2, protocol: 6, socket_type: 1 };
+        let body = NetworkBody { address, port, protocol: 6, name_len: 0, family: 2, socket_type: 1 };
         let mut record = Self::new(kind::NETWORK, seq, &body, &[]);
         record.header.op = op::CONNECT;
+        record
+    }
+
+    /// An answer to a question, the name as it is on the wire.
+    #[must_use]
+    pub fn dns(seq: u64, name: &[u8], address: [u8; 16]) -> Self {
+        let name_len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        let body = DnsBody { resolver: [0; 16], kind: 1, name_len, addresses: 1, reserved: 0 };
+        let mut record = Self::new(kind::DNS, seq, &body, &[name, &address]);
+        record.header.op = op::ANSWER;
         record
     }
 
@@ -138,6 +148,7 @@ pub fn one_of_each() -> Vec<Record> {
         Record::unix(6, b"/run/x.sock"),
         Record::guard(7, 1, 9),
         Record::cgroup(8, 99, 77),
+        Record::dns(9, b"\x01a\x07example", [0; 16]),
     ]
 }
 

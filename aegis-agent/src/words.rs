@@ -1,6 +1,7 @@
 //! The ABI's numbers as the words that the log and its readers use. Words are never renamed.
 
 use aegis_common::{
+    dns,
     event::{op, reason, written},
     policy::SyscallKey,
 };
@@ -31,6 +32,9 @@ pub const fn reason(number: u8) -> &'static str {
         reason::NOT_PINNED => "not_pinned",
         reason::ENVIRONMENT => "environment",
         reason::WRITE_EXECUTE => "write_execute",
+        reason::MALFORMED => "malformed",
+        reason::PRIVATE_ADDRESS => "private_address",
+        reason::DNS_OVER_TCP => "dns_over_tcp",
         _ => "unknown",
     }
 }
@@ -63,6 +67,10 @@ pub const fn op(number: u8) -> &'static str {
         op::SEND => "send",
         op::LISTEN => "listen",
         op::SOCKET => "socket",
+        op::QUESTION => "question",
+        op::ANSWER => "answer",
+        op::BIND => "bind",
+        op::SOURCE_ROUTE => "source_route",
         op::CGROUP_WRITE => "cgroup_write",
         op::IO_URING => "io_uring",
         op::TERMINAL_INPUT => "terminal_input",
@@ -90,6 +98,8 @@ pub fn guard_subject(number: u8, subject: u64, detail: u64) -> String {
         op::SIGNAL => format!("process {subject}, signal {detail}"),
         op::CAPABILITY => aegis_policy::capability::name(subject).map_or_else(|| format!("capability {subject}"), str::to_owned),
         op::SOCKET => format!("family {}, protocol {}", subject >> 32, subject & 0xffff_ffff),
+        op::BIND => format!("port {subject}"),
+        op::SOURCE_ROUTE => format!("protocol {subject}"),
         op::TERMINAL_INPUT | op::IOCTL => format!("ioctl {subject:#x}"),
         op::BPF => format!("bpf command {subject}"),
         op::SYSCALL => system_call(subject, detail != 0),
@@ -152,6 +162,34 @@ pub fn protocol(number: u16) -> String {
     }
 }
 
+/// A name as it is on the wire, the root's label left out, as it is written. A dot in a label is escaped.
+#[must_use]
+pub fn host_name(wire: &[u8]) -> String {
+    let label = |label: &[u8]| text(label).replace('.', "\\x2e");
+    dns::labels(wire).map(label).collect::<Vec<_>>().join(".")
+}
+
+/// Name of a type of DNS records.
+#[must_use]
+pub fn record_type(number: u16) -> String {
+    match number {
+        0 => String::new(),
+        1 => "A".into(),
+        2 => "NS".into(),
+        5 => "CNAME".into(),
+        6 => "SOA".into(),
+        12 => "PTR".into(),
+        15 => "MX".into(),
+        16 => "TXT".into(),
+        28 => "AAAA".into(),
+        33 => "SRV".into(),
+        64 => "SVCB".into(),
+        65 => "HTTPS".into(),
+        255 => "ANY".into(),
+        other => format!("TYPE{other}"),
+    }
+}
+
 /// Bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -190,8 +228,8 @@ mod tests {
 
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
-        let reasons: Vec<_> = (1..=reason::WRITE_EXECUTE).map(reason).collect();
-        let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=43, 60..=64, 66..=72].into_iter().flatten().map(op).collect();
+        let reasons: Vec<_> = (1..=reason::DNS_OVER_TCP).map(reason).collect();
+        let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=47, 60..=64, 66..=72].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();
             unique.sort_unstable();
@@ -204,6 +242,14 @@ mod tests {
     #[test]
     fn bytes_become_text_without_loss() {
         assert_eq!(text(b"a\xffb\\"), "a\\xffb\\x5c");
+    }
+
+    #[test]
+    fn names_of_hosts_are_told_without_loss() {
+        assert_eq!(host_name(b"\x03api\x07Example"), "api.Example");
+        assert_eq!(host_name(b"\x03a.b\x03\xff\x1bc"), "a\\x2eb.\\xff\x1bc");
+        assert_eq!(host_name(b""), "");
+        assert_eq!((record_type(28).as_str(), record_type(99).as_str()), ("AAAA", "TYPE99"));
     }
 
     #[test]

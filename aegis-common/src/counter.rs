@@ -31,6 +31,10 @@ pub enum Counter {
     InheritFailed = 22,
     /// A program's content could not be hashed: denied.
     HashFailed = 23,
+    /// A question had no place among those that wait for their answer: refused.
+    QuestionsFull = 24,
+    /// An address that answered had no place among those that are known: not learned.
+    AddressesFull = 25,
 }
 
 /// Length of the `COUNTERS` map.
@@ -38,7 +42,7 @@ pub const COUNTERS: u32 = 64;
 
 impl Counter {
     /// All counters, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LostProcess,
         Self::LostFile,
         Self::LostNetwork,
@@ -52,6 +56,8 @@ impl Counter {
         Self::Unconfigured,
         Self::InheritFailed,
         Self::HashFailed,
+        Self::QuestionsFull,
+        Self::AddressesFull,
     ];
 
     /// Name in metrics and in the log.
@@ -71,6 +77,8 @@ impl Counter {
             Self::Unconfigured => "unconfigured",
             Self::InheritFailed => "inherit_failed",
             Self::HashFailed => "hash_failed",
+            Self::QuestionsFull => "questions_full",
+            Self::AddressesFull => "addresses_full",
         }
     }
 

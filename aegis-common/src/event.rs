@@ -77,6 +77,8 @@ pub mod kind {
     pub const NETWORK: u16 = 30;
     /// A socket operation on a Unix address ([`super::UnixBody`]).
     pub const UNIX: u16 = 31;
+    /// A question to a resolver, or its answer ([`super::DnsBody`]).
+    pub const DNS: u16 = 32;
     /// Something a governed task may not do at all ([`super::GuardBody`]).
     pub const GUARD: u16 = 40;
     /// A governed cgroup got a child ([`super::CgroupBody`]).
@@ -143,6 +145,12 @@ pub mod reason {
     pub const ENVIRONMENT: u8 = 20;
     /// Memory that was written, or may be, may not be code.
     pub const WRITE_EXECUTE: u8 = 21;
+    /// A message that is none that is believed.
+    pub const MALFORMED: u8 = 22;
+    /// The answer holds addresses that are not public.
+    pub const PRIVATE_ADDRESS: u8 = 23;
+    /// Questions are asked over UDP, where they can be looked at.
+    pub const DNS_OVER_TCP: u8 = 24;
 }
 
 /// Bits of [`EventHeader::flags`].
@@ -203,6 +211,14 @@ pub mod op {
     pub const LISTEN: u8 = 42;
     /// Make a socket of a family, type or protocol.
     pub const SOCKET: u8 = 43;
+    /// Ask a resolver.
+    pub const QUESTION: u8 = 44;
+    /// Be answered by one.
+    pub const ANSWER: u8 = 45;
+    /// Take an address and port.
+    pub const BIND: u8 = 46;
+    /// Send a packet that says which way it goes.
+    pub const SOURCE_ROUTE: u8 = 47;
     /// Write into the cgroup file system.
     pub const CGROUP_WRITE: u8 = 60;
     /// Set up an io_uring.
@@ -301,7 +317,8 @@ pub struct FileBody {
 }
 assert_size!(FileBody, 24);
 
-/// Body of [`kind::NETWORK`].
+/// Body of [`kind::NETWORK`]: then `name_len` bytes of the name that the address answered, as it is on the wire without the
+/// root's label.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -310,14 +327,35 @@ pub struct NetworkBody {
     pub address: [u8; 16],
     /// Port, host order.
     pub port: u16,
-    /// Address family (`AF_*`).
-    pub family: u16,
     /// IP protocol number.
     pub protocol: u16,
+    /// Bytes of the name; 0 where no name decided.
+    pub name_len: u16,
+    /// Address family (`AF_*`).
+    pub family: u8,
     /// Socket type (`SOCK_*`).
-    pub socket_type: u16,
+    pub socket_type: u8,
 }
 assert_size!(NetworkBody, 24);
+
+/// Body of [`kind::DNS`]: then `name_len` bytes of the name in question, as it is on the wire without the root's label, then
+/// `addresses` times 16 bytes, IPv4 as `::ffff:a.b.c.d`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct DnsBody {
+    /// The resolver, IPv4 as `::ffff:a.b.c.d`.
+    pub resolver: [u8; 16],
+    /// Type in question.
+    pub kind: u16,
+    /// Bytes of the name; 0 of a message that has none.
+    pub name_len: u16,
+    /// Addresses of the answer, at most 16.
+    pub addresses: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+assert_size!(DnsBody, 24);
 
 /// Body of [`kind::UNIX`]: then `path_len` bytes: the path inside its filesystem, or the abstract
 /// name behind a NUL.

@@ -11,6 +11,7 @@
 
 pub mod argument;
 pub mod counter;
+pub mod dns;
 pub mod environment;
 pub mod event;
 pub mod glob;
@@ -23,7 +24,7 @@ pub mod policy;
 pub mod repeat;
 
 /// Version of every layout in this crate. Raised when any map value or event record changes shape.
-pub const ABI_VERSION: u16 = 6;
+pub const ABI_VERSION: u16 = 7;
 
 /// Asserts at compile time that a wire type has the size written beside it.
 macro_rules! assert_size {

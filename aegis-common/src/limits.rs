@@ -40,6 +40,18 @@ pub const MAX_OBJECTS: u32 = 1 << 14;
 pub const MAX_NET_PREFIXES: u32 = 1 << 16;
 /// Port rules that one address prefix can carry, its covering prefixes' rules included.
 pub const MAX_PORT_RULES: usize = 16;
+/// Names that rules allow, of all images together.
+pub const MAX_NAMES: u32 = 1 << 16;
+/// Resolvers of one agent.
+pub const RESOLVERS_PER_AGENT: u32 = 8;
+/// Resolvers of all images together.
+pub const MAX_RESOLVERS: u32 = MAX_IMAGES * RESOLVERS_PER_AGENT;
+/// Sets of places that each agent has for questions, and for addresses.
+pub const PLACE_SETS: u32 = 1 << 10;
+/// Places of a set.
+pub const PLACES_PER_SET: u32 = 8;
+/// Questions under way, and addresses that are known, of all agents together each.
+pub const MAX_PLACES: u32 = 1 << 17;
 /// Agents that have a share of the repeat counters to themselves; beyond it, those whose slots are equal modulo
 /// this have one together.
 pub const REPEAT_SHARES: u32 = 32;

@@ -58,3 +58,105 @@ pub struct PortRules {
     pub rules: [PortRule; MAX_PORT_RULES],
 }
 assert_size!(PortRules, 4 + 12 * MAX_PORT_RULES);
+
+/// A name that rules allow: of this length and whole, or of what is below it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct NameKey {
+    /// Image the rules belong to.
+    pub image: u32,
+    /// 1 for all names below it, without itself; 0 for itself.
+    pub below: u32,
+    /// See [`crate::dns::hash_of`].
+    pub value: u64,
+}
+assert_size!(NameKey, 16);
+
+/// A resolver that an agent asks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct ResolverKey {
+    /// Image it belongs to.
+    pub image: u32,
+    /// Address, IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+}
+assert_size!(ResolverKey, 20);
+
+/// A place in a table of which every agent has a share: a hash chooses the set, and a set has few places.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct PlaceKey {
+    /// Slot of the agent.
+    pub slot: u32,
+    /// Set, times places of a set, plus the place in it.
+    pub place: u32,
+}
+assert_size!(PlaceKey, 8);
+
+/// A question that was let out, and who asked it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Question {
+    /// The resolver.
+    pub resolver: [u8; 16],
+    /// Hash of the name, in reading order.
+    pub name: u64,
+    /// When, nanoseconds since boot.
+    pub asked: u64,
+    /// [`NameKey::value`] of the rules that allowed it.
+    pub rules: u64,
+    /// [`NameKey::below`] of them.
+    pub below: u32,
+    /// Number of the rule.
+    pub rule: u32,
+    /// Port of the asker, host order.
+    pub port: u16,
+    /// Number of the question.
+    pub id: u16,
+    /// Type in question.
+    pub kind: u16,
+    /// 1 once it was answered: its place may be taken.
+    pub answered: u16,
+    /// As in a record's header.
+    pub start: u64,
+    /// As in a record's header.
+    pub pid: u32,
+    /// As in a record's header.
+    pub tid: u32,
+    /// As in a record's header.
+    pub ppid: u32,
+    /// As in a record's header.
+    pub uid: u32,
+    /// As in a record's header.
+    pub gid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// As in a record's header.
+    pub comm: [u8; 16],
+}
+assert_size!(Question, 104);
+
+/// An address that answered an allowed name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Learned {
+    /// Address, IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// Until when, nanoseconds since boot.
+    pub until: u64,
+    /// [`NameKey::value`] of the rules that allow it.
+    pub rules: u64,
+    /// [`NameKey::below`] of them.
+    pub below: u32,
+    /// Bytes of the name that was asked for.
+    pub name_len: u32,
+    /// That name, as it is on the wire, without the root's label.
+    pub name: [u8; 256],
+}
+assert_size!(Learned, 296);

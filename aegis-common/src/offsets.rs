@@ -65,6 +65,8 @@ offsets! {
     inode_names = "inode"."i_dentry.first",
     qstr_name = "qstr"."name",
     task_tgid = "task_struct"."tgid",
+    task_pid = "task_struct"."pid",
+    task_comm = "task_struct"."comm",
     task_flags = "task_struct"."flags",
     task_cred = "task_struct"."cred",
     task_real_cred = "task_struct"."real_cred",

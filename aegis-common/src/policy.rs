@@ -47,13 +47,17 @@ pub struct Image {
     pub dropped_capabilities: u64,
     /// Number of the rule that does.
     pub capability_rule: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Seconds that an address which answered a name holds at least, whatever the answer says.
+    pub least_ttl: u32,
     /// Number of this image among all that were ever installed in these maps, from 1: what was decided by
     /// one image is never taken for what another one says, though their index is the same.
     pub serial: u64,
+    /// Seconds that it holds at most.
+    pub most_ttl: u32,
+    /// Zero.
+    pub reserved: u32,
 }
-assert_size!(Image, 48);
+assert_size!(Image, 56);
 
 /// Bits of [`Image::flags`].
 pub mod image_flag {
@@ -83,6 +87,10 @@ pub mod image_flag {
     pub const ENVIRONMENT: u32 = 1 << 11;
     /// Memory that was written may not become code, nor code be writable.
     pub const NO_WRITE_EXECUTE: u32 = 1 << 12;
+    /// Names are allowed: questions to the image's resolvers go out where a rule allows the name.
+    pub const NAMES: u32 = 1 << 13;
+    /// Answers may hold addresses that are not public.
+    pub const PRIVATE_ANSWERS: u32 = 1 << 14;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

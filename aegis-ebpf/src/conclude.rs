@@ -1,7 +1,7 @@
 //! The end of every hook: the record and the return value.
 
 use aegis_common::{
-    event::{kind, reason, verdict},
+    event::{kind, op, reason, verdict},
     policy::image_flag,
     repeat::RepeatKey,
 };
@@ -91,6 +91,22 @@ pub fn record_once(
         EACCES => read::minus_eacces(),
         _ => read::minus_eperm(),
     }
+}
+
+/// Records `decision` about the answer to the question in the slot, in full; the caller has filled body and bytes.
+#[inline(always)]
+pub fn record_answer(
+    claim: &mut Claim,
+    subject: &Subject,
+    decision: &Decision,
+    body: usize,
+    bytes: u32,
+) {
+    describe(claim, subject, decision, (kind::DNS, op::ANSWER), Refusal::Permission, 0);
+    claim.header().errno = 0;
+    claim.header().seq = table::next_sequence();
+    ring::fill_asker(claim);
+    ring::send(claim, body, bytes);
 }
 
 /// Counts an allowed file operation that was recorded before, by the object that its record was about. False where

@@ -98,6 +98,12 @@ pub fn granted(subject: &Subject, found: &Found) -> u32 {
     (found.allow | subject.default_perms) & !found.deny
 }
 
+/// Judges a question about a name, by the first of its rules.
+#[inline(always)]
+pub fn question(subject: &Subject, rule: Option<PortRule>) -> Decision {
+    if subject.blocked != 0 { Decision::refuse(subject.blocked) } else { address(subject, rule) }
+}
+
 /// Judges an address.
 #[inline(always)]
 pub fn address(subject: &Subject, rule: Option<PortRule>) -> Decision {

@@ -6,7 +6,7 @@ use aegis_common::{
     environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
-    net::{NetPrefix, PortRules},
+    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
     repeat::{Repeat, RepeatKey},
@@ -80,6 +80,18 @@ pub static NET_RULES: LpmTrie<NetPrefix, PortRules> = LpmTrie::pinned(limits::MA
 /// agent may not use it any more.
 #[map]
 pub static OBJECTS: LruHashMap<u64, u32> = LruHashMap::pinned(limits::MAX_OBJECTS, 0);
+/// Names that may be asked for.
+#[map]
+pub static NAMES: HashMap<NameKey, PortRules> = HashMap::pinned(limits::MAX_NAMES, BPF_F_NO_PREALLOC);
+/// Resolvers that agents ask.
+#[map]
+pub static RESOLVERS: HashMap<ResolverKey, u32> = HashMap::pinned(limits::MAX_RESOLVERS, BPF_F_NO_PREALLOC);
+/// Questions under way.
+#[map]
+pub static QUESTIONS: HashMap<PlaceKey, Question> = HashMap::pinned(limits::MAX_PLACES, BPF_F_NO_PREALLOC);
+/// Addresses that answered names.
+#[map]
+pub static ADDRESSES: HashMap<PlaceKey, Learned> = HashMap::pinned(limits::MAX_PLACES, BPF_F_NO_PREALLOC);
 /// Counts of losses and failures; see `aegis_common::counter`.
 #[map]
 pub static COUNTERS: Array<u64> = Array::pinned(COUNTER_COUNT, 0);

@@ -33,6 +33,10 @@ pub struct Subject {
     pub dropped_capabilities: u64,
     /// Number of the rule that does.
     pub capability_rule: u32,
+    /// Seconds that an answer holds at least.
+    pub least_ttl: u32,
+    /// Seconds that it holds at most.
+    pub most_ttl: u32,
     /// A reason to deny everything, or 0.
     pub blocked: u8,
 }
@@ -62,6 +66,8 @@ impl Subject {
             default_network: 0,
             dropped_capabilities: 0,
             capability_rule: 0,
+            least_ttl: 0,
+            most_ttl: 0,
             blocked: reason::UNCONFIGURED,
         };
         let Some(state) = table::agent(slot) else { return subject.unconfigured() };
@@ -81,6 +87,8 @@ impl Subject {
         subject.default_network = image.default_network;
         subject.dropped_capabilities = image.dropped_capabilities;
         subject.capability_rule = image.capability_rule;
+        subject.least_ttl = image.least_ttl;
+        subject.most_ttl = image.most_ttl;
         subject.blocked = if state.flags & agent_flag::KILLED != 0 { reason::KILLED } else { 0 };
         subject
     }

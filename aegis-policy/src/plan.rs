@@ -9,7 +9,7 @@
 
 use aegis_common::glob::{GlobEntry, GlobKey, GlobSet, GlobTable};
 use aegis_common::environment::VariablePrefix;
-use aegis_common::net::{NetPrefix, PortRules};
+use aegis_common::net::{NameKey, NetPrefix, PortRules, ResolverKey};
 use aegis_common::argument::{ArgumentKey, ArgumentStep};
 use aegis_common::path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey};
 use aegis_common::policy::{Image, SyscallKey};
@@ -47,6 +47,10 @@ pub enum Operation {
     PutSyscall(SyscallKey, u32),
     /// Enter the rules of an address prefix of this length.
     PutNet(u32, NetPrefix, PortRules),
+    /// Enter the rules of a name.
+    PutName(NameKey, PortRules),
+    /// Enter a resolver.
+    PutResolver(ResolverKey),
     /// Let the agent's state name this image, its flags kept, in one eight-byte store.
     PointAgent(u32),
     /// Remove a path rule.
@@ -75,6 +79,10 @@ pub enum Operation {
     RemoveSyscall(SyscallKey),
     /// Remove the rules of an address prefix of this length.
     RemoveNet(u32, NetPrefix),
+    /// Remove the rules of a name.
+    RemoveName(NameKey),
+    /// Remove a resolver.
+    RemoveResolver(ResolverKey),
 }
 
 /// The images cannot be exchanged.
@@ -153,6 +161,8 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
             .iter()
             .map(|(n, k, v)| Operation::PutNet(*n, *k, *v)),
     );
+    out.extend(new.names.iter().map(|(k, v)| Operation::PutName(*k, *v)));
+    out.extend(new.resolvers.iter().map(|k| Operation::PutResolver(*k)));
     out.push(Operation::SetImage(new.index, new.image));
 }
 
@@ -188,6 +198,8 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
             .map(|(k, _)| Operation::RemoveSyscall(*k)),
     );
     out.extend(old.net.iter().map(|(n, k, _)| Operation::RemoveNet(*n, *k)));
+    out.extend(old.names.iter().map(|(k, _)| Operation::RemoveName(*k)));
+    out.extend(old.resolvers.iter().map(|k| Operation::RemoveResolver(*k)));
 }
 
 /// Operations that undo a fill that failed half way, the agent not yet pointed at it.

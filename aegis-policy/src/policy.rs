@@ -40,6 +40,40 @@ pub struct Policy {
     pub limits: Limits,
     /// What the kill switch does behind the kernel flag.
     pub kill: KillAction,
+    /// How names become addresses.
+    pub dns: Dns,
+}
+
+/// How names become addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers that may be asked. Empty in a manifest that leaves them to the host's `resolv.conf`.
+    pub resolvers: Vec<IpAddr>,
+    /// Seconds that an answer holds at least.
+    pub least_ttl: u32,
+    /// Seconds that an answer holds at most.
+    pub most_ttl: u32,
+    /// Whether answers may hold addresses that are not public.
+    pub private_answers: bool,
+}
+
+impl Dns {
+    /// Seconds that an answer holds at least, where the manifest says nothing: programs keep addresses about as long
+    /// (curl a minute, Java half of one), also where a name server says that they hold for none.
+    pub const LEAST_TTL: u32 = 60;
+    /// Seconds that an answer holds at most, where the manifest says nothing.
+    pub const MOST_TTL: u32 = 3600;
+}
+
+impl std::default::Default for Dns {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            least_ttl: Self::LEAST_TTL,
+            most_ttl: Self::MOST_TTL,
+            private_answers: false,
+        }
+    }
 }
 
 /// Whether verdicts are enforced.
@@ -144,6 +178,8 @@ pub enum Effect {
     Path(PathEffect),
     /// About addresses.
     Network(NetworkEffect),
+    /// Allows a name, and the addresses that answer to it.
+    Name(NameEffect),
     /// Bans a system call.
     Syscall(SyscallEffect),
     /// Denies programs whose environment has a variable that begins so: `LD_`, or `LD_PRELOAD=` for the one
@@ -218,6 +254,43 @@ pub struct NetworkEffect {
     pub ports: Vec<PortRange>,
     /// Transport protocol.
     pub protocol: Protocol,
+}
+
+/// A rule about a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameEffect {
+    /// The name.
+    pub name: HostName,
+    /// Destination ports.
+    pub ports: Vec<PortRange>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+/// A host name in small letters, or all names below one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName {
+    /// Names below it, one label or more; never itself.
+    pub below: bool,
+    /// Its labels as they are written, the root's left out.
+    pub labels: Vec<String>,
+}
+
+impl HostName {
+    /// Whether all names that `other` stands for are among those that this one does.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let longer = other.labels.len() > self.labels.len();
+        let ends = other.labels.ends_with(&self.labels);
+        if self.below { ends && (longer || other.below) } else { self == other }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below = if self.below { "*." } else { "" };
+        write!(f, "{below}{}", self.labels.join("."))
+    }
 }
 
 /// An address prefix without host bits. IPv4 and IPv6 are apart: `::/0` holds no IPv4 address.

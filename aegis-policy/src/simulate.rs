@@ -7,8 +7,9 @@
 //! this module and [`crate::reference`] together on the host, and a VM test holds the kernel to
 //! them.
 
+mod network;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use aegis_common::event::reason;
 use aegis_common::argument::{ArgumentKey, ArgumentStep, Followed};
@@ -16,7 +17,7 @@ use aegis_common::environment::VARIABLE;
 use aegis_common::glob::{GLOB_WORDS, GlobEntry, GlobKey, GlobSet, GlobTable, filter_bit};
 use aegis_common::hash::{self, PathHasher};
 use aegis_common::limits::MAX_DEPTH;
-use aegis_common::net::{IMAGE_BITS, PortRules};
+use aegis_common::net::{NameKey, PortRules};
 use aegis_common::path::{
     ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey, path_flag, perm,
 };
@@ -91,6 +92,7 @@ pub struct Kernel<'i> {
     pins: HashMap<PinKey, u32>,
     steps: HashMap<ArgumentKey, ArgumentStep>,
     ends: HashMap<ArgumentKey, u32>,
+    names: HashMap<NameKey, PortRules>,
 }
 
 impl<'i> Kernel<'i> {
@@ -109,6 +111,7 @@ impl<'i> Kernel<'i> {
             pins: image.pins.iter().copied().collect(),
             steps: image.argument_steps.iter().copied().collect(),
             ends: image.argument_rules.iter().copied().collect(),
+            names: image.names.iter().copied().collect(),
         }
     }
 
@@ -416,47 +419,6 @@ impl<'i> Kernel<'i> {
             .last()
             .is_some_and(|key| self.anchors.contains_key(key))
     }
-
-    /// Decides connecting or sending to an address. `protocol` is the IP protocol number.
-    #[must_use]
-    pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Decision {
-        let bits = match address {
-            IpAddr::V4(a) => a.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(a) => a.to_bits(),
-        };
-        let longest = self
-            .image
-            .net
-            .iter()
-            .filter(|(length, key, _)| {
-                let mask = u128::MAX
-                    .checked_shl(128 - (length - IMAGE_BITS))
-                    .unwrap_or(0);
-                key.image == self.image.index.to_be_bytes()
-                    && u128::from_be_bytes(key.address) == bits & mask
-            })
-            .max_by_key(|(length, ..)| *length);
-        let hit = longest.and_then(|(.., rules)| port_rule(rules, port, protocol));
-        match hit {
-            Some((true, rule, record)) => Decision {
-                allowed: true,
-                reason: reason::RULE,
-                rule,
-                recorded: record,
-            },
-            Some((false, rule, _)) => Decision::deny(reason::RULE, rule),
-            None if self.image.image.default_network == 1 => {
-                let recorded = self.flag(image_flag::RECORD_DEFAULT);
-                Decision {
-                    allowed: true,
-                    reason: reason::DEFAULT,
-                    rule: RULE_DEFAULT,
-                    recorded,
-                }
-            }
-            None => Decision::deny(reason::DEFAULT, RULE_DEFAULT),
-        }
-    }
 }
 
 /// Where the automaton over bytes ends that goes through a name.
@@ -475,15 +437,6 @@ fn bits(set: &GlobSet) -> impl Iterator<Item = (u32, u64)> + use<> {
     (0u32..).zip(words).take(GLOB_WORDS).flat_map(|(n, word)| {
         (0..64).map(move |bit| (n, word & (1 << bit))).filter(|(_, bit)| *bit != 0)
     })
-}
-
-/// The first rule that speaks of a port: whether it allows, its number, whether it is recorded.
-fn port_rule(rules: &PortRules, port: u16, protocol: u8) -> Option<(bool, u32, bool)> {
-    let count = usize::try_from(rules.count).ok()?;
-    let hit = rules.rules.iter().take(count).find(|r| {
-        (r.first..=r.last).contains(&port) && (r.protocol == 0 || r.protocol == protocol)
-    })?;
-    Some((hit.allow == 1, hit.rule, hit.record == 1))
 }
 
 /// Permission bits out of a wider field; what does not fit is every bit.

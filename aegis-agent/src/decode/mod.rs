@@ -6,7 +6,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
+        CgroupBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
         verdict,
     },
 };
@@ -90,14 +90,22 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
             }
         }
         kind::NETWORK => {
-            let (b, _) = take::<NetworkBody>(body)?;
+            let (b, rest) = take::<NetworkBody>(body)?;
             Detail::Network {
                 address: b.address,
                 port: b.port,
                 family: b.family,
                 protocol: b.protocol,
                 socket_type: b.socket_type,
+                name: split(rest, b.name_len.into())?.0.to_vec(),
             }
+        }
+        kind::DNS => {
+            let (b, rest) = take::<DnsBody>(body)?;
+            let (name, rest) = split(rest, b.name_len.into())?;
+            let (addresses, _) = split(rest, u32::from(b.addresses) * 16)?;
+            let (addresses, _) = addresses.as_chunks::<16>();
+            Detail::Dns { resolver: b.resolver, kind: b.kind, name: name.to_vec(), addresses: addresses.to_vec() }
         }
         kind::UNIX => {
             let (b, rest) = take::<UnixBody>(body)?;

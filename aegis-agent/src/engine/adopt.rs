@@ -78,7 +78,7 @@ impl Engine {
         let unseen = saved.own_view && seen.is_none();
         let host = seen.unwrap_or_default();
         let (compiled, _) =
-            self.compile(policy.clone(), &saved.runtime_rules, saved.image_index, saved.generation, &host)?;
+            self.compile(policy.clone(), &saved.added, saved.image_index, saved.generation, &host)?;
         let events = if there { cgroups.events(&saved.cgroup)? } else { Events::default() };
         let mut session = Session {
             view: create::view(&saved, &compiled, &host),

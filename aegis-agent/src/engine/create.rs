@@ -15,8 +15,8 @@ use super::{
     Engine, EngineError, Peer,
     host::Host,
     process::ProcessId,
-    report,
-    session::{Encoded, RuntimeRule, Saved, Session, State, mode_word},
+    report, resolvers,
+    session::{Added, Encoded, Saved, Session, State, mode_word},
     tmpdir::TmpDir,
 };
 use crate::{
@@ -109,8 +109,8 @@ impl Engine {
         let made = tmpdir.clone();
         undo.later(move || report("removing the TMPDIR", made.remove()));
 
-        let rules = self.runtime_rules(&policy, &tmpdir, peer);
-        let (compiled, notes) = self.compile(policy.clone(), &rules, names.image, 1, &host)?;
+        let added = Added { runtime_rules: self.runtime_rules(&policy, &tmpdir, peer), resolvers: resolvers::of(&policy, &host)? };
+        let (compiled, notes) = self.compile(policy.clone(), &added, names.image, 1, &host)?;
         let cgroups = self.cgroups()?;
         let (cgroup, cgroup_id) = cgroups.create(&names.session, &policy.limits)?;
         let folder = cgroup.clone();
@@ -130,7 +130,7 @@ impl Engine {
             tmpdir,
             manifest: Encoded(request.manifest.clone()),
             manifest_path: request.manifest_path.clone(),
-            runtime_rules: rules,
+            added,
             uid,
             client,
             own_view: host.view().is_other(),
@@ -199,12 +199,13 @@ impl Engine {
     pub(super) fn compile(
         &self,
         mut policy: Policy,
-        rules: &[RuntimeRule],
+        added: &Added,
         index: u32,
         generation: u32,
         host: &Host,
     ) -> Result<(CompiledImage, Vec<Note>), EngineError> {
-        for rule in rules {
+        policy.dns.resolvers.clone_from(&added.resolvers);
+        for rule in &added.runtime_rules {
             policy.add_runtime_rule(&rule.id, rule.path.as_bytes(), rule.allow, rule.deny, false)?;
         }
         let resolved = if host.view().is_other() {
@@ -245,7 +246,11 @@ impl Engine {
             let reset = |k: &mut dyn super::port::KernelPort| k.set_agent(slot, AgentState::default());
             report("freeing the slot", self.kernel_step("freeing the slot", reset));
         });
-        self.kernel_step("activating the agent", |k| k.set_agent(slot, state))?;
+        self.kernel_step("activating the agent", |k| {
+            // Whoever had the slot before may have left what it learned.
+            k.forget_names(slot)?;
+            k.set_agent(slot, state)
+        })?;
         // Children that are there already first: what is made from here on inherits.
         let all = self.cgroups()?.ids(&session.saved.cgroup)?;
         for cgroup in all.into_iter().rev() {

@@ -128,6 +128,7 @@ impl Engine {
             "freeing the slot",
             self.kernel_step("freeing the slot", |k| k.set_agent(saved.slot, AgentState::default())),
         );
+        report("forgetting names", self.kernel_step("forgetting names", |k| k.forget_names(saved.slot)));
         report("removing the image", self.kernel_step("removing the image", |k| k.remove_image(saved.image_index)));
     }
 }

@@ -19,6 +19,7 @@ mod host;
 mod kill;
 mod refresh;
 mod registry;
+mod resolvers;
 mod runtime;
 mod tmpdir;
 mod view;

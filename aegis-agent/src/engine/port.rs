@@ -43,6 +43,11 @@ pub trait KernelPort: Send {
     /// # Errors
     /// It is as it was.
     fn set_agent(&mut self, slot: u32, state: AgentState) -> Result<(), PortError>;
+    /// Forgets which names an agent has asked for, and which addresses answered.
+    ///
+    /// # Errors
+    /// Some of it is still there.
+    fn forget_names(&mut self, slot: u32) -> Result<(), PortError>;
     /// An agent's state.
     ///
     /// # Errors
@@ -101,6 +106,10 @@ impl KernelPort for crate::kernel::Kernel {
 
     fn set_agent(&mut self, slot: u32, state: AgentState) -> Result<(), PortError> {
         Ok(Self::set_agent(self, slot, state)?)
+    }
+
+    fn forget_names(&mut self, slot: u32) -> Result<(), PortError> {
+        Ok(Self::forget_names(self, slot)?)
     }
 
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {

@@ -54,7 +54,7 @@ impl Engine {
         before.host.show_mounts(&before.view);
         let policy = check(&saved.manifest.0, &saved.manifest_path).map_err(EngineError::Manifest)?;
         let generation = saved.generation + 1;
-        let (compiled, _) = self.compile(policy, &saved.runtime_rules, index, generation, &before.host)?;
+        let (compiled, _) = self.compile(policy, &saved.added, index, generation, &before.host)?;
         let image = crate::words::hex(&compiled.hash);
         if image == saved.image {
             return Ok(false);

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -89,8 +90,9 @@ pub struct Saved {
     pub manifest: Encoded,
     /// Its name, for messages.
     pub manifest_path: String,
-    /// Rules added for this run: id, path, permissions.
-    pub runtime_rules: Vec<RuntimeRule>,
+    /// What was added to it for this run.
+    #[serde(flatten)]
+    pub added: Added,
     /// Who made it.
     pub uid: u32,
     /// The process that made it.
@@ -106,6 +108,16 @@ pub struct Saved {
     pub enforced: bool,
     /// Who has ended it.
     pub ended_by: Option<EndedBy>,
+}
+
+/// What holds for one run, beside the manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// Rules: id, path, permissions.
+    pub runtime_rules: Vec<RuntimeRule>,
+    /// Whom the agent asks for names.
+    #[serde(default)]
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// A rule that holds for one run.

@@ -506,7 +506,7 @@ fn a_saved_session_is_read_back_whole() {
     let read = Saved::read_all(&folder).expect("folder").remove(0).expect("saved");
     assert_eq!(read.manifest.0, MANIFEST);
     assert_eq!(read.session, bench.engine.sessions()[0].saved.session);
-    assert_eq!(read.runtime_rules[0].id, "session:tmpdir");
+    assert_eq!(read.added.runtime_rules[0].id, "session:tmpdir");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use aegis_policy::{
 };
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx},
 };
 
 use super::process::ProcessId;
@@ -131,6 +131,23 @@ impl View {
             Some(Other { within: Some(root), .. }) => Ok(below_root(mounts, root)),
             _ => Ok(mounts),
         }
+    }
+
+    /// What a file holds, at most 64 KiB of it. Links lead where they lead in this view.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        const MOST: u64 = 64 * 1024;
+        // What is no file must not make us wait.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match &self.0 {
+            None => openat(CWD, path, flags, Mode::empty())?,
+            Some(other) => openat2(&other.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?,
+        };
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(fs::File::from(file), MOST), &mut text)?;
+        Ok(text)
     }
 
     /// The name by which the daemon reaches a path.

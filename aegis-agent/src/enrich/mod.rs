@@ -23,7 +23,7 @@ use self::{cgroups::CgroupNames, mounts::Mounts, users::Users};
 use crate::{
     clock::Moment,
     mountinfo::{self, Mount},
-    proto::event::{Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
+    proto::event::{Dns, Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
     record::{Detail, Enriched, KernelEvent},
     words,
 };
@@ -116,13 +116,25 @@ impl Enricher {
                 };
                 (Kind::File, event::Detail::File(file))
             }
-            Detail::Network { address, port, protocol, .. } => {
+            Detail::Dns { resolver, kind, name, addresses } => {
+                let shown = |address: [u8; 16]| Ipv6Addr::from(address).to_canonical().to_string();
+                let dns = Dns {
+                    op: words::op(header.op).to_owned(),
+                    name: words::host_name(&name),
+                    r#type: words::record_type(kind),
+                    resolver: shown(resolver),
+                    answers: addresses.into_iter().map(shown).collect(),
+                    errno: u32::from(header.errno),
+                };
+                (Kind::Dns, event::Detail::Dns(dns))
+            }
+            Detail::Network { address, port, protocol, name, .. } => {
                 let network = Network {
                     op: words::op(header.op).to_owned(),
                     address: Ipv6Addr::from(address).to_canonical().to_string(),
                     port: u32::from(port),
                     protocol: words::protocol(protocol),
-                    name: String::new(),
+                    name: words::host_name(&name),
                     errno: u32::from(header.errno),
                 };
                 (Kind::Network, event::Detail::Network(network))

@@ -16,6 +16,14 @@ pub enum KernelError {
          the list of `lsm=`, see `aegis doctor`"
     )]
     LsmInactive(String),
+    /// Where packets are looked at.
+    #[error("cgroup v2 is needed to look at packets: {path}: {source}")]
+    Cgroups {
+        /// What was looked for.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The kernel would call the programs, but not always.
     #[error("programs would not see every operation: {0}")]
     HooksSkipped(String),

@@ -1,10 +1,12 @@
 //! From the object in the binary to programs in force.
 
+use std::{fs::File, io, path::Path};
+
 use aegis_common::{ABI_VERSION, policy::engine};
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData},
-    programs::{Program, ProgramError, links::FdLink},
+    programs::{CgroupAttachMode, Program, ProgramError, links::FdLink},
 };
 use zerocopy::IntoBytes;
 
@@ -15,6 +17,7 @@ use super::{
     states::AgentStates,
     tables::{self, Tables},
 };
+use crate::mountinfo;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/aegis-ebpf.o"));
 
@@ -119,12 +122,13 @@ fn take_over(
             .set(index, word, 0)
             .map_err(|error| tables::failed("change", "ENGINE", &error))?;
     }
+    let root = root_cgroup()?;
     let mut hooks = Vec::with_capacity(PROGRAMS.len());
     for spec in PROGRAMS {
         hooks.push(if READERS.contains(&spec.name) && !reads_arguments {
             unavailable(spec, memory::HIDDEN.to_owned())
         } else {
-            start(pins, object, btf, spec)?
+            start(pins, object, btf, &root, spec)?
         });
     }
     pins.promote()?;
@@ -132,7 +136,7 @@ fn take_over(
 }
 
 /// Loads, attaches and pins one program.
-fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, spec: &Spec) -> Result<HookStatus, KernelError> {
+fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, root: &File, spec: &Spec) -> Result<HookStatus, KernelError> {
     let fail = |action: &'static str, error: &dyn std::error::Error| KernelError::Program {
         action,
         hook: spec.hook(),
@@ -151,7 +155,7 @@ fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, spec: &Spec) -> Result<HookS
             _ => Err(fail("load", &error)),
         };
     }
-    let link = attach(program).map_err(|error| fail("attach", &error))?;
+    let link = attach(program, root).map_err(|error| fail("attach", &error))?;
     pins.stage(spec.name, link)?;
     let info = program.info().map_err(|error| fail("examine", &error))?;
     Ok(HookStatus {
@@ -171,11 +175,12 @@ fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), Program
         (Program::Lsm(program), Attach::Lsm(hook)) => program.load(hook, btf),
         (Program::BtfTracePoint(program), Attach::Tracepoint(name)) => program.load(name, btf),
         (Program::FEntry(program), Attach::Function(name)) => program.load(name, btf),
+        (Program::CgroupSkb(program), Attach::Packets(_)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
-fn attach(program: &mut Program) -> Result<FdLink, ProgramError> {
+fn attach(program: &mut Program, root: &File) -> Result<FdLink, ProgramError> {
     match program {
         Program::Lsm(program) => {
             let id = program.attach()?;
@@ -189,8 +194,23 @@ fn attach(program: &mut Program) -> Result<FdLink, ProgramError> {
             let id = program.attach()?;
             Ok(program.take_link(id)?.into())
         }
+        Program::CgroupSkb(program) => {
+            let direction = program.expected_attach_type().ok_or(ProgramError::UnexpectedProgramType)?;
+            let id = program.attach(root, direction, CgroupAttachMode::Single)?;
+            // Every kernel with BPF LSM makes a link of its own of it, as of the others.
+            program.take_link(id)?.try_into().map_err(|_| ProgramError::UnexpectedProgramType)
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
+}
+
+/// The cgroup above all others: what is attached there is in force below it, whatever is made and removed.
+fn root_cgroup() -> Result<File, KernelError> {
+    let fail = |path: &Path, source| KernelError::Cgroups { path: path.to_owned(), source };
+    let table = Path::new("/proc/self/mountinfo");
+    let mounts = mountinfo::read().map_err(|error| fail(table, error))?;
+    let root = mountinfo::cgroup2(&mounts).ok_or_else(|| fail(table, io::ErrorKind::NotFound.into()))?;
+    File::open(&root).map_err(|error| fail(&root, error))
 }
 
 fn map_data(object: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {

@@ -121,6 +121,14 @@ impl Kernel {
         self.states.set(slot, state)
     }
 
+    /// Forgets which names the agent of a slot has asked for, and which addresses answered.
+    ///
+    /// # Errors
+    /// When a map can't be read or changed.
+    pub fn forget_names(&mut self, slot: u32) -> Result<(), KernelError> {
+        self.tables.forget_names(slot)
+    }
+
     /// An agent's state.
     ///
     /// # Errors

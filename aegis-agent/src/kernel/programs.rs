@@ -9,6 +9,8 @@ pub enum Attach {
     Tracepoint(&'static str),
     /// To the entry of a kernel function.
     Function(&'static str),
+    /// To the packets of all cgroups.
+    Packets(&'static str),
 }
 
 /// One program of the object.
@@ -27,7 +29,7 @@ impl Spec {
     /// Name of the hook.
     pub const fn hook(&self) -> &'static str {
         match self.attach {
-            Attach::Lsm(hook) | Attach::Tracepoint(hook) | Attach::Function(hook) => hook,
+            Attach::Lsm(hook) | Attach::Tracepoint(hook) | Attach::Function(hook) | Attach::Packets(hook) => hook,
         }
     }
 }
@@ -86,6 +88,9 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("socket_connect"),
     lsm("socket_sendmsg"),
     lsm("socket_listen"),
+    lsm("socket_bind"),
+    Spec { name: "packet_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
+    Spec { name: "packet_ingress", attach: Attach::Packets("cgroup_skb/ingress"), since: None },
     lsm("unix_stream_connect"),
     lsm("unix_may_send"),
     lsm("task_alloc"),

@@ -6,7 +6,7 @@ use aegis_common::{
     counter::{COUNTERS, Counter},
     environment::{EVERY_IMAGE, KNOWN, VariablePrefix, known_bit},
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
-    net::{NetPrefix, PortRules},
+    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{Image, SyscallKey, engine, image_flag},
 };
@@ -38,6 +38,11 @@ const VARIABLE: usize = size_of::<VariablePrefix>();
 const SYSCALL_KEY: usize = size_of::<SyscallKey>();
 const PREFIX: usize = size_of::<NetPrefix>();
 const PORTS: usize = size_of::<PortRules>();
+const NAME: usize = size_of::<NameKey>();
+const RESOLVER: usize = size_of::<ResolverKey>();
+const PLACE: usize = size_of::<PlaceKey>();
+const QUESTION: usize = size_of::<Question>();
+const LEARNED: usize = size_of::<Learned>();
 const IMAGE: usize = size_of::<Image>();
 
 /// The open maps.
@@ -58,6 +63,10 @@ pub struct Tables {
     syscall_rules: Hash<SYSCALL_KEY, 4>,
     net_rules: LpmTrie<MapData, [u8; PREFIX], [u8; PORTS]>,
     objects: HashMap<MapData, u64, u32>,
+    names: Hash<NAME, PORTS>,
+    resolvers: Hash<RESOLVER, 4>,
+    questions: Hash<PLACE, QUESTION>,
+    addresses: Hash<PLACE, LEARNED>,
     counters: Array<MapData, u64>,
     engine: Array<MapData, u64>,
 }
@@ -106,6 +115,10 @@ impl Tables {
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             objects: take(object, "OBJECTS")?,
+            names: take(object, "NAMES")?,
+            resolvers: take(object, "RESOLVERS")?,
+            questions: take(object, "QUESTIONS")?,
+            addresses: take(object, "ADDRESSES")?,
             counters: take(object, "COUNTERS")?,
             engine,
         };
@@ -184,6 +197,12 @@ impl Tables {
                 .insert(&Key::new(*length, bytes(prefix)), bytes::<PORTS>(rules), 0)
                 .map_err(|error| failed("insert into", "NET_RULES", &error))?;
         }
+        for (key, rules) in &image.names {
+            insert(&mut self.names, "NAMES", bytes(key), bytes(rules))?;
+        }
+        for key in &image.resolvers {
+            insert(&mut self.resolvers, "RESOLVERS", bytes(key), [0; 4])?;
+        }
         Ok(())
     }
 
@@ -222,6 +241,8 @@ impl Tables {
         remove_where(&mut self.argument_steps, "ARGUMENT_STEPS", |key| key.starts_with(&own))?;
         remove_where(&mut self.argument_rules, "ARGUMENT_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.names, "NAMES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.resolvers, "RESOLVERS", |key| key.starts_with(&own))?;
         let own = index.to_be_bytes();
         remove_prefixes(&mut self.variables, "VARIABLES", own)?;
         remove_prefixes(&mut self.net_rules, "NET_RULES", own)
@@ -240,6 +261,13 @@ impl Tables {
             ignore_missing(self.objects.remove(&address)).map_err(|error| failed("remove from", "OBJECTS", &error))?;
         }
         Ok(())
+    }
+
+    /// Forgets what the agent of a slot has asked and learned.
+    pub fn forget_names(&mut self, slot: u32) -> Result<(), KernelError> {
+        let own = slot.to_ne_bytes();
+        remove_where(&mut self.questions, "QUESTIONS", |key| key.starts_with(&own))?;
+        remove_where(&mut self.addresses, "ADDRESSES", |key| key.starts_with(&own))
     }
 
     /// Lets a slot govern a cgroup.

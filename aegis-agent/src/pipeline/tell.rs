@@ -9,7 +9,7 @@ use crate::{
     audit::{AuditError, AuditLog},
     decide::Decider,
     enrich::Enricher,
-    proto::event::{Event, File, Guard, Kind, Network, Repeat, event::Detail as Told},
+    proto::event::{Dns, Event, File, Guard, Kind, Network, Repeat, event::Detail as Told},
     record::{Detail, Draft, KernelEvent, Repetition},
     words,
 };
@@ -115,6 +115,7 @@ impl Teller {
         let (op, errno) = (words::op(key.op).to_owned(), u32::from(key.errno));
         let (kind, detail) = match key.kind {
             kind::NETWORK | kind::UNIX => (Kind::Network, Told::Network(Network { op, errno, ..Network::default() })),
+            kind::DNS => (Kind::Dns, Told::Dns(Dns { op, errno, ..Dns::default() })),
             kind::GUARD => (Kind::Guard, Told::Guard(Guard { op, errno, ..Guard::default() })),
             _ => (Kind::File, Told::File(File { op, errno, ..File::default() })),
         };

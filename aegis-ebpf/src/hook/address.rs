@@ -5,16 +5,19 @@
 
 use aegis_common::{
     counter::Counter,
+    dns,
     event::{NetworkBody, kind, op, reason},
+    policy::{RULE_DEFAULT, image_flag},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    conclude::{self, Refusal, answer},
+    conclude::{self, Refusal},
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
-        kernel::{Address, Message, Socket},
+        kernel::{Address, Message, Sock, Socket},
+        names,
         scratch::Claim,
         table,
     },
@@ -32,89 +35,163 @@ const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 const NETLINK_ROUTE: u32 = 0;
 
-/// Records a decision about an address and gives the return value.
+/// Records what was decided about the address in the slot, gives the slot back, and gives the return value.
 #[inline(always)]
-fn conclude_network(subject: &Subject, decision: &Decision, operation: u8, body: NetworkBody) -> i32 {
-    if conclude::is_recorded(decision) {
-        if let Some(mut claim) = Claim::take() {
-            claim.set_body(body);
-            let result = conclude::record_once(
-                &mut claim,
-                subject,
-                decision,
-                (kind::NETWORK, operation),
-                Refusal::Permission,
-                0,
-                size_of::<NetworkBody>(),
-                0,
-            );
-            claim.release();
-            return result;
-        }
-        table::count(Counter::LostNetwork);
-        if decision.deny {
-            table::count(Counter::LostDenial);
-        }
+fn conclude_network(mut claim: Claim, subject: &Subject, operation: u8) -> i32 {
+    // From memory: what the verifier does not know of it does not make it verify the record once for each case.
+    let decision = claim.decision();
+    let mut result = 0;
+    if conclude::is_recorded(&decision) {
+        let name = names::tell_name(&mut claim);
+        result = conclude::record_once(
+            &mut claim,
+            subject,
+            &decision,
+            (kind::NETWORK, operation),
+            Refusal::Permission,
+            0,
+            size_of::<NetworkBody>(),
+            name,
+        );
     }
-    answer(subject, decision, Refusal::Permission)
+    claim.release();
+    result
+}
+
+/// Refuses where there is no room to decide in.
+#[inline(always)]
+fn no_room() -> i32 {
+    table::count(Counter::LostNetwork);
+    table::count(Counter::LostDenial);
+    conclude::refuse(Refusal::Permission)
 }
 
 /// Judges sending to an address from a socket.
 #[inline(always)]
-fn decide(subject: &Subject, socket: Socket, address: Address, operation: u8) -> i32 {
+fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8) -> i32 {
     let sock = socket.sock();
     let protocol = if sock.is_null() { 0 } else { sock.protocol() };
-    let mut body = NetworkBody {
-        address: [0; 16],
-        port: 0,
-        family: AF_UNSPEC,
-        protocol,
-        socket_type: socket.kind(),
-    };
-    let Some(family) = address.family() else {
-        return conclude_network(subject, &Decision::refuse(reason::READ_FAILED), operation, body);
-    };
-    body.family = family;
-    let read = match family {
+    let family = address.family();
+    match family {
         // Unix sockets are judged where the kernel has found the peer.
-        AF_UNIX => return 0,
+        Some(AF_UNIX) => return 0,
         // To the kernel itself; socket_create let only harmless protocols through.
-        AF_NETLINK => return 0,
+        Some(AF_NETLINK) => return 0,
         // connect(AF_UNSPEC) dissolves an association. sendto(AF_UNSPEC) on an IPv4 socket sends to
         // the address as if it were AF_INET, so it is judged as that.
-        AF_UNSPEC if operation == op::CONNECT => return 0,
-        AF_INET | AF_UNSPEC => address.ipv4().map(|(port, ipv4)| (port, table::mapped(ipv4))),
-        AF_INET6 => address.ipv6(),
-        _ => None,
-    };
-    let Some((port, bytes)) = read else {
-        return conclude_network(subject, &Decision::refuse(reason::READ_FAILED), operation, body);
-    };
-    body.address = bytes;
-    body.port = port;
-    let decision = if subject.blocked != 0 {
-        Decision::refuse(subject.blocked)
+        Some(AF_UNSPEC) if operation == op::CONNECT => return 0,
+        _ => {}
+    }
+    let Some(mut claim) = Claim::take() else { return no_room() };
+    claim.hide_subject(subject);
+    claim.set_body(NetworkBody {
+        address: [0; 16],
+        port: 0,
+        protocol,
+        name_len: 0,
+        family: family.unwrap_or(AF_UNSPEC) as u8,
+        socket_type: socket.kind() as u8,
+    });
+    let body = claim.network_body();
+    let mut decision = Decision::refuse(reason::READ_FAILED);
+    if let Some(AF_INET | AF_UNSPEC) = family {
+        if let Some((port, ipv4)) = address.ipv4() {
+            body.port = port;
+            body.address = table::mapped(ipv4);
+            decision.deny = false;
+        }
+    } else if let Some(AF_INET6) = family {
+        if let Some((port, ipv6)) = address.ipv6() {
+            body.port = port;
+            body.address = ipv6;
+            decision.deny = false;
+        }
+    }
+    claim.decide(decision);
+    if !claim.decision().deny {
+        decision = if subject.blocked != 0 {
+            Decision::refuse(subject.blocked)
+        } else {
+            judge::address(subject, table::port_rule(subject.image, body.address, body.port, protocol as u8))
+        };
+        claim.decide(decision);
+    }
+    // Where no rule about addresses spoke.
+    if claim.decision().reason == reason::DEFAULT && subject.has(image_flag::NAMES) {
+        let decision = if body.port == dns::PORT && names::is_resolver(subject.image, &body.address) {
+            to_resolver(subject, sock, protocol)
+        } else {
+            judge::address(subject, names::reached(&mut claim, subject))
+        };
+        claim.decide(decision);
+    }
+    conclude_network(claim, subject, operation)
+}
+
+/// Judges sending to a resolver: datagrams, from a socket whose packets are looked at when they leave.
+#[inline(always)]
+fn to_resolver(subject: &Subject, sock: Sock, protocol: u16) -> Decision {
+    let by_default = judge::address(subject, None);
+    if !by_default.deny {
+        return by_default;
+    }
+    if u32::from(protocol) == IPPROTO_TCP {
+        return Decision::refuse(reason::DNS_OVER_TCP);
+    }
+    let own = sock.cgroup_id().and_then(table::slot_of) == Some(subject.slot);
+    if u32::from(protocol) == IPPROTO_UDP && own {
+        // The question itself is judged, and recorded.
+        Decision::allow(RULE_DEFAULT, reason::RULE, false)
     } else {
-        judge::address(subject, table::port_rule(subject.image, bytes, port, protocol as u8))
-    };
-    conclude_network(subject, &decision, operation, body)
+        Decision::refuse(reason::OUTSIDE)
+    }
+}
+
+/// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`: who has the port of resolvers could
+/// answer for one. Fails closed.
+#[lsm(hook = "socket_bind")]
+pub fn socket_bind(context: LsmContext) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    let socket = Socket::new(context.arg(0));
+    let sock = socket.sock();
+    if sock.is_null() {
+        return conclude::refuse(Refusal::Permission);
+    }
+    let family = sock.family();
+    if family != AF_INET && family != AF_INET6 {
+        return 0;
+    }
+    // Port and address are at the same place in both; what is too short is refused by the kernel.
+    let address = Address::new(context.arg(1), context.arg(2));
+    match address.port() {
+        Some(port) if port != dns::PORT => 0,
+        None if address.length < 4 => 0,
+        _ => guarded::refuse(&subject, &Guarded {
+            op: op::BIND,
+            reason: reason::GUARD,
+            subject: u64::from(dns::PORT),
+            detail: 0,
+            refusal: Refusal::Permission,
+            silent: false,
+        }),
+    }
 }
 
 /// `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(context: LsmContext) -> i32 {
-    let Some(subject) = Subject::current() else { return 0 };
+    let Some(mut subject) = Subject::current() else { return 0 };
     let address = Address::new(context.arg(1), context.arg(2));
-    decide(&subject, Socket::new(context.arg(0)), address, op::CONNECT)
+    decide(&mut subject, Socket::new(context.arg(0)), address, op::CONNECT)
 }
 
 /// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: `msg_name` is a kernel
 /// copy by now, and sendto, sendmmsg and TCP Fast Open come through here too.
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(context: LsmContext) -> i32 {
-    let Some(subject) = Subject::current() else { return 0 };
+    let Some(mut subject) = Subject::current() else { return 0 };
     match Message::new(context.arg(1)).address() {
-        Some(address) => decide(&subject, Socket::new(context.arg(0)), address, op::SEND),
+        Some(address) => decide(&mut subject, Socket::new(context.arg(0)), address, op::SEND),
         // The connected address was judged when it was connected; a killed agent sends nothing.
         None if subject.blocked != 0 => guarded::blocked(&subject, op::SEND),
         None => 0,
@@ -135,18 +212,21 @@ pub fn socket_listen(context: LsmContext) -> i32 {
     if family == AF_UNIX && subject.blocked == 0 {
         return 0;
     }
-    let decision = if subject.blocked != 0 {
+    let Some(mut claim) = Claim::take() else { return no_room() };
+    claim.set_body(NetworkBody {
+        address: [0; 16],
+        port: 0,
+        protocol: sock.protocol(),
+        name_len: 0,
+        family: family as u8,
+        socket_type: socket.kind() as u8,
+    });
+    claim.decide(if subject.blocked != 0 {
         Decision::refuse(subject.blocked)
     } else {
         judge::address(&subject, None)
-    };
-    conclude_network(&subject, &decision, op::LISTEN, NetworkBody {
-        address: [0; 16],
-        port: 0,
-        family,
-        protocol: sock.protocol(),
-        socket_type: socket.kind(),
-    })
+    });
+    conclude_network(claim, &subject, op::LISTEN)
 }
 
 /// `int socket_create(int family, int type, int protocol, int kern)`: TCP, UDP and Unix sockets, and

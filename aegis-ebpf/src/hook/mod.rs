@@ -13,6 +13,7 @@ mod ioctl;
 mod map;
 mod object;
 mod open;
+mod packet;
 mod process;
 mod remembered;
 mod rename;

@@ -9,8 +9,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{file, inode, task_struct},
     helpers::generated::{
-        bpf_get_current_comm, bpf_get_current_task_btf, bpf_get_current_uid_gid, bpf_ima_file_hash,
-        bpf_ktime_get_boot_ns, bpf_probe_read_user,
+        bpf_get_current_task_btf, bpf_ima_file_hash, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
     },
 };
 
@@ -317,6 +316,11 @@ impl Task {
     pub fn tgid(self) -> u32 {
         member!(self.task_tgid)
     }
+    /// Thread id in the initial namespace.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        member!(self.task_pid)
+    }
     /// Parent.
     #[inline(always)]
     pub fn parent(self) -> Self {
@@ -539,23 +543,19 @@ pub fn boottime() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Real user and group id of the current task: its own, not those of credentials that it was lent.
+/// Real user and group id of the current task: its own, not those of credentials that it was lent. Read without helpers,
+/// which programs about packets do not have on every kernel.
 #[inline(always)]
 pub fn current_uid_gid() -> (u32, u32) {
-    let task = Task::current();
-    if task.has_lent_credentials() {
-        let own: u64 = probe(task.0 as u64, offset!(task_real_cred)).unwrap_or(0);
-        let id = |offset| probe(own, offset).unwrap_or(u32::MAX);
-        return (id(offset!(cred_uid)), id(offset!(cred_gid)));
-    }
-    // SAFETY: the helper has no arguments.
-    let both = unsafe { bpf_get_current_uid_gid() };
-    (both as u32, (both >> 32) as u32)
+    let own: u64 = probe(Task::current().0 as u64, offset!(task_real_cred)).unwrap_or(0);
+    let id = |offset| probe(own, offset).unwrap_or(u32::MAX);
+    (id(offset!(cred_uid)), id(offset!(cred_gid)))
 }
 
-/// Copies the current thread's name.
+/// Copies the current thread's name; likewise.
 #[inline(always)]
 pub fn current_comm(to: &mut [u8; 16]) {
-    // SAFETY: the helper writes at most 16 bytes; on failure it zeroes them.
-    unsafe { bpf_get_current_comm(to.as_mut_ptr().cast(), 16) };
+    let from = (Task::current().0 as usize).wrapping_add(offset!(task_comm));
+    // SAFETY: the helper writes 16 bytes; on failure it zeroes them.
+    unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), 16, from as *const core::ffi::c_void) };
 }

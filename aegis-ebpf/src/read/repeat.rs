@@ -110,7 +110,7 @@ pub fn current() -> RepeatKey {
     RepeatKey {
         start: task.leader().start(),
         exec: task.exec_count(),
-        pid: (table::current_ids() >> 32) as u32,
+        pid: task.tgid(),
         uid: current_uid_gid().0,
         cgroup: 0,
         object: 0,

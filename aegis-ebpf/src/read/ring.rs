@@ -7,6 +7,7 @@ use aegis_common::{
     counter::Counter,
     event::{EventHeader, kind, verdict},
     limits::RING_BYTES,
+    net::Question,
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -24,18 +25,50 @@ use crate::maps::EVENTS;
 #[inline(always)]
 pub fn fill_task(header: &mut EventHeader) {
     let task = Task::current();
-    let ids = table::current_ids();
     let (uid, gid) = current_uid_gid();
     header.abi = ABI_VERSION;
     header.boottime = boottime();
     header.start = task.leader().start();
-    header.pid = (ids >> 32) as u32;
-    header.tid = ids as u32;
+    header.pid = task.tgid();
+    header.tid = task.tid();
     header.ppid = task.parent().tgid();
     header.uid = uid;
     header.gid = gid;
     header.reserved = [0; 2];
     current_comm(&mut header.comm);
+}
+
+/// Fills what every record says about the task that asked, where an answer is not that of the current one.
+#[inline(always)]
+pub fn fill_asker(claim: &mut Claim) {
+    // SAFETY: two parts of a slot that is claimed.
+    let question = unsafe { &(*claim.as_ptr()).dialogue.question };
+    let header = claim.header();
+    header.abi = ABI_VERSION;
+    header.boottime = boottime();
+    header.start = question.start;
+    header.pid = question.pid;
+    header.tid = question.tid;
+    header.ppid = question.ppid;
+    header.uid = question.uid;
+    header.gid = question.gid;
+    header.reserved = [0; 2];
+    header.comm = question.comm;
+}
+
+/// What is kept of the current task for that.
+#[inline(always)]
+pub fn note_asker(question: &mut Question) {
+    let task = Task::current();
+    let (uid, gid) = current_uid_gid();
+    question.start = task.leader().start();
+    question.pid = task.tgid();
+    question.tid = task.tid();
+    question.ppid = task.parent().tgid();
+    question.uid = uid;
+    question.gid = gid;
+    question.reserved = 0;
+    current_comm(&mut question.comm);
 }
 
 /// Whether the reader has to be woken: for what it must hear of at once, and when the ring fills
@@ -79,7 +112,7 @@ pub fn send(claim: &mut Claim, body: usize, bytes: u32) -> bool {
     if result != 0 {
         table::count(match kind {
             kind::FILE => Counter::LostFile,
-            kind::NETWORK | kind::UNIX => Counter::LostNetwork,
+            kind::NETWORK | kind::UNIX | kind::DNS => Counter::LostNetwork,
             kind::GUARD | kind::CGROUP => Counter::LostGuard,
             _ => Counter::LostProcess,
         });

@@ -8,7 +8,7 @@ use core::ptr::{read_volatile, write_volatile};
 use aegis_common::{
     argument::Followed,
     counter::Counter,
-    event::EventHeader,
+    event::{EventHeader, NetworkBody},
     hash::PathHasher,
     limits::{MAX_DEPTH, MAX_NAME, MAX_PATH},
     path::PathRule,
@@ -20,14 +20,20 @@ use super::{
     glob::Globs,
     hidden::HiddenDentry,
     memory::{Entry, Verdict},
+    names::Dialogue,
     program::Said,
     table,
 };
-use crate::judge::Decision;
-use crate::maps::{SCRATCH, SCRATCH_SLOTS};
+use crate::{
+    judge::Decision,
+    maps::{SCRATCH, SCRATCH_SLOTS},
+    subject::Subject,
+};
 
 /// Bytes behind a record's header and body: two paths, or a path and arguments.
 pub const BYTES: usize = 2 * MAX_PATH;
+/// Where in them a DNS message lies while it is read.
+pub const MESSAGE: usize = MAX_PATH;
 /// Where a component goes that the record has no room for: it is still hashed.
 pub const SPILL: usize = BYTES + MAX_NAME;
 /// Largest fixed body.
@@ -204,6 +210,8 @@ pub struct Scratch {
     busy: u64,
     /// Why a program is refused, while that is recorded.
     refused: Refused,
+    /// Who acts.
+    subject: Subject,
     /// What rules say of a program.
     pub said: Said,
     /// The walk.
@@ -216,6 +224,8 @@ pub struct Scratch {
     pub reading: Reading,
     /// The reading of an environment.
     pub variables: environment::Reading,
+    /// A question or its answer.
+    pub dialogue: Dialogue,
     /// The record being built.
     pub record: Record,
     /// How it is to be told.
@@ -340,6 +350,17 @@ impl Claim {
         }
     }
 
+    /// Hides from the verifier what it knows of a subject: it would follow the rest once for each way to one.
+    #[inline(always)]
+    pub fn hide_subject(&mut self, subject: &mut Subject) {
+        // SAFETY: as for `found`.
+        unsafe {
+            let place = &raw mut (*self.0).subject;
+            write_volatile(place, *subject);
+            *subject = read_volatile(place);
+        }
+    }
+
     /// How the record is to be told.
     #[inline(always)]
     pub fn telling(&mut self) -> &mut Telling {
@@ -352,6 +373,13 @@ impl Claim {
     pub fn object(&mut self) -> u64 {
         // SAFETY: as for `found`.
         unsafe { read_volatile(&raw const (*self.0).telling.key.object) }
+    }
+
+    /// A question or its answer.
+    #[inline(always)]
+    pub fn dialogue(&mut self) -> &mut Dialogue {
+        // SAFETY: as for `walk`.
+        unsafe { &mut (*self.0).dialogue }
     }
 
     /// The header of the record.
@@ -380,6 +408,14 @@ impl Claim {
     pub fn body(&mut self) -> [u64; BODY / 8] {
         // SAFETY: as for `walk`.
         unsafe { (*self.0).record.body }
+    }
+
+    /// The record's fixed body, as that of an operation on an address.
+    #[inline(always)]
+    pub fn network_body<'a>(&mut self) -> &'a mut NetworkBody {
+        const { assert!(size_of::<NetworkBody>() <= BODY) };
+        // SAFETY: as for `walk`; the body is that many bytes, and aligned to eight.
+        unsafe { &mut *(&raw mut (*self.0).record.body).cast::<NetworkBody>() }
     }
 
     /// Writes the record's fixed body.

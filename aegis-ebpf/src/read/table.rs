@@ -188,7 +188,12 @@ pub fn port_rule(image: u32, address: [u8; 16], port: u16, protocol: u8) -> Opti
         aegis_common::net::IMAGE_BITS + 128,
         NetPrefix { image: image.to_be_bytes(), address },
     );
-    let rules: &PortRules = NET_RULES.get(&key)?;
+    port_rule_of(NET_RULES.get(&key)?, port, protocol)
+}
+
+/// The first of some rules that speaks of a port.
+#[inline(always)]
+pub fn port_rule_of(rules: &PortRules, port: u16, protocol: u8) -> Option<PortRule> {
     let mut index = 0;
     while index < rules.rules.len() {
         if index as u32 >= rules.count {

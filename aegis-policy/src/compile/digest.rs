@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 use ring::digest::{Context, SHA256};
 
-use super::{Joint, network};
+use super::{Joint, names, network};
 use crate::policy::{Baseline, Condition, Default, Effect, KillAction, Mode, Policy};
 use crate::resolve::{Place, Resolved};
 
 /// Begins the text. Raised when the fields change, so that digests of two versions never seem to
 /// speak of the same.
-const VERSION: &str = "aegis image 3";
+const VERSION: &str = "aegis image 4";
 
 /// Fields going into the hash.
 struct Fields(Context);
@@ -52,6 +52,7 @@ pub(super) fn digest(
     resolved: &Resolved,
     joints: &BTreeMap<Place, Joint>,
     net: &network::Prefixes,
+    names: &names::Patterns,
 ) -> [u8; 32] {
     let mut fields = Fields(Context::new(&SHA256));
     fields.text(VERSION);
@@ -102,6 +103,17 @@ pub(super) fn digest(
             fields.text(id(e.rule));
         }
     }
+    fields.count("names", names.len());
+    for (name, entries) in names {
+        fields.text(&name.to_string());
+        fields.count("ports", entries.len());
+        for e in entries {
+            fields.number(u64::from(e.ports.first));
+            fields.number(u64::from(e.ports.last));
+            fields.bytes(&[e.protocol.number(), u8::from(e.record)]);
+            fields.text(id(e.rule));
+        }
+    }
     let mut out = [0; 32];
     for (to, from) in out.iter_mut().zip(fields.0.finish().as_ref()) {
         *to = *from;
@@ -136,6 +148,11 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
     });
     fields.number(u64::from(policy.anonymous_exec));
     fields.number(u64::from(policy.write_execute));
+    fields.count("resolvers", policy.dns.resolvers.len());
+    policy.dns.resolvers.iter().for_each(|resolver| fields.text(&resolver.to_string()));
+    fields.number(u64::from(policy.dns.least_ttl));
+    fields.number(u64::from(policy.dns.most_ttl));
+    fields.number(u64::from(policy.dns.private_answers));
     fields.number(u64::from(policy.no_new_privileges));
     fields.maybe(policy.limits.memory_bytes);
     fields.maybe(policy.limits.cpu_millis.map(u64::from));
@@ -172,6 +189,14 @@ fn rules(fields: &mut Fields, policy: &Policy) {
                 fields.bytes(&[u8::from(net.allow), net.protocol.number()]);
                 fields.count("ports", net.ports.len());
                 for ports in &net.ports {
+                    fields.text(&ports.to_string());
+                }
+            }
+            Effect::Name(name) => {
+                fields.text(&name.name.to_string());
+                fields.bytes(&[name.protocol.number()]);
+                fields.count("ports", name.ports.len());
+                for ports in &name.ports {
                     fields.text(&ports.to_string());
                 }
             }

@@ -8,6 +8,7 @@
 
 mod digest;
 mod globs;
+mod names;
 mod programs;
 mod network;
 
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use aegis_common::environment::VariablePrefix;
 use aegis_common::hash::PathHasher;
 use aegis_common::limits;
-use aegis_common::net::{NetPrefix, PortRules};
+use aegis_common::net::{NameKey, NetPrefix, PortRules, ResolverKey};
 use aegis_common::argument::{ArgumentKey, ArgumentStep};
 use aegis_common::path::{
     ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey, path_flag, perm,
@@ -59,6 +60,10 @@ pub struct CompiledImage {
     pub syscall_rules: Vec<(SyscallKey, u32)>,
     /// Address rules: prefix length (image bits included), key, rules.
     pub net: Vec<(u32, NetPrefix, PortRules)>,
+    /// Names that may be asked for, and the rules for what answers to them.
+    pub names: Vec<(NameKey, PortRules)>,
+    /// Resolvers that may be asked.
+    pub resolvers: Vec<ResolverKey>,
     /// The rules behind the numbers.
     pub rules: RuleTable,
     /// Bounds on resources.
@@ -86,7 +91,7 @@ pub enum CompileError {
     },
     /// More port rules for one address than the kernel looks at.
     #[error(
-        "{needed} port rules meet at {prefix} (those of wider prefixes count), the kernel looks at {limit}; join port ranges, or drop rules that others cover. Rules: {rules}"
+        "{needed} port rules meet at {prefix} (those of wider prefixes and names count), the kernel looks at {limit}; join port ranges, or drop rules that others cover. Rules: {rules}"
     )]
     PortRules {
         /// The prefix.
@@ -169,7 +174,8 @@ pub fn compile(
     let mut rules = RuleTable::new(policy);
     let joints = join(policy, resolved)?;
     let net = network::prefixes(policy)?;
-    let hash = digest::digest(policy, resolved, &joints, &net);
+    let names = names::patterns(policy)?;
+    let hash = digest::digest(policy, resolved, &joints, &net, &names);
     let keys = Keys {
         image: image_index,
         hash_key,
@@ -184,6 +190,8 @@ pub fn compile(
     let variables = programs::variables(policy, image_index, &mut rules)?;
     let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
     let net = network::keys(&net, image_index, &mut rules)?;
+    let names = names::keys(&names, keys, &mut rules)?;
+    let resolvers = if names.is_empty() { Vec::new() } else { names::resolvers(policy, image_index)? };
     let mut flags = image_flag::READY;
     for (set, flag) in [
         (policy.mode == Mode::Audit, image_flag::AUDIT),
@@ -194,6 +202,8 @@ pub fn compile(
         (!arguments.steps.is_empty(), image_flag::ARGUMENTS),
         (!variables.is_empty(), image_flag::ENVIRONMENT),
         (!policy.write_execute, image_flag::NO_WRITE_EXECUTE),
+        (!names.is_empty(), image_flag::NAMES),
+        (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
@@ -212,6 +222,8 @@ pub fn compile(
         default_network: u32::from(open),
         dropped_capabilities,
         capability_rule,
+        least_ttl: policy.dns.least_ttl,
+        most_ttl: policy.dns.most_ttl,
         reserved: 0,
         // Given when the image is installed.
         serial: 0,
@@ -230,6 +242,8 @@ pub fn compile(
         variables,
         syscall_rules,
         net,
+        names,
+        resolvers,
         rules,
         limits: policy.limits,
         kill: policy.kill,
@@ -307,7 +321,7 @@ fn shallow(rule: &Rule, place: &Place) -> Result<(), CompileError> {
 fn condition(rule: &Rule) -> &Condition {
     match &rule.effect {
         Effect::Path(path) => &path.condition,
-        Effect::Network(_) | Effect::Syscall(_) | Effect::Variable(_) | Effect::Capabilities(_) => {
+        Effect::Network(_) | Effect::Name(_) | Effect::Syscall(_) | Effect::Variable(_) | Effect::Capabilities(_) => {
             &Condition::None
         }
     }

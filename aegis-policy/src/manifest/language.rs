@@ -97,13 +97,7 @@ pub(super) const NETWORK: Keys = &[
         ),
     ),
     ("deny", Known),
-    (
-        "dns",
-        Later(
-            "names are not enforced yet",
-            "delete `dns` and allow the resolver by address: {cidr: 192.0.2.53, ports: [53]}",
-        ),
-    ),
+    ("dns", Known),
     (
         "sni",
         Later("server names in TLS are not read", "delete `sni`"),
@@ -119,6 +113,13 @@ pub(super) const NETWORK: Keys = &[
         "max_bytes_out",
         Later("bytes are not counted", "delete `max_bytes_out`"),
     ),
+];
+
+pub(super) const DNS: Keys = &[
+    ("resolvers", Known),
+    ("min_ttl", Known),
+    ("max_ttl", Known),
+    ("private_answers", Known),
 ];
 
 /// Keys of one entry under `network.allow` or `network.deny`.

@@ -9,7 +9,7 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, BAN_ENTRY, CAPABILITIES, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY,
+    AGENT, BAN_ENTRY, CAPABILITIES, DNS, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY,
     PERMISSIONS, PROCESS, RUN_ENTRY, SYSCALLS, TOP,
 };
 use read::Fields;
@@ -76,6 +76,19 @@ pub enum NetTarget {
     Unix(Text),
 }
 
+/// `network.dns`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsTexts {
+    /// `resolvers`.
+    pub resolvers: Vec<Text>,
+    /// `min_ttl`.
+    pub min_ttl: Option<Text>,
+    /// `max_ttl`.
+    pub max_ttl: Option<Text>,
+    /// `private_answers`.
+    pub private_answers: Option<Text>,
+}
+
 /// A manifest whose shape is good as far as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -113,6 +126,8 @@ pub struct Manifest {
     pub network_allow: Vec<NetEntry>,
     /// `permissions.network.deny`.
     pub network_deny: Vec<NetEntry>,
+    /// `permissions.network.dns`.
+    pub dns: DnsTexts,
     /// `permissions.process.no_new_privileges`.
     pub no_new_privileges: Option<Text>,
     /// `permissions.process.capabilities.drop`, with the position of the list.
@@ -228,6 +243,9 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     {
         out.network_allow = addresses(network.get("allow"), "`network.allow`", errors);
         out.network_deny = addresses(network.get("deny"), "`network.deny`", errors);
+        if let Some(node) = network.get("dns") {
+            out.dns = dns(node, errors);
+        }
     }
     if let Some(fs) = fields
         .get("fs")
@@ -278,6 +296,27 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     out.memory = value("memory", "memory: 512MB");
     out.cpu_quota = value("cpu_quota", "cpu_quota: 0.5");
     out.pids = value("pids", "pids: 256");
+}
+
+fn dns(node: &Node, errors: &mut Diagnostics) -> DnsTexts {
+    const EXAMPLE: &str = "resolvers: [192.0.2.53]";
+    let Some(fields) = Fields::of(node, "`network.dns`", DNS, errors) else {
+        return DnsTexts::default();
+    };
+    let resolvers = fields.get("resolvers").map(|n| read::list(n, "`dns.resolvers`", EXAMPLE, errors));
+    let resolvers = resolvers.unwrap_or_default().iter();
+    let resolvers = resolvers.filter_map(|n| read::text(n, "an entry of `dns.resolvers`", EXAMPLE, errors)).collect();
+    let mut time = |name: &str, example: &str| {
+        fields.get(name).and_then(|n| read::scalar(n, &format!("`dns.{name}`"), example, errors))
+    };
+    DnsTexts {
+        resolvers,
+        min_ttl: time("min_ttl", "min_ttl: 60s"),
+        max_ttl: time("max_ttl", "max_ttl: 300s"),
+        private_answers: fields
+            .get("private_answers")
+            .and_then(|n| read::text(n, "`dns.private_answers`", "private_answers: deny", errors)),
+    }
 }
 
 /// Names under `exec.environment.deny`.

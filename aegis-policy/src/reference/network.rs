@@ -3,13 +3,65 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Answer, Reference, Why};
-use crate::policy::{Cidr, Default, Effect, NetworkEffect, Protocol, Rule};
+use crate::policy::{Cidr, Default, Effect, PortRange, Protocol, Rule};
 
 impl Reference<'_> {
     /// Whether connecting or sending to an address is allowed. `protocol` is the IP protocol
     /// number.
     #[must_use]
     pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Answer {
+        match self.by_address(address, port, protocol) {
+            Some((allow, rule)) => Answer::new(allow, Why::Rule, Some(rule)),
+            None => self.by_default(),
+        }
+    }
+
+    /// As [`Self::network`], where the address has answered for a name a moment ago.
+    #[must_use]
+    pub fn named(&self, name: &str, address: IpAddr, port: u16, protocol: u8) -> Answer {
+        if let Some((allow, rule)) = self.by_address(address, port, protocol) {
+            return Answer::new(allow, Why::Rule, Some(rule));
+        }
+        let refused = is_inside(address.to_canonical()) && !self.policy.dns.private_answers;
+        let rule = self.name_rule(name, Some((port, protocol))).filter(|_| !refused);
+        rule.map_or_else(|| self.by_default(), |rule| Answer::new(true, Why::Rule, Some(rule)))
+    }
+
+    /// Whether the addresses of a name may be asked for.
+    #[must_use]
+    pub fn question(&self, name: &str) -> Answer {
+        let rule = self.name_rule(name, None);
+        rule.map_or_else(|| self.by_default(), |rule| Answer::new(true, Why::Rule, Some(rule)))
+    }
+
+    fn by_default(&self) -> Answer {
+        Answer::new(self.policy.default == Default::Allow, Why::Default, None)
+    }
+
+    /// The rule that allows a name, at a port and protocol where one is asked about: the one that names it, then those for
+    /// what is below another name, the longest first, then the first.
+    fn name_rule(&self, name: &str, at: Option<(u16, u8)>) -> Option<&Rule> {
+        let name = name.to_ascii_lowercase();
+        let mut told: Option<(usize, &Rule)> = None;
+        for rule in &self.policy.rules {
+            let Effect::Name(effect) = &rule.effect else {
+                continue;
+            };
+            let written = effect.name.labels.join(".");
+            let rank = if effect.name.below {
+                name.strip_suffix(&format!(".{written}")).filter(|front| !front.is_empty()).map(|_| written.len())
+            } else {
+                (name == written).then_some(usize::MAX)
+            };
+            let speaks = at.is_none_or(|(port, protocol)| speaks_of(&effect.ports, effect.protocol, port, protocol));
+            if let Some(rank) = rank.filter(|rank| speaks && told.is_none_or(|(best, _)| *rank > best)) {
+                told = Some((rank, rule));
+            }
+        }
+        told.map(|(_, rule)| rule)
+    }
+
+    fn by_address(&self, address: IpAddr, port: u16, protocol: u8) -> Option<(bool, &Rule)> {
         // What the kernel connects to when it is asked for "any address": itself.
         let (denied_by, allowed_by) = match address.to_canonical() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
@@ -26,11 +78,11 @@ impl Reference<'_> {
         for (allow, addresses) in [(false, denied_by), (true, allowed_by)] {
             for address in addresses {
                 if let Some(rule) = self.net_rule(allow, address, port, protocol) {
-                    return Answer::new(allow, Why::Rule, Some(rule));
+                    return Some((allow, rule));
                 }
             }
         }
-        Answer::new(self.policy.default == Default::Allow, Why::Default, None)
+        None
     }
 
     /// The rule of one effect that speaks of an address: the narrowest, then the first.
@@ -42,7 +94,7 @@ impl Reference<'_> {
             };
             let speaks = effect.allow == allow
                 && contains(effect.net, address)
-                && speaks_of(effect, port, protocol);
+                && speaks_of(&effect.ports, effect.protocol, port, protocol);
             if speaks && told.is_none_or(|(length, _)| effect.net.length() > length) {
                 told = Some((effect.net.length(), rule));
             }
@@ -51,13 +103,32 @@ impl Reference<'_> {
     }
 }
 
-fn speaks_of(effect: &NetworkEffect, port: u16, protocol: u8) -> bool {
-    let port_fits = effect.ports.is_empty()
-        || effect
-            .ports
-            .iter()
-            .any(|r| r.first <= port && port <= r.last);
-    let protocol_fits = match effect.protocol {
+/// Addresses that nobody out there answers with: of the host, of its networks, of a cloud's own services.
+fn is_inside(address: IpAddr) -> bool {
+    let inside = [
+        "0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+        "192.0.0.0/24", "198.18.0.0/15", "168.63.129.16/32", "224.0.0.0/3", "::/64", "fc00::/7", "fe80::/9", "ff00::/8",
+        "100::/64", "64:ff9b:1::/48",
+    ];
+    let embedded = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(a) => match a.octets() {
+            [0x20, 0x02, w, x, y, z, ..] | [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, w, x, y, z] => {
+                Some(Ipv4Addr::new(w, x, y, z).into())
+            }
+            _ => None,
+        },
+    };
+    let within = |text: &str| {
+        let (net, length) = text.split_once('/')?;
+        Cidr::new(net.parse().ok()?, length.parse().ok()?).ok()
+    };
+    embedded.is_some_and(is_inside) || inside.iter().any(|net| within(net).is_some_and(|net| contains(net, address)))
+}
+
+fn speaks_of(ports: &[PortRange], protocol_of_rule: Protocol, port: u16, protocol: u8) -> bool {
+    let port_fits = ports.is_empty() || ports.iter().any(|r| r.first <= port && port <= r.last);
+    let protocol_fits = match protocol_of_rule {
         Protocol::Any => true,
         Protocol::Tcp => protocol == 6,
         Protocol::Udp => protocol == 17,

@@ -2,6 +2,7 @@
 //!
 //! Knows: what values mean, how rules get their ids. Must not know: YAML, the host.
 
+mod names;
 mod paths;
 mod programs;
 mod rules;
@@ -84,6 +85,7 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
             errors,
         )
         .unwrap_or(KillAction::Freeze),
+        dns: names::dns(&manifest.dns, errors),
     }
 }
 

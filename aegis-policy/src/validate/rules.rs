@@ -9,12 +9,12 @@ use aegis_common::path::perm;
 
 use super::paths::RulePath;
 use super::values::Wrong;
-use super::{paths, programs, value, values};
+use super::{names, paths, programs, value, values};
 use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
 use crate::policy::{
-    Condition, Effect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
+    Condition, Effect, NameEffect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
 };
 use crate::syscall::{self, NameError};
 
@@ -77,6 +77,9 @@ const NO_SOCKET: Kind = Kind {
     deny: perm::WRITE,
     ban_content: false,
 };
+
+/// Where a bare host name may be reached.
+const HTTPS: PortRange = PortRange { first: 443, last: 443 };
 
 /// The rules so far.
 #[derive(Default)]
@@ -226,10 +229,7 @@ fn path_rule(
 
 fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Rule> {
     let cidr = match &entry.target {
-        NetTarget::Host(host) => {
-            refuse_host(host, allow, errors);
-            None
-        }
+        NetTarget::Host(host) => return host_name(entry, host, allow, errors),
         NetTarget::Unix(path) => return unix(entry, path, allow, errors),
         NetTarget::Cidr(cidr) => value(Some(cidr), values::cidr, errors),
     };
@@ -241,19 +241,8 @@ fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Ru
     } else {
         "network.deny"
     };
-    let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
-    let mut target = cidr.map(|c| c.to_string()).unwrap_or_default();
-    if !shown.is_empty() {
-        target = format!("{target} ports {}", shown.join(","));
-    }
-    if protocol != Protocol::Any {
-        target = format!("{target} {}", protocol.name());
-    }
-    let id = id(
-        entry.id.as_ref(),
-        &format!("{name}:{}", target.replace(" ports", "").replace(' ', ":")),
-        errors,
-    );
+    let target = reached(cidr.map(|c| c.to_string()).unwrap_or_default(), &ports, protocol);
+    let id = id(entry.id.as_ref(), &content_of(name, &target), errors);
     let effect = NetworkEffect {
         allow,
         net: cidr?,
@@ -267,6 +256,41 @@ fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Ru
         record: true,
         effect: Effect::Network(effect),
     })
+}
+
+/// A host name: TCP to port 443, unless the entry says more.
+fn host_name(entry: &NetEntry, host: &Text, allow: bool, errors: &mut Diagnostics) -> Option<Rule> {
+    let ports = if entry.ports.is_none() { vec![HTTPS] } else { ports(entry, errors) };
+    let protocol = value(entry.protocol.as_ref(), values::protocol, errors).unwrap_or(Protocol::Tcp);
+    let name = value(Some(host), |text| names::host_name(text, allow), errors);
+    let target = reached(name.as_ref().map(ToString::to_string).unwrap_or_default(), &ports, protocol);
+    let id = id(entry.id.as_ref(), &content_of("network.allow", &target), errors);
+    let effect = NameEffect { name: name?, ports, protocol };
+    Some(Rule {
+        id,
+        origin: origin(entry.at, errors),
+        text: format!("network.allow: {target}"),
+        record: true,
+        effect: Effect::Name(effect),
+    })
+}
+
+/// What an entry of `network` opens or closes, as a person would write it.
+fn reached(what: String, ports: &[PortRange], protocol: Protocol) -> String {
+    let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let mut target = what;
+    if !shown.is_empty() {
+        target = format!("{target} ports {}", shown.join(","));
+    }
+    if protocol != Protocol::Any {
+        target = format!("{target} {}", protocol.name());
+    }
+    target
+}
+
+/// The id that is made from it.
+fn content_of(name: &str, target: &str) -> String {
+    format!("{name}:{}", target.replace(" ports", "").replace(' ', ":"))
 }
 
 fn capabilities(manifest: &Manifest, errors: &mut Diagnostics) -> Option<Rule> {
@@ -381,38 +405,6 @@ fn socket_path(text: &str) -> Result<RulePath, Wrong> {
         ));
     }
     paths::rule_path(text)
-}
-
-/// Host names are part of the language and come with name enforcement in the kernel.
-fn refuse_host(host: &Text, allow: bool, errors: &mut Diagnostics) {
-    let shown = quote(&host.text);
-    let (message, advice) = if host.text.contains("://")
-        || host.text.contains('/') && values::cidr(&host.text).is_err()
-    {
-        (
-            format!("{shown} is a URL or has a path; a host is a bare name"),
-            "write the address: {cidr: 192.0.2.0/24, ports: [443]}; names are not enforced yet"
-                .to_owned(),
-        )
-    } else if let Ok(cidr) = values::cidr(&host.text) {
-        (
-            format!("{shown} is an address where a host name is expected"),
-            format!("write {{cidr: {cidr}, ports: [443]}}"),
-        )
-    } else if !allow {
-        (
-            format!("the host name {shown} cannot be denied: an address answers to many names"),
-            "deny addresses: {cidr: 192.0.2.0/24}".to_owned(),
-        )
-    } else {
-        (
-            format!(
-                "not enforced by this version: the host name {shown} (names are not enforced yet)"
-            ),
-            "use cidr: allow the addresses, {cidr: 192.0.2.0/24, ports: [443]}".to_owned(),
-        )
-    };
-    errors.error(host.at, message, advice);
 }
 
 /// Every id stands for one rule: a rule that is written twice, or an id that is given twice, is an

@@ -263,7 +263,7 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, Wrong> {
     let Ok(address) = address.parse::<IpAddr>() else {
         let name = address.contains(|c: char| c.is_ascii_alphabetic()) && !address.contains(':');
         let advice = if name {
-            "`cidr` takes addresses, no names: names are not enforced yet"
+            "`cidr` takes addresses; write a name as {host: \"packages.example.org\", ports: [443]}"
         } else {
             ADVICE
         };

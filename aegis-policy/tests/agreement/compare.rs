@@ -99,6 +99,12 @@ impl<'p> Pair<'p> {
                     perm::NAME,
                 )
             }
+            Question::Name { name } => (kernel.question(name), self.reference.question(name), 0),
+            Question::Named { name, address, port, protocol } => (
+                kernel.named(name, *address, *port, *protocol),
+                self.reference.named(name, *address, *port, *protocol),
+                0,
+            ),
             Question::Network {
                 address,
                 port,

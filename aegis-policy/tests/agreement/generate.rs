@@ -26,6 +26,15 @@ pub enum Question {
         directory: bool,
     },
     /// An address.
+    Name {
+        name: &'static str,
+    },
+    Named {
+        name: &'static str,
+        address: IpAddr,
+        port: u16,
+        protocol: u8,
+    },
     Network {
         address: IpAddr,
         port: u16,
@@ -202,6 +211,31 @@ fn net_entry() -> impl Strategy<Value = String> {
     })
 }
 
+/// A host name that a rule allows.
+fn host_entry() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        Just("a.example"), Just("b.a.example"), Just("*.a.example"), Just("*.example"), Just("example"), Just("A.Example"),
+        Just("*.b.a.example"),
+    ];
+    let ports = option::of(prop_oneof![Just("[1]"), Just("[2, \"5-9\"]"), Just("[\"1-6\"]")]);
+    let protocol = prop_oneof![Just("tcp"), Just("udp")].prop_map(Some);
+    (name, ports, protocol).prop_map(|(name, ports, protocol)| {
+        let mut out = format!("host: \"{name}\"");
+        for (key, value) in [("ports", ports), ("protocol", protocol)] {
+            out.extend(value.map(|v| format!(", {key}: {v}")));
+        }
+        format!("{{{}}}", out.to_ascii_lowercase())
+    })
+}
+
+/// A name that is asked for.
+fn name() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("a.example"), Just("B.A.example"), Just("c.b.a.example"), Just("x.example"), Just("example"),
+        Just("aa.example"), Just("c.a.example"), Just("other"),
+    ]
+}
+
 /// An argument.
 fn word() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("x"), Just("y"), Just("delete it"), Just("")]
@@ -231,22 +265,24 @@ fn with(paths: &[String], more: Vec<String>) -> String {
 pub fn manifest() -> impl Strategy<Value = String> {
     let paths = |n| vec(path_or_glob(), 0..n);
     let unix = option::weighted(0.2, path_or_glob());
-    let nets = (vec(net_entry(), 0..4), vec(net_entry(), 0..3), unix);
+    let nets = (vec(net_entry(), 0..4), vec(host_entry(), 0..4), vec(net_entry(), 0..3), unix, any::<bool>());
     let files = (paths(4), paths(5), paths(3), paths(4), paths(3));
     let words = (
         prop_oneof![2 => Just("deny"), 1 => Just("allow")],
         prop_oneof![3 => Just("none"), 1 => Just("linux")],
         any::<bool>(),
     );
-    (nets, files, conditions(), variables(), words).prop_map(|((allow, deny, unix), (read, write, no, run, ban), (pins, arguments), mut variables, (default, baseline, anonymous))| {
+    (nets, files, conditions(), variables(), words).prop_map(|((mut allow, hosts, deny, unix, private), (read, write, no, run, ban), (pins, arguments), mut variables, (default, baseline, anonymous))| {
+        allow.extend(hosts);
         let mut allow = dedup(allow);
         variables.sort_unstable();
         variables.dedup();
         allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
         format!(
-            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
+            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n    dns: {{private_answers: {}}}\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
             allow.join(", "),
             dedup(deny).join(", "),
+            if private { "allow" } else { "deny" },
             list(&read),
             list(&write),
             list(&no),
@@ -276,13 +312,16 @@ fn address() -> impl Strategy<Value = IpAddr> {
 fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
         6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
-        2 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
+        3 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
         1 => (prop_oneof![Just("LD_PRELOAD"), Just("LD_"), Just("L"), Just("X"), Just("XY"), Just("HOME")], prop_oneof![Just(""), Just("LD_")])
             .prop_map(|(name, value)| Question::Variable { name, value }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
         5 => (path(), path(), prop_oneof![3 => Just(true), 2 => Just(false)]).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
         4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])
             .prop_map(|(address, port, protocol)| Question::Network { address, port, protocol }),
+        2 => name().prop_map(|name| Question::Name { name }),
+        4 => (name(), address(), prop_oneof![3 => 0..11u16, 1 => Just(443)], prop_oneof![Just(6u8), Just(17)])
+            .prop_map(|(name, address, port, protocol)| Question::Named { name, address, port, protocol }),
     ]
 }
 

@@ -8,7 +8,7 @@ use aegis_policy::CompiledImage;
 
 type Mistake = (&'static str, fn(&mut CompiledImage) -> bool);
 
-pub const MISTAKES: [Mistake; 35] = [
+pub const MISTAKES: [Mistake; 41] = [
     ("a deny loses a bit", |i| {
         first(
             i.path_rules.iter_mut().find(|(_, r)| r.deny != 0),
@@ -118,6 +118,23 @@ pub const MISTAKES: [Mistake; 35] = [
                 r.count -= 1;
             },
         )
+    }),
+    ("a name is missing", |i| i.names.pop().is_some()),
+    ("a name stands for what is below it", |i| {
+        first(i.names.iter_mut().find(|(key, _)| key.below == 0), |(key, _)| key.below = 1)
+    }),
+    ("what is below a name is the name", |i| {
+        first(i.names.iter_mut().find(|(key, _)| key.below == 1), |(key, _)| key.below = 0)
+    }),
+    ("the rules of a wider name are missing", |i| {
+        first(i.names.iter_mut().find(|(_, r)| r.count > 1), |(_, r)| r.count -= 1)
+    }),
+    ("a name is reached by another protocol", |i| first(i.names.first_mut(), |(_, r)| r.rules[0].protocol ^= 6 ^ 17)),
+    ("private answers are believed", |i| {
+        i.image.flags & image_flag::PRIVATE_ANSWERS == 0 && {
+            i.image.flags |= image_flag::PRIVATE_ANSWERS;
+            true
+        }
     }),
     ("IPv4 falls to the rules for IPv6", |i| {
         let before = i.net.len();

@@ -45,7 +45,7 @@ impl Expected {
     /// Whether events of this kind name the process that acted; the others are the engine's own.
     pub fn has_process(&self) -> bool {
         let kind = self.fields.iter().find(|(key, _)| key == "kind").map(|(_, kind)| kind.as_str());
-        matches!(kind, Some("exec" | "exit" | "file" | "network" | "guard"))
+        matches!(kind, Some("exec" | "exit" | "file" | "network" | "dns" | "guard"))
     }
 
     /// The fields that `event` does not have as expected; empty when it matches.

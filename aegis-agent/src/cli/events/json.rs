@@ -223,6 +223,7 @@ fn detail_key(detail: &Detail) -> &'static str {
         Detail::Operator(_) => "operator",
         Detail::Daemon(_) => "daemon",
         Detail::Loss(_) => "loss",
+        Detail::Dns(_) => "dns",
     }
 }
 
@@ -324,6 +325,14 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.need("name", &network.name)?;
             map.need("op", &network.op)?;
             map.some_number("errno", network.errno)
+        }
+        Detail::Dns(dns) => {
+            map.need("op", &dns.op)?;
+            map.need("name", &dns.name)?;
+            map.need("type", &dns.r#type)?;
+            map.need("resolver", &dns.resolver)?;
+            map.need("answers", &dns.answers)?;
+            map.some_number("errno", dns.errno)
         }
         Detail::Guard(guard) => {
             map.need("op", &guard.op)?;

@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use crate::proto::event::{
-    Agent, Daemon, Event, Exec, Exit, File, Guard, Kind, Loss, Network, Operator, Policy, Process, Usage, Verdict,
+    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, Kind, Loss, Network, Operator, Policy, Process, Usage, Verdict,
     event::Detail,
 };
 
@@ -86,6 +86,14 @@ pub(crate) fn all() -> Vec<Entry> {
         name: String::new(),
         errno: 13,
     };
+    let dns = Dns {
+        op: "answer".to_owned(),
+        name: "api.example".to_owned(),
+        r#type: "A".to_owned(),
+        resolver: "192.0.2.53".to_owned(),
+        answers: vec!["192.0.2.10".to_owned(), "192.0.2.11".to_owned()],
+        errno: 0,
+    };
     let ended = Agent {
         state: "ended".to_owned(),
         argv,
@@ -128,5 +136,6 @@ pub(crate) fn all() -> Vec<Entry> {
         entry(8, Kind::Operator, Verdict::Kill, "", Detail::Operator(kill)),
         entry(9, Kind::Loss, Verdict::Unspecified, "", Detail::Loss(loss)),
         entry(10, Kind::Agent, Verdict::Unspecified, "", Detail::AgentState(ended)),
+        entry(11, Kind::Dns, Verdict::Allow, "network.allow:api.example:443:tcp", Detail::Dns(dns)),
     ]
 }

@@ -11,7 +11,8 @@ use super::entry::{Entry, kind_number, verdict_number};
 use super::json::{NO_LOGIN, SCHEMA};
 use crate::cli::time;
 use crate::proto::event::{
-    Agent, Daemon, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Usage, event::Detail,
+    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Usage,
+    event::Detail,
 };
 
 /// Why a line is not an entry.
@@ -191,7 +192,7 @@ fn repeat(entry: Object<'_>) -> Result<Option<Repeat>> {
 /// An entry has one detail; the kind of it is told by the name of the object.
 fn detail(entry: Object<'_>) -> Result<Option<Detail>> {
     type Read = fn(Object<'_>) -> Result<Detail>;
-    const READERS: [(&str, Read); 10] = [
+    const READERS: [(&str, Read); 11] = [
         ("exec", exec),
         ("exit", exit),
         ("file", file),
@@ -202,6 +203,7 @@ fn detail(entry: Object<'_>) -> Result<Option<Detail>> {
         ("operator", operator),
         ("daemon", daemon),
         ("loss", loss),
+        ("dns", dns),
     ];
     for (key, read) in READERS {
         if let Some(found) = entry.object(key)? {
@@ -253,6 +255,18 @@ fn network(o: Object<'_>) -> Result<Detail> {
         port: o.number("port")?,
         protocol: o.text("protocol")?,
         name: o.text("name")?,
+        errno: o.number("errno")?,
+    }))
+}
+
+fn dns(o: Object<'_>) -> Result<Detail> {
+    let text = |raw: Vec<u8>| String::from_utf8(raw).map_err(|_| SavedError::Field("answers"));
+    Ok(Detail::Dns(Dns {
+        op: o.text("op")?,
+        name: o.text("name")?,
+        r#type: o.text("type")?,
+        resolver: o.text("resolver")?,
+        answers: o.list("answers")?.into_iter().map(text).collect::<Result<_>>()?,
         errno: o.number("errno")?,
     }))
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::entry::Entry;
 use crate::cli::{escape, time};
-use crate::proto::event::{Event, Exit, File, InAgent, Network, Operator, Process, event::Detail};
+use crate::proto::event::{Dns, Event, Exit, File, InAgent, Network, Operator, Process, event::Detail};
 
 /// Arguments longer than this are cut (`-o json` has all of them).
 const ARGV_COLUMNS: usize = 160;
@@ -111,6 +111,7 @@ fn detail(event: &Event) -> Option<String> {
         Detail::Exit(exit) => ended(exit),
         Detail::File(file) => on_file(file),
         Detail::Network(network) => on_network(network),
+        Detail::Dns(dns) => on_dns(dns),
         Detail::Guard(guard) => {
             with_errno(join(&[&escape::text(&guard.op), &escape::text(&guard.subject)]), guard.errno)
         }
@@ -187,6 +188,16 @@ fn on_network(network: &Network) -> String {
         put(&mut out, format_args!(" ({})", escape::text(&network.name)));
     }
     with_errno(out, network.errno)
+}
+
+fn on_dns(dns: &Dns) -> String {
+    let name = if dns.name.is_empty() { "nameless".to_owned() } else { escape::text(&dns.name) };
+    let mut out = join(&[&escape::text(&dns.op), &name, &escape::text(&dns.r#type)]);
+    if !dns.answers.is_empty() {
+        put(&mut out, format_args!(" = {}", escape::text(&dns.answers.join(", "))));
+    }
+    put(&mut out, format_args!(" ({})", escape::text(&dns.resolver)));
+    with_errno(out, dns.errno)
 }
 
 fn by_operator(operator: &Operator) -> String {

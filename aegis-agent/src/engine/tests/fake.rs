@@ -19,6 +19,7 @@ pub(super) struct World {
     pub(super) bound: BTreeMap<u64, u32>,
     pub(super) groups: BTreeMap<PathBuf, Group>,
     pub(super) next_id: u64,
+    pub(super) forgotten: Vec<u32>,
     pub(super) fail: Option<&'static str>,
     pub(super) adopted: bool,
     pub(super) order: Vec<&'static str>,
@@ -82,6 +83,10 @@ impl KernelPort for Fake {
         } else {
             world.agents.insert(slot, state);
         }
+        Ok(())
+    }
+    fn forget_names(&mut self, slot: u32) -> Result<(), PortError> {
+        self.step("forget_names")?.forgotten.push(slot);
         Ok(())
     }
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {

@@ -116,6 +116,14 @@ impl Address {
         }
         probe(self.at, 0)
     }
+    /// Port, of either family.
+    #[inline(always)]
+    pub fn port(self) -> Option<u16> {
+        if self.length < 4 {
+            return None;
+        }
+        Some(u16::from_be(probe(self.at, 2)?))
+    }
     /// Port and IPv4 address.
     #[inline(always)]
     pub fn ipv4(self) -> Option<(u16, [u8; 4])> {

@@ -1,0 +1,162 @@
+//! Packets of agents. Between them and their resolvers: a question goes out where a rule allows the name, and the addresses
+//! of its answer are known before the program reads it. None goes another way than its address says.
+//!
+//! The socket decides, by the cgroup in which it was made: the hooks on sockets let an agent send to a resolver from its own
+//! ones alone. A question that can't be judged does not leave, and an answer that can't be read does not arrive.
+
+use aegis_common::{
+    dns,
+    event::{DnsBody, kind, op, reason},
+    net::Question,
+    policy::image_flag,
+};
+use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
+
+use crate::{
+    conclude::{self, Refusal},
+    guarded::{self, Guarded},
+    judge::{self, Decision},
+    read::{
+        names,
+        packet::{Headers, Packet},
+        ring,
+        scratch::Claim,
+        table,
+    },
+    subject::Subject,
+};
+
+const PASS: i32 = 1;
+const DROP: i32 = 0;
+
+/// Whose packet it is.
+#[inline(always)]
+fn owner(packet: Packet) -> Option<Subject> {
+    let cgroup = packet.cgroup();
+    Some(Subject::of_slot(cgroup, table::slot_of(cgroup)?))
+}
+
+/// A packet that leaves a socket.
+#[cgroup_skb(egress)]
+pub fn packet_egress(context: SkBuffContext) -> i32 {
+    let packet = Packet::new(context.skb.skb);
+    let Some(subject) = owner(packet) else { return PASS };
+    let Some(headers) = packet.headers(true) else { return DROP };
+    if headers.is_extended() {
+        let result = guarded::refuse(&subject, &Guarded {
+            op: op::SOURCE_ROUTE,
+            reason: reason::GUARD,
+            subject: u64::from(headers.protocol),
+            detail: 0,
+            refusal: Refusal::Permission,
+            silent: false,
+        });
+        return if result == 0 { PASS } else { DROP };
+    }
+    if !headers.is_udp() || !subject.has(image_flag::NAMES) || !names::is_resolver(subject.image, &headers.peer) {
+        return PASS;
+    }
+    let Some(ports) = packet.ports(&headers) else { return DROP };
+    if ports.to != dns::PORT {
+        return PASS;
+    }
+    let Some(mut claim) = Claim::take() else { return DROP };
+    let length = packet.message(&headers, &mut claim, true);
+    let decision = question(&mut claim, &subject, &headers, ports.from, length);
+    claim.decide(decision);
+    let decision = claim.decision();
+    let mut result = 0;
+    if conclude::is_recorded(&decision) {
+        let bytes = names::describe(&mut claim, &headers.peer);
+        result = conclude::record_once(
+            &mut claim,
+            &subject,
+            &decision,
+            (kind::DNS, op::QUESTION),
+            Refusal::Permission,
+            0,
+            size_of::<DnsBody>(),
+            bytes,
+        );
+    }
+    claim.release();
+    if result == 0 { PASS } else { DROP }
+}
+
+/// Judges the message in the slot, and notes it where it may go out.
+#[inline(always)]
+fn question(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, length: u32) -> Decision {
+    if !names::read_question(claim, subject, length, false) {
+        return Decision::refuse(reason::MALFORMED);
+    }
+    let rule = names::rule_of_question(claim);
+    let decision = judge::question(subject, rule);
+    let Some(rule) = rule else { return decision };
+    ring::note_asker(&mut claim.dialogue().question);
+    if !decision.deny && !names::note_question(claim, &headers.peer, port, rule.rule) {
+        return Decision::refuse(reason::NO_ROOM);
+    }
+    decision
+}
+
+/// A packet that reaches a socket.
+#[cgroup_skb(ingress)]
+pub fn packet_ingress(context: SkBuffContext) -> i32 {
+    let packet = Packet::new(context.skb.skb);
+    let Some(subject) = owner(packet) else { return PASS };
+    if !subject.has(image_flag::NAMES) {
+        return PASS;
+    }
+    let Some(headers) = packet.headers(false) else { return DROP };
+    if !headers.is_udp() || !names::is_resolver(subject.image, &headers.peer) {
+        return PASS;
+    }
+    let Some(ports) = packet.ports(&headers) else { return DROP };
+    if ports.from != dns::PORT {
+        return PASS;
+    }
+    let Some(mut claim) = Claim::take() else { return DROP };
+    let length = packet.message(&headers, &mut claim, false);
+    let result = answer(&mut claim, &subject, &headers, ports.to, length);
+    claim.release();
+    result
+}
+
+/// Learns from the message in the slot, where it answers a question under way.
+#[inline(always)]
+fn answer(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, length: u32) -> i32 {
+    if !names::read_question(claim, subject, length, true) {
+        // Whom it answers is not known.
+        claim.dialogue().question = Question::default();
+        return tell(claim, subject, headers, Decision::refuse(reason::MALFORMED), DROP);
+    }
+    // An answer that nobody waits for teaches nothing. The program may have it: it is no address.
+    if !names::match_question(claim, &headers.peer, port) {
+        return PASS;
+    }
+    let whole = names::learn(claim);
+    let dialogue = claim.dialogue();
+    let decision = if !whole {
+        Decision::refuse(reason::MALFORMED)
+    } else if dialogue.homeless != 0 {
+        Decision::refuse(reason::NO_ROOM)
+    } else if dialogue.private != 0 {
+        Decision::refuse(reason::PRIVATE_ADDRESS)
+    } else if dialogue.new != 0 {
+        Decision::allow(dialogue.question.rule, reason::RULE, true)
+    } else {
+        // Known, or nothing that is learned from.
+        return PASS;
+    };
+    tell(claim, subject, headers, decision, if whole { PASS } else { DROP })
+}
+
+/// Records what was decided about an answer.
+#[inline(always)]
+fn tell(claim: &mut Claim, subject: &Subject, headers: &Headers, decision: Decision, result: i32) -> i32 {
+    claim.decide(decision);
+    let decision = claim.decision();
+    let bytes = names::describe(claim, &headers.peer);
+    conclude::record_answer(claim, subject, &decision, size_of::<DnsBody>(), bytes);
+    result
+}

@@ -1,0 +1,135 @@
+//! Packets of sockets that agents made: who made the socket, and the datagrams to and from a resolver.
+
+use aegis_common::dns::{MAX_MESSAGE, MAX_QUESTION};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes},
+};
+
+use super::{
+    scratch::{Claim, MESSAGE},
+    table,
+};
+
+const IPV4_HEADER: u32 = 20;
+const IPV6_HEADER: u32 = 40;
+const UDP_HEADER: u32 = 8;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// A packet on its way out of a socket, or into one.
+#[derive(Clone, Copy)]
+pub struct Packet(*mut __sk_buff);
+
+/// What the headers say.
+#[derive(Clone, Copy)]
+pub struct Headers {
+    /// Address of the other side, IPv4 as `::ffff:a.b.c.d`.
+    pub peer: [u8; 16],
+    /// Protocol; of an IPv6 header, what stands behind it.
+    pub protocol: u8,
+    /// Length of an IPv4 header, 0 of the other.
+    length: u8,
+    /// Behind the IP header.
+    at: u32,
+}
+
+impl Headers {
+    /// Whether it is a datagram of UDP.
+    #[inline(always)]
+    pub const fn is_udp(&self) -> bool {
+        self.protocol == UDP
+    }
+    /// Whether the header has options, or is followed by another one of IP: these can have the packet go another way than
+    /// its address says.
+    #[inline(always)]
+    pub const fn is_extended(&self) -> bool {
+        let known = matches!(self.protocol, TCP | UDP | ICMP | ICMPV6);
+        !known || self.length != 0 && self.length as u32 != IPV4_HEADER
+    }
+}
+
+/// The ports of a datagram.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    /// Of the sender, host order.
+    pub from: u16,
+    /// Of the receiver.
+    pub to: u16,
+}
+
+impl Packet {
+    /// From a program's context.
+    #[inline(always)]
+    pub const fn new(skb: *mut __sk_buff) -> Self {
+        Self(skb)
+    }
+
+    /// The cgroup in which its socket was made.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        // SAFETY: the context is live.
+        unsafe { bpf_skb_cgroup_id(self.0) }
+    }
+
+    #[inline(always)]
+    fn length(self) -> u32 {
+        // SAFETY: the context is live.
+        unsafe { (*self.0).len }
+    }
+
+    /// Copies bytes; false where there are not as many.
+    #[inline(always)]
+    fn load<const N: usize>(self, at: u32, to: &mut [u8; N]) -> bool {
+        // SAFETY: the helper writes N bytes, or none.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), at, to.as_mut_ptr().cast(), N as u32) == 0 }
+    }
+
+    /// Its IP header, the peer being whom it goes to (`out`) or comes from.
+    #[inline(always)]
+    pub fn headers(self, out: bool) -> Option<Headers> {
+        let mut ip = [0u8; IPV4_HEADER as usize];
+        if !self.load(0, &mut ip) {
+            return None;
+        }
+        if ip[0] >> 4 == 4 {
+            let peer = if out { [ip[16], ip[17], ip[18], ip[19]] } else { [ip[12], ip[13], ip[14], ip[15]] };
+            let length = (ip[0] & 15) * 4;
+            return Some(Headers { peer: table::mapped(peer), protocol: ip[9], length, at: u32::from(length) });
+        }
+        let mut peer = [0u8; 16];
+        if !self.load(if out { 24 } else { 8 }, &mut peer) {
+            return None;
+        }
+        Some(Headers { peer, protocol: ip[6], length: 0, at: IPV6_HEADER })
+    }
+
+    /// The ports of a datagram.
+    #[inline(always)]
+    pub fn ports(self, headers: &Headers) -> Option<Ports> {
+        let mut ports = [0u8; 4];
+        self.load(headers.at, &mut ports).then_some(Ports {
+            from: u16::from_be_bytes([ports[0], ports[1]]),
+            to: u16::from_be_bytes([ports[2], ports[3]]),
+        })
+    }
+
+    /// Copies what the datagram carries to where messages lie, and returns its length; 0 where it is none that is read.
+    #[inline(always)]
+    pub fn message(self, headers: &Headers, claim: &mut Claim, out: bool) -> u32 {
+        let at = headers.at + UDP_HEADER;
+        let length = self.length().wrapping_sub(at);
+        if length == 0 || length > if out { MAX_QUESTION } else { MAX_MESSAGE } {
+            return 0;
+        }
+        // The barrier keeps the bounds in the form that the verifier follows: at least one, at most MAX_MESSAGE + 1.
+        let length = (core::hint::black_box(length - 1) & MAX_MESSAGE) + 1;
+        // SAFETY: behind MESSAGE there is room for more bytes than that.
+        let result = unsafe {
+            bpf_skb_load_bytes(self.0.cast(), at, claim.bytes().add(MESSAGE).cast(), length)
+        };
+        if result == 0 { length } else { 0 }
+    }
+}

@@ -1,0 +1,165 @@
+"""A network of its own, with a resolver and servers, in a network namespace at the other end of a cable.
+
+`names_net.py up` makes it and goes on in the background, `names_net.py down` takes it away. The machine's resolv.conf
+names the resolver while it stands. All addresses are of the ranges for documentation, but for those that are private on
+purpose.
+"""
+
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+SPACE, HERE, THERE = "aegis-names", "aegis-n0", "aegis-n1"
+RESOLVER, ROGUE = "192.0.2.53", "198.51.100.53"
+# What is answered to each name: addresses, the time they hold, and what is odd about the answer.
+ZONE = {
+    "api.aegis.test": (["192.0.2.10", "2001:db8::10"], 300),
+    "short.aegis.test": (["192.0.2.11"], 0),
+    "later.aegis.test": (["192.0.2.13"], 300),
+    "private.aegis.test": (["10.9.9.9"], 300),
+    "inside.aegis.test": (["10.9.9.10"], 300),
+    "a.b.wild.test": (["192.0.2.12"], 300),
+    "other.test": (["192.0.2.20"], 300),
+    "wild.test": (["192.0.2.21"], 300),
+    "rogue.aegis.test": (["192.0.2.30"], 300),
+    "number.aegis.test": (["192.0.2.31"], 300),
+    "cut.aegis.test": (["192.0.2.32"], 300),
+    "stranger.aegis.test": (["192.0.2.33"], 300),
+}
+# Another name, and the one it stands for.
+CHAIN = {"www.aegis.test": "edge.cdn.test", "edge.cdn.test": "e1.cdn.test"}
+CHAINED = (["192.0.2.14"], 300)
+PORTS = [443, 8443]
+CLONE_NEWNET = 0x40000000
+
+
+def sh(*lines):
+    for line in lines:
+        subprocess.run(line.split(), check=True, stdout=subprocess.DEVNULL)
+
+
+def up():
+    sh(f"ip netns add {SPACE}", f"ip link add {HERE} type veth peer name {THERE} netns {SPACE}", f"ip link set {HERE} up",
+       "ip link set lo up", f"ip -n {SPACE} link set lo up", f"ip -n {SPACE} link set {THERE} up")
+    for net in ["192.0.2.1/24", "198.51.100.1/24", "10.9.9.1/24", "2001:db8::1/64"]:
+        sh(f"ip addr add {net} dev {HERE}" + (" nodad" if ":" in net else ""))
+    addresses = {address for of, _ in [*ZONE.values(), CHAINED] for address in of}
+    for address in sorted(addresses | {RESOLVER, ROGUE, "192.0.2.66"}):
+        net = f"{address}/64" if ":" in address else f"{address}/24"
+        sh(f"ip -n {SPACE} addr add {net} dev {THERE}" + (" nodad" if ":" in address else ""))
+    with open("/etc/resolv.conf") as now, open("/run/aegis-names-resolv.conf", "w") as kept:
+        kept.write(now.read())
+    with open("/etc/resolv.conf", "w") as conf:
+        conf.write(f"nameserver {RESOLVER}\noptions timeout:1 attempts:1\n")
+    begun, end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(begun)
+        serve(end)
+    os.close(end)
+    if os.read(begun, 1) != b"+":
+        sys.exit("the servers did not start")
+    with open("/run/aegis-names.pid", "w") as file:
+        file.write(str(pid))
+
+
+def down():
+    try:
+        with open("/run/aegis-names.pid") as file:
+            os.kill(int(file.read()), signal.SIGKILL)
+        os.remove("/run/aegis-names.pid")
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    subprocess.run(["ip", "netns", "del", SPACE], stderr=subprocess.DEVNULL)
+    subprocess.run(["ip", "link", "del", HERE], stderr=subprocess.DEVNULL)
+    if os.path.exists("/run/aegis-names-resolv.conf"):
+        with open("/run/aegis-names-resolv.conf") as kept, open("/etc/resolv.conf", "w") as conf:
+            conf.write(kept.read())
+        os.remove("/run/aegis-names-resolv.conf")
+
+
+def labels(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+
+
+def record(owner, kind, ttl, data):
+    return owner + struct.pack(">HHIH", kind, 1, ttl, len(data)) + data
+
+
+def answer(question):
+    """The answer to a question, and how it is sent: from where, with which number."""
+    at, parts = 12, []
+    while question[at]:
+        parts.append(question[at + 1:at + 1 + question[at]])
+        at += 1 + question[at]
+    name = b".".join(parts).decode(errors="replace").lower()
+    kind = struct.unpack(">H", question[at + 1:at + 3])[0]
+    records = []
+    owner, asked = b"\xc0\x0c", name
+    while asked in CHAIN:
+        asked = CHAIN[asked]
+        records.append(record(owner, 5, 300, labels(asked)))
+        owner = labels(asked)
+    addresses, ttl = CHAINED if asked == "e1.cdn.test" else ZONE.get(asked, ([], 0))
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        if kind == (28 if family == socket.AF_INET6 else 1):
+            records.append(record(owner, kind, ttl, socket.inet_pton(family, address)))
+    if name == "stranger.aegis.test":
+        # An address of somebody else beside its own.
+        records.append(record(labels("elsewhere.test"), 1, 300, socket.inet_aton("192.0.2.66")))
+    flags = 0x8180 | (0x0200 if name == "cut.aegis.test" else 0) | (0 if records or name in ZONE else 3)
+    number = struct.unpack(">H", question[:2])[0] ^ (1 if name == "number.aegis.test" else 0)
+    header = struct.pack(">HHHHHH", number, flags, 1, len(records), 0, 0)
+    return header + question[12:at + 5] + b"".join(records), name == "rogue.aegis.test"
+
+
+def serve(ready):
+    os.setsid()
+    with open(f"/run/netns/{SPACE}") as space:
+        if ctypes.CDLL(None).setns(space.fileno(), CLONE_NEWNET) != 0:
+            sys.exit("no way into the namespace")
+    waiting = selectors.DefaultSelector()
+    resolvers = {}
+    for address in (RESOLVER, ROGUE):
+        resolvers[address] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        resolvers[address].bind((address, 53))
+        waiting.register(resolvers[address], selectors.EVENT_READ)
+    listeners = []
+    for port in PORTS + [53]:
+        listeners.append(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=50))
+        waiting.register(listeners[-1], selectors.EVENT_READ)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.write(ready, b"+")
+    os.close(ready)
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj in listeners:
+                stream, _ = key.fileobj.accept()
+                waiting.register(stream, selectors.EVENT_READ, "stream")
+            elif key.data == "stream":
+                try:
+                    if key.fileobj.recv(4096):
+                        key.fileobj.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
+                except OSError:
+                    pass
+                waiting.unregister(key.fileobj)
+                key.fileobj.close()
+            else:
+                question, peer = key.fileobj.recvfrom(4096)
+                try:
+                    said, rogue = answer(question)
+                except (IndexError, struct.error):
+                    continue
+                (resolvers[ROGUE] if rogue else key.fileobj).sendto(said, peer)
+
+
+if __name__ == "__main__":
+    down() if sys.argv[1] == "down" else (down(), up())
