@@ -6,14 +6,14 @@ use aegis_common::{
     environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
-    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
+    net::{Connection, Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
     repeat::{Repeat, RepeatKey},
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::InodeStorage,
+    btf_maps::{InodeStorage, SkStorage},
     macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
@@ -137,6 +137,10 @@ pub static CODE_WRITERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(409
 /// programs begin without.
 #[btf_map]
 pub static KNOWN_FILES: InodeStorage<Entry> = InodeStorage::new();
+
+/// Connections that agents opened. Pinned, so that one is looked at whichever engine saw it begin.
+#[btf_map]
+pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
 /// How many dentries [`SEEN`] tells apart.
 pub const SEEN_DENTRIES: u32 = 4096;
