@@ -1,7 +1,7 @@
 //! The language: what loads, what is refused, and that nothing of it is passed over in silence.
 
 use aegis_common::path::perm;
-use aegis_policy::policy::{Baseline, Condition, Default, Dns, Effect, KillAction, Limits, Mode};
+use aegis_policy::policy::{Baseline, Condition, Default, Dns, Effect, KillAction, Limits, Mode, ServerCheck};
 use aegis_policy::{Policy, check};
 use std::time::Duration;
 
@@ -90,6 +90,36 @@ fn names_and_resolvers_are_spelled_strictly() {
 }
 
 #[test]
+fn server_names_are_checked_on_ports_of_the_web_or_where_a_rule_says_so() {
+    let names = "allow: [a.example, {host: b.example, ports: [22, 443], sni: off}, {host: c.example, ports: [22], sni: record}]";
+    for (said, of_policy) in [("", ServerCheck::Enforce), (", sni: off", ServerCheck::Off), (", sni: record", ServerCheck::Record)] {
+        let policy = check(manifest(&format!("{names}{said}")).as_bytes(), "a").unwrap();
+        assert_eq!(policy.sni, of_policy);
+        let of_rules: Vec<_> = policy
+            .rules
+            .iter()
+            .filter_map(|rule| match &rule.effect {
+                Effect::Name(name) => Some((rule.id.as_str(), name.sni)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(of_rules, [
+            ("network.allow:a.example:443:tcp", None),
+            ("network.allow:b.example:22,443:tcp:sni:off", Some(ServerCheck::Off)),
+            ("network.allow:c.example:22:tcp:sni:record", Some(ServerCheck::Record)),
+        ]);
+    }
+    for (wrong, said) in [
+        ("sni: on", "`sni` cannot be `on`"),
+        ("allow: [{host: a.example, sni: maybe}]", "`sni` cannot be `maybe`"),
+        ("allow: [{cidr: 192.0.2.1, sni: off}]", "`sni` belongs to a host name"),
+        ("deny: [{unix: /run/x, sni: off}]", "`sni` belongs to a host name"),
+    ] {
+        assert!(errors(wrong).contains(said), "{wrong}: {}", errors(wrong));
+    }
+}
+
+#[test]
 fn the_smallest_manifest_without_its_host_names_means_what_it_says() {
     let text = SMALL.replace(
         "[\"api.openai.com\", \"*.googleapis.com\"]",
@@ -135,7 +165,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (3, "`bind`"),
         (18, "`exe`"),
         (20, "`ask` of `network`"),
-        (23, "`sni`"),
         (24, "`listen`"),
         (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),
