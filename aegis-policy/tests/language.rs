@@ -39,15 +39,19 @@ fn the_smallest_manifest_loads_as_it_stands() {
     assert_eq!(policy.dns, Dns { resolvers: vec![], least_ttl: 60, most_ttl: 3600, private_answers: false });
 }
 
+/// A manifest with this in its network part.
+fn manifest(network: &str) -> String {
+    format!("version: \"1.0\"\nagent: {{name: x}}\npermissions: {{network: {{{network}}}}}\n")
+}
+
+/// What is wrong with it.
+fn errors(network: &str) -> String {
+    let shown = check(manifest(network).as_bytes(), "a").err().unwrap_or_default();
+    shown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 #[test]
 fn names_and_resolvers_are_spelled_strictly() {
-    let manifest = |network: &str| {
-        format!("version: \"1.0\"\nagent: {{name: x}}\npermissions: {{network: {{{network}}}}}\n")
-    };
-    let errors = |network: &str| {
-        let shown = check(manifest(network).as_bytes(), "a").err().unwrap_or_default();
-        shown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    };
     let long = ["label"; 50].join(".");
     for (name, said) in [
         ("https://api.example.org", "is a URL or has a path"),
