@@ -21,6 +21,14 @@ pub enum Refusal {
     Permission,
 }
 
+/// What becomes of a packet: it goes on.
+pub const PASS: i32 = 1;
+/// It is dropped, and its sender told so where there is one.
+pub const DROP: i32 = 0;
+/// It is dropped as if there was no room for it on its way. TCP then tries again every half second, fifteen times, and gives
+/// the connection up: the program hears of it in seconds. After [`DROP`] it would try for a quarter of an hour.
+pub const GIVE_UP: i32 = 2;
+
 const EPERM: u16 = 1;
 const EACCES: u16 = 13;
 

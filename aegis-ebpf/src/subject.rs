@@ -6,7 +6,7 @@ use aegis_common::{
     policy::{agent_flag, image_flag},
 };
 
-use crate::read::table;
+use crate::read::{packet::Packet, table};
 
 /// A governed task.
 #[derive(Clone, Copy)]
@@ -49,6 +49,13 @@ impl Subject {
         let cgroup = table::current_cgroup();
         let slot = table::slot_of(cgroup)?;
         Some(Self::of_slot(cgroup, slot))
+    }
+
+    /// Who made the socket of a packet, if that is governed.
+    #[inline(always)]
+    pub fn of_packet(packet: Packet) -> Option<Self> {
+        let cgroup = packet.cgroup();
+        Some(Self::of_slot(cgroup, table::slot_of(cgroup)?))
     }
 
     /// The agent that governs `cgroup`.

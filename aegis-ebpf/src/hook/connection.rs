@@ -11,17 +11,17 @@ use aegis_common::{
 };
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
-use super::packet::{DROP, PASS, owner};
 use crate::{
-    conclude,
+    conclude::{self, DROP, GIVE_UP, PASS},
     read::{kernel::boottime, packet::Packet, ring, scratch::Claim, server, table},
+    subject::Subject,
 };
 
 /// A packet that leaves a socket: of a connection that the agent opened, the first one that carries something is looked at.
 #[cgroup_skb(egress)]
 pub fn connection_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = owner(packet) else { return PASS };
+    let Some(subject) = Subject::of_packet(packet) else { return PASS };
     if !subject.has(image_flag::SERVER_NAMES) {
         return PASS;
     }
@@ -47,7 +47,7 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     match connection.state {
         connection_state::FRESH => {}
         connection_state::CHECKED => return PASS,
-        _ => return DROP,
+        _ => return GIVE_UP,
     }
     // Whether there is a name to speak of.
     let by_address = table::port_rule(subject.image, headers.peer, segment.to, headers.protocol).is_some();
@@ -76,7 +76,7 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     claim.release();
     if conclude::effective(&subject, &decision) == verdict::DENY {
         connection.state = connection_state::REFUSED;
-        return DROP;
+        return GIVE_UP;
     }
     connection.state = connection_state::CHECKED;
     PASS

@@ -13,7 +13,7 @@ use aegis_common::{
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
 use crate::{
-    conclude::{self, Refusal},
+    conclude::{self, DROP, PASS, Refusal},
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
@@ -21,28 +21,15 @@ use crate::{
         packet::{Headers, Packet},
         ring,
         scratch::Claim,
-        table,
     },
     subject::Subject,
 };
-
-/// What becomes of a packet.
-pub const PASS: i32 = 1;
-/// See [`PASS`].
-pub const DROP: i32 = 0;
-
-/// Whose packet it is.
-#[inline(always)]
-pub fn owner(packet: Packet) -> Option<Subject> {
-    let cgroup = packet.cgroup();
-    Some(Subject::of_slot(cgroup, table::slot_of(cgroup)?))
-}
 
 /// A packet that leaves a socket.
 #[cgroup_skb(egress)]
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = owner(packet) else { return PASS };
+    let Some(subject) = Subject::of_packet(packet) else { return PASS };
     let Some(headers) = packet.headers(true) else { return DROP };
     if headers.is_extended() {
         let result = guarded::refuse(&subject, &Guarded {
@@ -105,7 +92,7 @@ fn question(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, 
 #[cgroup_skb(ingress)]
 pub fn packet_ingress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = owner(packet) else { return PASS };
+    let Some(subject) = Subject::of_packet(packet) else { return PASS };
     if !subject.has(image_flag::NAMES) {
         return PASS;
     }

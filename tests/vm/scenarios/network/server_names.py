@@ -81,6 +81,17 @@ def opens(name, *parts, port=443, family=socket.AF_INET):
         answered(s)
 
 
+def gives_up(data):
+    """The kernel ends the connection, whatever the program waits for."""
+    with connect(API, 443) as s:
+        s.settimeout(60)
+        s.sendall(data)
+        try:
+            s.recv(4096)
+        except TimeoutError as error:
+            raise OSError(errno.ECONNABORTED if error.errno == errno.ETIMEDOUT else errno.ETIMEDOUT, "ended")
+
+
 def again(first, second):
     """One socket, two connections."""
     with connect(API, 443) as s:
@@ -158,6 +169,7 @@ allowed("allowed-fast-open", fast_open, hello(API))
 allowed("allowed-request", opens, "www.aegis.test", request("User-Agent: x", "Host: www.aegis.test:80"), port=80)
 curl("allowed-curl", "http://www.aegis.test/")
 refused("another-name", opens, API, hello(OTHER))
+refused("ended-in-seconds", gives_up, hello("one.test"))
 refused("name-of-another-rule", opens, API, hello("c.wild.test"))
 refused("no-name", opens, API, hello())
 refused("two-names", opens, API, hello(API, OTHER))
