@@ -21,6 +21,9 @@ use crate::mountinfo;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/aegis-ebpf.o"));
 
+/// A map that can't say itself that it is pinned.
+const ASKERS: &str = "ASKERS";
+
 /// Loads and attaches everything. Nothing that this call attached stays when it fails.
 pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     if OBJECT.is_empty() {
@@ -43,6 +46,7 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
         .default_map_pin_directory(&map_dir)
+        .map_pin_path(ASKERS, map_dir.join(ASKERS))
         .override_global("KERNEL_OFFSETS", found.as_bytes(), true)
         .override_global("KERNEL_FACTS", facts.as_bytes(), true)
         .override_global("HASH_KEY", hash_key.as_bytes(), true)

@@ -17,7 +17,7 @@ use crate::{
     judge::{self, Decision},
     read::{
         kernel::{Address, Message, Sock, Socket},
-        names,
+        names, packet,
         scratch::Claim,
         table,
     },
@@ -116,14 +116,24 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
         };
         claim.decide(decision);
     }
-    // Where no rule about addresses spoke.
-    if claim.decision().reason == reason::DEFAULT && subject.has(image_flag::NAMES) {
-        let decision = if body.port == dns::PORT && names::is_resolver(subject.image, &body.address) {
-            to_resolver(subject, sock, protocol)
-        } else {
-            judge::address(subject, names::reached(&mut claim, subject))
-        };
-        claim.decide(decision);
+    if subject.has(image_flag::NAMES) {
+        let resolver = body.port == dns::PORT && names::is_resolver(subject.image, &body.address);
+        // Where no rule about addresses spoke.
+        if claim.decision().reason == reason::DEFAULT {
+            let decision = if resolver {
+                to_resolver(subject, sock, protocol)
+            } else {
+                judge::address(subject, names::reached(&mut claim, subject))
+            };
+            claim.decide(decision);
+        }
+        if resolver
+            && u32::from(protocol) == IPPROTO_UDP
+            && !claim.decision().deny
+            && !packet::note_asker(sock, &mut claim.network_body().address)
+        {
+            claim.decide(Decision::refuse(reason::NO_ROOM));
+        }
     }
     conclude_network(claim, subject, operation)
 }

@@ -2,14 +2,17 @@
 
 use aegis_common::dns::{MAX_MESSAGE, MAX_QUESTION};
 use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes},
+    bindings::{BPF_SK_STORAGE_GET_F_CREATE, __sk_buff, bpf_sock},
+    helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes},
 };
 
 use super::{
+    kernel::Sock,
     scratch::{Claim, MESSAGE},
     table,
+    walk::{load_word, store_word},
 };
+use crate::maps::ASKERS;
 
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
@@ -18,6 +21,77 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+
+/// What is known of a socket that asks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asker {
+    /// The halves of the resolver's address, in network order.
+    resolver: [u64; 2],
+}
+
+impl Asker {
+    /// Its resolver.
+    #[inline(always)]
+    pub fn resolver(&self) -> [u8; 16] {
+        let mut address = [0u8; 16];
+        // SAFETY: twice eight of sixteen bytes.
+        unsafe {
+            store_word(address.as_mut_ptr(), self.resolver[0]);
+            store_word(address.as_mut_ptr().add(8), self.resolver[1]);
+        }
+        address
+    }
+}
+
+/// Notes that a socket may send to a resolver, whose address lies in map memory: from now on all its datagrams are
+/// questions. False where that can't be noted.
+#[inline(always)]
+pub fn note_asker(sock: Sock, resolver: &mut [u8; 16]) -> bool {
+    // SAFETY: the helper takes any socket, and copies sixteen bytes.
+    let asker = unsafe {
+        bpf_sk_storage_get(
+            (&raw const ASKERS).cast_mut().cast(),
+            sock.as_ptr().cast_mut().cast(),
+            resolver.as_mut_ptr().cast(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+    }
+    .cast::<Asker>();
+    if asker.is_null() {
+        return false;
+    }
+    // SAFETY: a live map value. Of two tasks that send from one socket, either's resolver is one.
+    unsafe {
+        (*asker).resolver = [load_word(resolver.as_ptr()), load_word(resolver.as_ptr().add(8))];
+    }
+    true
+}
+
+/// The socket of a packet.
+#[derive(Clone, Copy)]
+pub struct PacketSocket(*mut bpf_sock);
+
+impl PacketSocket {
+    /// Its port, host order, whatever NAT makes of it.
+    #[inline(always)]
+    pub fn port(self) -> u16 {
+        // SAFETY: a live socket.
+        unsafe { (*self.0).src_port as u16 }
+    }
+
+    /// The resolver that it was last let send to, where it was.
+    #[inline(always)]
+    pub fn asker(self) -> Option<Asker> {
+        // SAFETY: the helper takes any socket.
+        let asker = unsafe {
+            bpf_sk_storage_get((&raw const ASKERS).cast_mut().cast(), self.0.cast(), core::ptr::null_mut(), 0)
+        }
+        .cast::<Asker>();
+        // SAFETY: a live map value.
+        (!asker.is_null()).then(|| unsafe { *asker })
+    }
+}
 
 /// A packet on its way out of a socket, or into one.
 #[derive(Clone, Copy)]
@@ -80,6 +154,29 @@ impl Packet {
         unsafe { (*self.0).len }
     }
 
+    /// Whether it is several datagrams that part later.
+    #[inline(always)]
+    fn is_several(self) -> bool {
+        // SAFETY: the context is live.
+        unsafe { (*self.0).gso_size != 0 }
+    }
+
+    /// Whether all of it is memory of the kernel's own: pages that it only refers to may be a program's, and change.
+    #[inline(always)]
+    fn is_own(self) -> bool {
+        // SAFETY: the context is live.
+        let (start, end) = unsafe { ((*self.0).data, (*self.0).data_end) };
+        u64::from(end).wrapping_sub(u64::from(start)) >= u64::from(self.length())
+    }
+
+    /// Its socket. To be called once: the compiler would keep a place in the context for later, which the verifier refuses.
+    #[inline(always)]
+    pub fn socket(self) -> Option<PacketSocket> {
+        // SAFETY: the context is live.
+        let socket = unsafe { (*self.0).__bindgen_anon_2.sk };
+        (!socket.is_null()).then_some(PacketSocket(socket))
+    }
+
     /// Copies bytes; false where there are not as many.
     #[inline(always)]
     fn load<const N: usize>(self, at: u32, to: &mut [u8; N]) -> bool {
@@ -116,12 +213,16 @@ impl Packet {
         })
     }
 
-    /// Copies what the datagram carries to where messages lie, and returns its length; 0 where it is none that is read.
+    /// Copies what the datagram carries to where messages lie, and returns its length; 0 where it is none that is read, or
+    /// what is read need not be what leaves.
     #[inline(always)]
     pub fn message(self, headers: &Headers, claim: &mut Claim, out: bool) -> u32 {
         let at = headers.at + UDP_HEADER;
         let length = self.length().wrapping_sub(at);
         if length == 0 || length > if out { MAX_QUESTION } else { MAX_MESSAGE } {
+            return 0;
+        }
+        if self.is_several() || out && !self.is_own() {
             return 0;
         }
         // The barrier keeps the bounds in the form that the verifier follows: at least one, at most MAX_MESSAGE + 1.
