@@ -17,6 +17,8 @@ import sys
 
 SPACE, HERE, THERE = "aegis-names", "aegis-n0", "aegis-n1"
 RESOLVER, ROGUE, RESOLVER6 = "192.0.2.53", "198.51.100.53", "2001:db8::53"
+# The resolver of a network namespace that is joined to this one later.
+OF_A_BOX = "203.0.113.53"
 # As a container has it on some networks: an address that nobody has, for another one and its port.
 NATTED, BEHIND = "192.0.2.153", 5353
 NAT = f"""table ip {SPACE} {{
@@ -68,6 +70,7 @@ def up(attacks):
     for address in sorted(addresses | {RESOLVER, ROGUE, RESOLVER6, "192.0.2.66"}):
         net = f"{address}/64" if ":" in address else f"{address}/24"
         sh(f"ip -n {SPACE} addr add {net} dev {THERE}" + (" nodad" if ":" in address else ""))
+    sh(f"ip -n {SPACE} addr add {OF_A_BOX}/32 dev {THERE}")
     with open("/etc/resolv.conf") as now, open("/run/aegis-names-resolv.conf", "w") as kept:
         kept.write(now.read())
     with open("/etc/resolv.conf", "w") as conf:
@@ -164,7 +167,7 @@ def serve(ready):
             sys.exit("no way into the namespace")
     waiting = selectors.DefaultSelector()
     resolvers = {}
-    for address, port in ((RESOLVER, 53), (ROGUE, 53), (RESOLVER6, 53), (RESOLVER, BEHIND)):
+    for address, port in ((RESOLVER, 53), (ROGUE, 53), (RESOLVER6, 53), (OF_A_BOX, 53), (RESOLVER, BEHIND)):
         resolver = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         resolver.bind((address, port))
         resolvers.setdefault(address, resolver)
