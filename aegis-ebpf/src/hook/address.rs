@@ -116,26 +116,33 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
         };
         claim.decide(decision);
     }
-    if subject.has(image_flag::NAMES) {
-        let resolver = body.port == dns::PORT && names::is_resolver(subject.image, &body.address);
-        // Where no rule about addresses spoke.
-        if claim.decision().reason == reason::DEFAULT {
-            let decision = if resolver {
-                to_resolver(subject, sock, protocol)
-            } else {
-                judge::address(subject, names::reached(&mut claim, subject))
-            };
-            claim.decide(decision);
-        }
-        if resolver
-            && u32::from(protocol) == IPPROTO_UDP
-            && !claim.decision().deny
-            && !packet::note_asker(sock, &mut claim.network_body().address)
-        {
-            claim.decide(Decision::refuse(reason::NO_ROOM));
-        }
+    // Where no rule about addresses spoke.
+    if claim.decision().reason == reason::DEFAULT && subject.has(image_flag::NAMES) {
+        let decision = if body.port == dns::PORT && names::is_resolver(subject.image, &body.address) {
+            to_resolver(subject, sock, protocol)
+        } else {
+            judge::address(subject, names::reached(&mut claim, subject))
+        };
+        claim.decide(decision);
+    }
+    if !is_noted(&mut claim, subject, sock) {
+        claim.decide(Decision::refuse(reason::NO_ROOM));
     }
     conclude_network(claim, subject, operation)
+}
+
+/// Notes on the socket that it may send to the resolver in the record's body, if that was decided of one. False where it
+/// can't be noted. All from memory: what was found out on the way here would make the verifier go through it each time.
+#[inline(always)]
+fn is_noted(claim: &mut Claim, subject: &Subject, sock: Sock) -> bool {
+    if claim.decision().deny || !subject.has(image_flag::NAMES) {
+        return true;
+    }
+    let body = claim.network_body();
+    if body.port != dns::PORT || u32::from(body.protocol) != IPPROTO_UDP {
+        return true;
+    }
+    !names::is_resolver(subject.image, &body.address) || !sock.is_null() && packet::note_asker(sock, &mut body.address)
 }
 
 /// Judges sending to a resolver: datagrams, from a socket whose packets are looked at when they leave.

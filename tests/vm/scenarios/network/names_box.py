@@ -54,7 +54,7 @@ def main():
     try:
         with open(f"{T}/box.yaml", "w") as file:
             file.write(MANIFEST)
-        command = ["aegis", "run", "--policy", f"{T}/box.yaml", "--", sys.executable, "-SB", __file__, "inside"]
+        command = ["aegis", "run", "--policy", f"{T}/box.yaml", "--name", os.environ["AGENT"], "--", sys.executable, "-SB", __file__, "inside"]
         ran = subprocess.run(["ip", "netns", "exec", BOX, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         sys.stdout.write(ran.stdout.decode(errors="replace"))
         say("status", str(ran.returncode))
