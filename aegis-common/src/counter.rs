@@ -35,6 +35,8 @@ pub enum Counter {
     QuestionsFull = 24,
     /// An address that answered had no place among those that are known: not learned.
     AddressesFull = 25,
+    /// A connection could not be kept in mind: refused.
+    ConnectionUnkept = 26,
 }
 
 /// Length of the `COUNTERS` map.
@@ -42,7 +44,7 @@ pub const COUNTERS: u32 = 64;
 
 impl Counter {
     /// All counters, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LostProcess,
         Self::LostFile,
         Self::LostNetwork,
@@ -58,6 +60,7 @@ impl Counter {
         Self::HashFailed,
         Self::QuestionsFull,
         Self::AddressesFull,
+        Self::ConnectionUnkept,
     ];
 
     /// Name in metrics and in the log.
@@ -79,6 +82,7 @@ impl Counter {
             Self::HashFailed => "hash_failed",
             Self::QuestionsFull => "questions_full",
             Self::AddressesFull => "addresses_full",
+            Self::ConnectionUnkept => "connection_unkept",
         }
     }
 

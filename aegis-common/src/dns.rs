@@ -70,13 +70,13 @@ impl Message for [u8] {
 
 /// Two bytes in network order.
 #[inline(always)]
-fn short(message: &(impl Message + ?Sized), at: u32) -> u16 {
+pub(crate) fn short(message: &(impl Message + ?Sized), at: u32) -> u16 {
     (message.byte(at) as u16) << 8 | message.byte(at + 1) as u16
 }
 
 /// Four bytes in network order.
 #[inline(always)]
-fn long(message: &(impl Message + ?Sized), at: u32) -> u32 {
+pub(crate) fn long(message: &(impl Message + ?Sized), at: u32) -> u32 {
     (short(message, at) as u32) << 16 | short(message, at + 2) as u32
 }
 

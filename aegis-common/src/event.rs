@@ -151,6 +151,10 @@ pub mod reason {
     pub const PRIVATE_ADDRESS: u8 = 23;
     /// Questions are asked over UDP, where they can be looked at.
     pub const DNS_OVER_TCP: u8 = 24;
+    /// The connection names a server by which its address may not be reached.
+    pub const SERVER_NAME: u8 = 25;
+    /// The connection does not name its server at its beginning.
+    pub const NO_SERVER_NAME: u8 = 26;
 }
 
 /// Bits of [`EventHeader::flags`].
@@ -219,6 +223,8 @@ pub mod op {
     pub const BIND: u8 = 46;
     /// Send a packet that says which way it goes.
     pub const SOURCE_ROUTE: u8 = 47;
+    /// Name the server of a connection, in its first bytes.
+    pub const OPENING: u8 = 48;
     /// Write into the cgroup file system.
     pub const CGROUP_WRITE: u8 = 60;
     /// Set up an io_uring.

@@ -19,6 +19,7 @@ pub mod hash;
 pub mod limits;
 pub mod net;
 pub mod offsets;
+pub mod opening;
 pub mod path;
 pub mod policy;
 pub mod repeat;

@@ -39,12 +39,41 @@ pub struct PortRule {
     pub allow: u8,
     /// 1 when allowed connections are recorded.
     pub record: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Of a rule about a name, what becomes of a connection whose first bytes name no server that fits: a
+    /// [`server_check`] for the ports of the web, and one for all others, [`server_check::OTHERS`] bits higher.
+    pub server: u8,
     /// Number of the rule.
     pub rule: u32,
 }
 assert_size!(PortRule, 12);
+
+/// What becomes of a connection whose first bytes do not name a server by which its address may be reached.
+pub mod server_check {
+    /// They are not looked at.
+    pub const OFF: u8 = 0;
+    /// It is recorded.
+    pub const RECORD: u8 = 1;
+    /// It is refused.
+    pub const ENFORCE: u8 = 2;
+    /// Where the one for other ports begins.
+    pub const OTHERS: u32 = 4;
+    /// Ports of the web, where clients name their server.
+    pub const WEB: [u16; 2] = [80, 443];
+}
+
+impl PortRule {
+    /// None.
+    pub const NONE: Self =
+        Self { first: 0, last: 0, protocol: 0, allow: 0, record: 0, server: 0, rule: crate::policy::RULE_DEFAULT };
+
+    /// The [`server_check`] of a port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn server_check(&self, port: u16) -> u8 {
+        let web = port == server_check::WEB[0] || port == server_check::WEB[1];
+        if web { self.server & 0xf } else { self.server >> server_check::OTHERS }
+    }
+}
 
 /// All that holds for one prefix, the rules of covering prefixes included (the trie answers with
 /// the longest prefix alone). Denies stand first: the first match decides; none means the default.
@@ -122,24 +151,60 @@ pub struct Question {
     pub kind: u16,
     /// 1 once it was answered: its place may be taken.
     pub answered: u16,
-    /// As in a record's header.
+    /// Who asked.
+    pub asker: Asker,
+}
+assert_size!(Question, 104);
+
+/// A task, for records that are made where it is not the current one. All as in a record's header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Asker {
+    /// Start of its process.
     pub start: u64,
-    /// As in a record's header.
+    /// Its process.
     pub pid: u32,
-    /// As in a record's header.
+    /// Itself.
     pub tid: u32,
-    /// As in a record's header.
+    /// The parent.
     pub ppid: u32,
-    /// As in a record's header.
+    /// User.
     pub uid: u32,
-    /// As in a record's header.
+    /// Group.
     pub gid: u32,
     /// Zero.
     pub reserved: u32,
-    /// As in a record's header.
+    /// Name.
     pub comm: [u8; 16],
 }
-assert_size!(Question, 104);
+assert_size!(Asker, 48);
+
+/// A TCP connection that an agent opened, kept with its socket until its first bytes were looked at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Connection {
+    /// When, nanoseconds since boot.
+    pub opened: u64,
+    /// A [`connection_state`].
+    pub state: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Who opened it.
+    pub asker: Asker,
+}
+assert_size!(Connection, 64);
+
+/// How far a connection is.
+pub mod connection_state {
+    /// Nothing was sent.
+    pub const FRESH: u32 = 0;
+    /// Its first bytes fit, or need not.
+    pub const CHECKED: u32 = 1;
+    /// They do not: nothing is sent.
+    pub const REFUSED: u32 = 2;
+}
 
 /// An address that answered an allowed name.
 #[repr(C)]

@@ -91,6 +91,8 @@ pub mod image_flag {
     pub const NAMES: u32 = 1 << 13;
     /// Answers may hold addresses that are not public.
     pub const PRIVATE_ANSWERS: u32 = 1 << 14;
+    /// Some rule about a name looks at the first bytes of connections.
+    pub const SERVER_NAMES: u32 = 1 << 15;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

@@ -1,7 +1,7 @@
 //! The end of every hook: the record and the return value.
 
 use aegis_common::{
-    event::{kind, op, reason, verdict},
+    event::{kind, reason, verdict},
     policy::image_flag,
     repeat::RepeatKey,
 };
@@ -93,16 +93,18 @@ pub fn record_once(
     }
 }
 
-/// Records `decision` about the answer to the question in the slot, in full; the caller has filled body and bytes.
+/// Records `decision` about a packet of the task in the slot, in full; the caller has filled body and bytes. No call
+/// fails for it.
 #[inline(always)]
-pub fn record_answer(
+pub fn record_packet(
     claim: &mut Claim,
     subject: &Subject,
     decision: &Decision,
+    what: (u16, u8),
     body: usize,
     bytes: u32,
 ) {
-    describe(claim, subject, decision, (kind::DNS, op::ANSWER), Refusal::Permission, 0);
+    describe(claim, subject, decision, what, Refusal::Permission, 0);
     claim.header().errno = 0;
     claim.header().seq = table::next_sequence();
     ring::fill_asker(claim);

@@ -3,13 +3,13 @@
 use aegis_common::{
     counter::Counter,
     event::reason,
-    net::PortRule,
+    net::{PortRule, server_check},
     path::path_flag,
     policy::{RULE_DEFAULT, image_flag},
 };
 
 use crate::{
-    read::{scratch::Found, table, walk::outcome},
+    read::{scratch::Found, server::Said, table, walk::outcome},
     subject::Subject,
 };
 
@@ -102,6 +102,23 @@ pub fn granted(subject: &Subject, found: &Found) -> u32 {
 #[inline(always)]
 pub fn question(subject: &Subject, rule: Option<PortRule>) -> Decision {
     if subject.blocked != 0 { Decision::refuse(subject.blocked) } else { address(subject, rule) }
+}
+
+/// Judges the server that a connection names at its beginning, by a rule that its address was reached by.
+#[inline(always)]
+pub fn server(said: Said, fits: bool, rule: u32, check: u8) -> Decision {
+    let reason = match said {
+        Said::Name if fits => reason::RULE,
+        Said::Name => reason::SERVER_NAME,
+        Said::Nothing => reason::NO_SERVER_NAME,
+        Said::Odd => reason::MALFORMED,
+    };
+    match check {
+        server_check::OFF => Decision::allow(rule, reason::RULE, false),
+        server_check::RECORD => Decision::allow(rule, reason, true),
+        _ if reason == reason::RULE => Decision::allow(rule, reason, false),
+        _ => Decision::refuse_by(rule, reason),
+    }
 }
 
 /// Judges an address.

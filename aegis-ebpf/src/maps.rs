@@ -6,7 +6,7 @@ use aegis_common::{
     environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
-    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
+    net::{Connection, Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
     repeat::{Repeat, RepeatKey},
@@ -141,6 +141,10 @@ pub static CODE_WRITERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(409
 /// programs begin without.
 #[btf_map]
 pub static KNOWN_FILES: InodeStorage<Entry> = InodeStorage::new();
+
+/// Connections that agents opened. Pinned, so that one is looked at whichever engine saw it begin.
+#[btf_map]
+pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
 /// How many dentries [`SEEN`] tells apart.
 pub const SEEN_DENTRIES: u32 = 4096;

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aegis_common::net::server_check;
+
 use crate::glob::{self, Pattern};
 use crate::path::{AbsPath, PathError};
 
@@ -42,6 +44,8 @@ pub struct Policy {
     pub kill: KillAction,
     /// How names become addresses.
     pub dns: Dns,
+    /// What becomes of connections to names that do not name a server that fits.
+    pub sni: ServerCheck,
 }
 
 /// How names become addresses.
@@ -265,6 +269,43 @@ pub struct NameEffect {
     pub ports: Vec<PortRange>,
     /// Transport protocol.
     pub protocol: Protocol,
+    /// What becomes of connections that do not name a server that fits, on any of the ports. None: as the policy says, on
+    /// the ports of the web.
+    pub sni: Option<ServerCheck>,
+}
+
+/// What becomes of a connection that does not name a server by which its address may be reached, in its first bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerCheck {
+    /// They are not looked at.
+    Off,
+    /// What it says is recorded.
+    Record,
+    /// It is refused.
+    #[default]
+    Enforce,
+}
+
+impl ServerCheck {
+    /// As a person writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Record => "record",
+            Self::Enforce => "enforce",
+        }
+    }
+
+    /// As the kernel has it.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Off => server_check::OFF,
+            Self::Record => server_check::RECORD,
+            Self::Enforce => server_check::ENFORCE,
+        }
+    }
 }
 
 /// A host name in small letters, or all names below one.

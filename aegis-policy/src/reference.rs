@@ -39,6 +39,10 @@ pub enum Why {
     NotPinned,
     /// The program's environment has a variable that is denied.
     Environment,
+    /// A connection to a name names another server.
+    ServerName,
+    /// A connection to a name does not say which server it is to.
+    NoServerName,
     /// No rule speaks.
     Default,
     /// The new name would grant more than the old one.

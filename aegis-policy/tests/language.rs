@@ -1,7 +1,7 @@
 //! The language: what loads, what is refused, and that nothing of it is passed over in silence.
 
 use aegis_common::path::perm;
-use aegis_policy::policy::{Baseline, Condition, Default, Dns, Effect, KillAction, Limits, Mode};
+use aegis_policy::policy::{Baseline, Condition, Default, Dns, Effect, KillAction, Limits, Mode, ServerCheck};
 use aegis_policy::{Policy, check};
 use std::time::Duration;
 
@@ -39,15 +39,19 @@ fn the_smallest_manifest_loads_as_it_stands() {
     assert_eq!(policy.dns, Dns { resolvers: vec![], least_ttl: 60, most_ttl: 3600, private_answers: false });
 }
 
+/// A manifest with this in its network part.
+fn manifest(network: &str) -> String {
+    format!("version: \"1.0\"\nagent: {{name: x}}\npermissions: {{network: {{{network}}}}}\n")
+}
+
+/// What is wrong with it.
+fn errors(network: &str) -> String {
+    let shown = check(manifest(network).as_bytes(), "a").err().unwrap_or_default();
+    shown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 #[test]
 fn names_and_resolvers_are_spelled_strictly() {
-    let manifest = |network: &str| {
-        format!("version: \"1.0\"\nagent: {{name: x}}\npermissions: {{network: {{{network}}}}}\n")
-    };
-    let errors = |network: &str| {
-        let shown = check(manifest(network).as_bytes(), "a").err().unwrap_or_default();
-        shown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    };
     let long = ["label"; 50].join(".");
     for (name, said) in [
         ("https://api.example.org", "is a URL or has a path"),
@@ -87,6 +91,36 @@ fn names_and_resolvers_are_spelled_strictly() {
     let dns = check(text.as_bytes(), "a").unwrap().dns;
     assert_eq!((dns.least_ttl, dns.most_ttl, dns.private_answers), (10, 10, true));
     assert_eq!(dns.resolvers.len(), 2);
+}
+
+#[test]
+fn server_names_are_checked_on_ports_of_the_web_or_where_a_rule_says_so() {
+    let names = "allow: [a.example, {host: b.example, ports: [22, 443], sni: off}, {host: c.example, ports: [22], sni: record}]";
+    for (said, of_policy) in [("", ServerCheck::Enforce), (", sni: off", ServerCheck::Off), (", sni: record", ServerCheck::Record)] {
+        let policy = check(manifest(&format!("{names}{said}")).as_bytes(), "a").unwrap();
+        assert_eq!(policy.sni, of_policy);
+        let of_rules: Vec<_> = policy
+            .rules
+            .iter()
+            .filter_map(|rule| match &rule.effect {
+                Effect::Name(name) => Some((rule.id.as_str(), name.sni)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(of_rules, [
+            ("network.allow:a.example:443:tcp", None),
+            ("network.allow:b.example:22,443:tcp:sni:off", Some(ServerCheck::Off)),
+            ("network.allow:c.example:22:tcp:sni:record", Some(ServerCheck::Record)),
+        ]);
+    }
+    for (wrong, said) in [
+        ("sni: on", "`sni` cannot be `on`"),
+        ("allow: [{host: a.example, sni: maybe}]", "`sni` cannot be `maybe`"),
+        ("allow: [{cidr: 192.0.2.1, sni: off}]", "`sni` belongs to a host name"),
+        ("deny: [{unix: /run/x, sni: off}]", "`sni` belongs to a host name"),
+    ] {
+        assert!(errors(wrong).contains(said), "{wrong}: {}", errors(wrong));
+    }
 }
 
 #[test]
@@ -135,7 +169,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (3, "`bind`"),
         (18, "`exe`"),
         (20, "`ask` of `network`"),
-        (23, "`sni`"),
         (24, "`listen`"),
         (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),

@@ -21,9 +21,6 @@ use crate::mountinfo;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/aegis-ebpf.o"));
 
-/// A map that can't say itself that it is pinned.
-const ASKERS: &str = "ASKERS";
-
 /// Loads and attaches everything. Nothing that this call attached stays when it fails.
 pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     if OBJECT.is_empty() {
@@ -46,7 +43,9 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
         .default_map_pin_directory(&map_dir)
-        .map_pin_path(ASKERS, map_dir.join(ASKERS))
+        // Maps that are declared in BTF say nothing of pins themselves.
+        .map_pin_path("ASKERS", map_dir.join("ASKERS"))
+        .map_pin_path("CONNECTIONS", map_dir.join("CONNECTIONS"))
         .override_global("KERNEL_OFFSETS", found.as_bytes(), true)
         .override_global("KERNEL_FACTS", facts.as_bytes(), true)
         .override_global("HASH_KEY", hash_key.as_bytes(), true)

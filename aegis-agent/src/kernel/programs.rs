@@ -90,6 +90,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("socket_listen"),
     lsm("socket_bind"),
     Spec { name: "packet_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
+    Spec { name: "connection_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
     Spec { name: "packet_ingress", attach: Attach::Packets("cgroup_skb/ingress"), since: None },
     lsm("unix_stream_connect"),
     lsm("unix_may_send"),

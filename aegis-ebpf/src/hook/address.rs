@@ -7,6 +7,7 @@ use aegis_common::{
     counter::Counter,
     dns,
     event::{NetworkBody, kind, op, reason},
+    net::{PortRule, server_check},
     policy::{RULE_DEFAULT, image_flag},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -121,7 +122,8 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
         let decision = if body.port == dns::PORT && names::is_resolver(subject.image, &body.address) {
             to_resolver(subject, sock, protocol)
         } else {
-            judge::address(subject, names::reached(&mut claim, subject))
+            let rule = names::reached(&mut claim, subject);
+            by_name(subject, sock, protocol, body.port, rule)
         };
         claim.decide(decision);
     }
@@ -145,6 +147,29 @@ fn is_noted(claim: &mut Claim, subject: &Subject, sock: Sock) -> bool {
     !names::is_resolver(subject.image, &body.address) || !sock.is_null() && packet::note_asker(sock, &mut body.address)
 }
 
+/// Judges reaching an address by a name. Where servers are to be named, that is read in the packets of the agent's own
+/// sockets, and in TCP: QUIC hides it.
+#[inline(always)]
+fn by_name(subject: &Subject, sock: Sock, protocol: u16, port: u16, rule: Option<PortRule>) -> Decision {
+    let decision = judge::address(subject, rule);
+    let checked = rule.is_some_and(|rule| rule.server_check(port) == server_check::ENFORCE);
+    if !checked || decision.deny || subject.default_network == 1 {
+        decision
+    } else if u32::from(protocol) != IPPROTO_TCP {
+        Decision::refuse_by(decision.rule, reason::NO_SERVER_NAME)
+    } else if !is_own(subject, sock) {
+        Decision::refuse_by(decision.rule, reason::OUTSIDE)
+    } else {
+        decision
+    }
+}
+
+/// Whether a socket was made by the agent: then its packets are looked at.
+#[inline(always)]
+fn is_own(subject: &Subject, sock: Sock) -> bool {
+    sock.cgroup_id().and_then(table::slot_of) == Some(subject.slot)
+}
+
 /// Judges sending to a resolver: datagrams, from a socket whose packets are looked at when they leave.
 #[inline(always)]
 fn to_resolver(subject: &Subject, sock: Sock, protocol: u16) -> Decision {
@@ -155,8 +180,7 @@ fn to_resolver(subject: &Subject, sock: Sock, protocol: u16) -> Decision {
     if u32::from(protocol) == IPPROTO_TCP {
         return Decision::refuse(reason::DNS_OVER_TCP);
     }
-    let own = sock.cgroup_id().and_then(table::slot_of) == Some(subject.slot);
-    if u32::from(protocol) == IPPROTO_UDP && own {
+    if u32::from(protocol) == IPPROTO_UDP && is_own(subject, sock) {
         // The question itself is judged, and recorded.
         Decision::allow(RULE_DEFAULT, reason::RULE, false)
     } else {

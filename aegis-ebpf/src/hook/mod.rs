@@ -5,6 +5,7 @@
 
 mod address;
 mod cgroup;
+mod connection;
 mod create;
 mod credentials;
 mod exec;

@@ -28,12 +28,14 @@ use crate::{
     subject::Subject,
 };
 
-const PASS: i32 = 1;
-const DROP: i32 = 0;
+/// What becomes of a packet.
+pub const PASS: i32 = 1;
+/// See [`PASS`].
+pub const DROP: i32 = 0;
 
 /// Whose packet it is.
 #[inline(always)]
-fn owner(packet: Packet) -> Option<Subject> {
+pub fn owner(packet: Packet) -> Option<Subject> {
     let cgroup = packet.cgroup();
     Some(Subject::of_slot(cgroup, table::slot_of(cgroup)?))
 }
@@ -113,7 +115,7 @@ fn question(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, 
     let rule = names::rule_of_question(claim);
     let decision = judge::question(subject, rule);
     let Some(rule) = rule else { return decision };
-    ring::note_asker(&mut claim.dialogue().question);
+    ring::note_asker(&mut claim.dialogue().question.asker);
     if !decision.deny && !names::note_question(claim, &headers.peer, port, rule.rule) {
         return Decision::refuse(reason::NO_ROOM);
     }
@@ -178,6 +180,6 @@ fn tell(claim: &mut Claim, subject: &Subject, headers: &Headers, decision: Decis
     claim.decide(decision);
     let decision = claim.decision();
     let bytes = names::describe(claim, &headers.peer);
-    conclude::record_answer(claim, subject, &decision, size_of::<DnsBody>(), bytes);
+    conclude::record_packet(claim, subject, &decision, (kind::DNS, op::ANSWER), size_of::<DnsBody>(), bytes);
     if whole || conclude::effective(subject, &decision) != verdict::DENY { PASS } else { DROP }
 }

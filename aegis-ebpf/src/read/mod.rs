@@ -19,6 +19,7 @@ pub mod program;
 pub mod repeat;
 pub mod ring;
 pub mod scratch;
+pub mod server;
 mod strings;
 pub mod table;
 pub mod walk;

@@ -12,6 +12,7 @@ use aegis_common::{
     hash::PathHasher,
     limits::{PLACE_SETS, PLACES_PER_SET},
     net::{Learned, NameKey, PlaceKey, PortRule, Question, ResolverKey},
+    opening,
     policy::image_flag,
 };
 use aya_ebpf::{
@@ -23,6 +24,7 @@ use super::{
     hash_key,
     kernel::boottime,
     scratch::{Claim, MESSAGE, Scratch},
+    server::Check,
     table,
     walk::{load_word, store_word},
 };
@@ -46,10 +48,12 @@ const ADDRESSES_AT: usize = 256;
 pub struct Dialogue {
     /// The message.
     pub reading: Reading,
+    /// The beginning of a connection.
+    pub opening: opening::Reading,
     /// The last step, as [`Step`].
     pub step: u32,
     /// Image whose rules count.
-    image: u32,
+    pub image: u32,
     /// Slot of the agent.
     slot: u32,
     /// Flags of the image.
@@ -59,8 +63,9 @@ pub struct Dialogue {
     /// Labels of the name that were taken in, from the right.
     taken: u32,
     /// 1 once rules were found.
-    named: u32,
-    hasher: PathHasher,
+    pub named: u32,
+    /// Of the labels that were taken in.
+    pub hasher: PathHasher,
     /// The question.
     pub question: Question,
     /// The address that is being learned.
@@ -76,22 +81,61 @@ pub struct Dialogue {
     /// Addresses for which there was no place.
     pub homeless: u32,
     /// A set of places, the one that is looked for in it, or else a free one.
-    set: u32,
+    pub set: u32,
     free: u32,
     found: u32,
     /// What lets an address be reached.
     rule: PortRule,
+    /// The name that a connection begins with, held against those.
+    pub check: Check,
+}
+
+impl Dialogue {
+    /// Takes in a label, the next one to the left, and notes rules about the name so far: about itself, or where something is
+    /// `left`, about what is below it.
+    #[inline(always)]
+    pub fn take_label(&mut self, message: &InSlot, at: u32, left: u32) {
+        let mut hasher = self.hasher;
+        dns::label_at(&mut hasher, message, at);
+        self.hasher = hasher;
+        // Behind the hash: before it, the verifier would follow that once for each.
+        let key = NameKey { image: self.image, below: u32::from(left != 0), value: hasher.finish() };
+        if NAMES.get_ptr(&key).is_some() {
+            self.named = 1;
+            self.question.rules = key.value;
+            self.question.below = key.below;
+        }
+    }
 }
 
 const NONE: u32 = u32::MAX;
 
+/// What a loop goes over.
 #[repr(C)]
-struct Context {
-    scratch: *mut Scratch,
+pub struct Context {
+    /// The slot.
+    pub scratch: *mut Scratch,
+}
+
+impl Context {
+    /// Of a claimed slot.
+    #[inline(always)]
+    pub const fn new(claim: &Claim) -> Self {
+        Self { scratch: claim.as_ptr() }
+    }
 }
 
 /// The message in a slot.
-struct InSlot(*const u8);
+pub struct InSlot(*mut u8);
+
+impl InSlot {
+    /// Writes one byte.
+    #[inline(always)]
+    pub fn write(&mut self, at: u32, byte: u8) {
+        // SAFETY: the mask keeps the place inside the message's room.
+        unsafe { self.0.add((at & dns::MAX_MESSAGE) as usize).write_volatile(byte) };
+    }
+}
 
 impl Message for InSlot {
     #[inline(always)]
@@ -108,19 +152,19 @@ impl Message for InSlot {
 
 /// The dialogue and the message of the slot in a callback's context.
 #[inline(always)]
-fn parts<'a>(context: *mut Context) -> (&'a mut Dialogue, InSlot) {
+pub fn parts<'a>(context: *mut Context) -> (&'a mut Dialogue, InSlot) {
     // SAFETY: `bpf_loop` hands back the context it was given, alive for the time of the call; the slot is claimed.
     unsafe {
         let scratch = (*context).scratch;
-        let bytes = (&raw const (*scratch).record.bytes).cast::<u8>();
+        let bytes = (&raw mut (*scratch).record.bytes).cast::<u8>();
         (&mut (*scratch).dialogue, InSlot(bytes.add(MESSAGE)))
     }
 }
 
 /// Runs a loop over the slot.
 #[inline(always)]
-fn each(claim: &Claim, turns: u32, callback: extern "C" fn(u64, *mut Context) -> i64) {
-    let mut context = Context { scratch: claim.as_ptr() };
+pub fn each(claim: &Claim, turns: u32, callback: extern "C" fn(u64, *mut Context) -> i64) {
+    let mut context = Context::new(claim);
     // SAFETY: callback and context fit each other.
     unsafe { bpf_loop(turns, callback as *mut c_void, (&raw mut context).cast(), 0) };
 }
@@ -131,11 +175,10 @@ pub fn is_resolver(image: u32, address: &[u8; 16]) -> bool {
     RESOLVERS.get_ptr(&ResolverKey { image, address: *address }).is_some()
 }
 
-/// Reads the question of the message in the slot. False where that is none.
+/// Begins with what an agent says or hears.
 #[inline(always)]
-pub fn read_question(claim: &mut Claim, subject: &Subject, length: u32, answer: bool) -> bool {
-    let mut context = Context { scratch: claim.as_ptr() };
-    let (dialogue, message) = parts(&raw mut context);
+pub fn begin(claim: &mut Claim, subject: &Subject) {
+    let dialogue = claim.dialogue();
     dialogue.image = subject.image;
     dialogue.slot = subject.slot;
     dialogue.flags = subject.flags;
@@ -144,6 +187,15 @@ pub fn read_question(claim: &mut Claim, subject: &Subject, length: u32, answer: 
     dialogue.new = 0;
     dialogue.private = 0;
     dialogue.homeless = 0;
+    dialogue.named = 0;
+}
+
+/// Reads the question of the message in the slot. False where that is none.
+#[inline(always)]
+pub fn read_question(claim: &mut Claim, subject: &Subject, length: u32, answer: bool) -> bool {
+    let mut context = Context::new(claim);
+    begin(claim, subject);
+    let (dialogue, message) = parts(&raw mut context);
     dialogue.step = Step::Bad as u32;
     dialogue.reading.name_end = 0;
     if !dialogue.reading.begin(&message, length, hash_key()) || dialogue.reading.is_answer() != answer {
@@ -186,20 +238,8 @@ extern "C" fn look_up_suffix(_turn: u64, context: *mut Context) -> i64 {
         return 1;
     }
     let start = dialogue.reading.starts[(all - 1 - taken) as usize & (MAX_LABELS - 1)];
-    let mut hasher = dialogue.hasher;
-    dns::label_at(&mut hasher, &message, u32::from(start));
-    dialogue.hasher = hasher;
     dialogue.taken = taken + 1;
-    let key = NameKey {
-        image: dialogue.image,
-        below: u32::from(taken + 1 != all),
-        value: hasher.finish(),
-    };
-    if NAMES.get_ptr(&key).is_some() {
-        dialogue.named = 1;
-        dialogue.question.rules = key.value;
-        dialogue.question.below = key.below;
-    }
+    dialogue.take_label(&message, u32::from(start), all - 1 - taken);
     0
 }
 
@@ -211,8 +251,9 @@ fn set_of_question(question: &Question) -> u32 {
     hasher.finish() as u32 & (PLACE_SETS - 1)
 }
 
+/// Where a place of the set is.
 #[inline(always)]
-fn place(dialogue: &Dialogue, index: u32) -> PlaceKey {
+pub fn place(dialogue: &Dialogue, index: u32) -> PlaceKey {
     PlaceKey { slot: dialogue.slot, place: dialogue.set * PLACES_PER_SET + index }
 }
 
@@ -406,14 +447,16 @@ fn halves(address: &[u8; 16]) -> (u64, u64) {
     unsafe { (load_word(from), load_word(from.add(8))) }
 }
 
+/// Whether two addresses are one.
 #[inline(always)]
-fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
+pub fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
     let (one, other) = (halves(one), halves(other));
     (one.0 ^ other.0) | (one.1 ^ other.1) == 0
 }
 
+/// The set of places for an address.
 #[inline(always)]
-fn set_of_address(address: &[u8; 16]) -> u32 {
+pub fn set_of_address(address: &[u8; 16]) -> u32 {
     let (high, low) = halves(address);
     let mut hasher = PathHasher::new(hash_key());
     hasher.word(high);

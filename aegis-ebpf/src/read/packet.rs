@@ -1,6 +1,11 @@
 //! Packets of sockets that agents made: who made the socket, and the datagrams to and from a resolver.
 
-use aegis_common::dns::{MAX_MESSAGE, MAX_QUESTION};
+use core::ptr;
+
+use aegis_common::{
+    dns::{MAX_MESSAGE, MAX_QUESTION},
+    net::Connection,
+};
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, __sk_buff, bpf_sock},
     helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes},
@@ -8,15 +13,22 @@ use aya_ebpf::{
 
 use super::{
     kernel::Sock,
+    offset, probe,
     scratch::{Claim, MESSAGE},
     table,
     walk::{load_word, store_word},
 };
-use crate::maps::ASKERS;
+use crate::maps::{ASKERS, CONNECTIONS};
 
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
 const UDP_HEADER: u32 = 8;
+const TCP_HEADER: usize = 20;
+/// Flags of TCP.
+const SYN: u8 = 1 << 1;
+const ACK: u8 = 1 << 4;
+/// Flag of a packet whose pages others may write to: of a file, or of the sender (`SKBFL_SHARED_FRAG`).
+const SHARED: u8 = 1 << 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
@@ -116,6 +128,11 @@ impl Headers {
     pub const fn is_udp(&self) -> bool {
         self.protocol == UDP
     }
+    /// Whether it is a segment of TCP.
+    #[inline(always)]
+    pub const fn is_tcp(&self) -> bool {
+        self.protocol == TCP
+    }
     /// Whether the header has options, or is followed by another one of IP: these can have the packet go another way than
     /// its address says.
     #[inline(always)]
@@ -132,6 +149,19 @@ pub struct Ports {
     pub from: u16,
     /// Of the receiver.
     pub to: u16,
+}
+
+/// A segment of TCP.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// Port that it goes to, host order.
+    pub to: u16,
+    /// Whether it asks for a connection.
+    pub opens: bool,
+    /// Bytes that it carries.
+    pub carried: u32,
+    /// Where they begin.
+    at: u32,
 }
 
 impl Packet {
@@ -225,6 +255,12 @@ impl Packet {
         if self.is_several() || out && !self.is_own() {
             return 0;
         }
+        self.copy(at, length, claim)
+    }
+
+    /// Copies 1 to [`MAX_MESSAGE`] bytes to where messages lie; 0 where there are not as many.
+    #[inline(always)]
+    fn copy(self, at: u32, length: u32, claim: &mut Claim) -> u32 {
         // The barrier keeps the bounds in the form that the verifier follows: at least one, at most MAX_MESSAGE + 1.
         let length = (core::hint::black_box(length - 1) & MAX_MESSAGE) + 1;
         // SAFETY: behind MESSAGE there is room for more bytes than that.
@@ -232,5 +268,72 @@ impl Packet {
             bpf_skb_load_bytes(self.0.cast(), at, claim.bytes().add(MESSAGE).cast(), length)
         };
         if result == 0 { length } else { 0 }
+    }
+
+    /// Its header of TCP.
+    #[inline(always)]
+    pub fn segment(self, headers: &Headers) -> Option<Segment> {
+        let mut tcp = [0u8; TCP_HEADER];
+        if !self.load(headers.at, &mut tcp) {
+            return None;
+        }
+        let at = headers.at + u32::from(tcp[12] >> 4) * 4;
+        Some(Segment {
+            to: u16::from_be_bytes([tcp[2], tcp[3]]),
+            opens: tcp[13] & (SYN | ACK) == SYN,
+            carried: self.length().saturating_sub(at),
+            at,
+        })
+    }
+
+    /// The connection that it belongs to, if its socket opened one.
+    #[inline(always)]
+    pub fn connection(self) -> Option<&'static mut Connection> {
+        self.stored(0)
+    }
+
+    /// The same, kept from now on. None where there is no memory for it.
+    #[inline(always)]
+    pub fn keep_connection(self) -> Option<&'static mut Connection> {
+        self.stored(BPF_SK_STORAGE_GET_F_CREATE.into())
+    }
+
+    #[inline(always)]
+    fn stored(self, flags: u64) -> Option<&'static mut Connection> {
+        // SAFETY: the context is live; the helper takes its socket, or answers null. What it answers lives until the program
+        // ends, and of two packets of one socket that run at once either may have the last word.
+        unsafe {
+            let sock = (*self.0).__bindgen_anon_2.sk;
+            if sock.is_null() {
+                return None;
+            }
+            let map = (&raw const CONNECTIONS).cast_mut().cast();
+            bpf_sk_storage_get(map, sock.cast(), ptr::null_mut(), flags).cast::<Connection>().as_mut()
+        }
+    }
+
+    /// Whether others may write to what it carries after it was looked at.
+    #[inline(always)]
+    fn is_shared(self) -> bool {
+        // The context is the packet's own struct.
+        let (head, end) = (self.member::<u64>(offset!(skb_head)), self.member::<u32>(offset!(skb_end)));
+        let (Some(head), Some(end)) = (head, end) else { return true };
+        probe::<u8>(head + u64::from(end), offset!(shared_flags)).is_none_or(|flags| flags & SHARED != 0)
+    }
+
+    #[inline(always)]
+    fn member<T: Copy + Default>(self, offset: usize) -> Option<T> {
+        probe(self.0 as u64, offset)
+    }
+
+    /// Copies the front of what a segment carries to where messages lie, and returns its length; 0 where that can't be
+    /// looked at.
+    #[inline(always)]
+    pub fn opening(self, segment: &Segment, claim: &mut Claim) -> u32 {
+        if segment.carried == 0 || self.is_shared() {
+            return 0;
+        }
+        let length = if segment.carried > MAX_MESSAGE { MAX_MESSAGE } else { segment.carried };
+        self.copy(segment.at, length, claim)
     }
 }

@@ -7,7 +7,7 @@ use aegis_common::{
     counter::Counter,
     event::{EventHeader, kind, verdict},
     limits::RING_BYTES,
-    net::Question,
+    net::Asker,
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -38,37 +38,37 @@ pub fn fill_task(header: &mut EventHeader) {
     current_comm(&mut header.comm);
 }
 
-/// Fills what every record says about the task that asked, where an answer is not that of the current one.
+/// Fills what every record says about the task that asked, where it is not the current one.
 #[inline(always)]
 pub fn fill_asker(claim: &mut Claim) {
     // SAFETY: two parts of a slot that is claimed.
-    let question = unsafe { &(*claim.as_ptr()).dialogue.question };
+    let asker = unsafe { &(*claim.as_ptr()).dialogue.question.asker };
     let header = claim.header();
     header.abi = ABI_VERSION;
     header.boottime = boottime();
-    header.start = question.start;
-    header.pid = question.pid;
-    header.tid = question.tid;
-    header.ppid = question.ppid;
-    header.uid = question.uid;
-    header.gid = question.gid;
+    header.start = asker.start;
+    header.pid = asker.pid;
+    header.tid = asker.tid;
+    header.ppid = asker.ppid;
+    header.uid = asker.uid;
+    header.gid = asker.gid;
     header.reserved = [0; 2];
-    header.comm = question.comm;
+    header.comm = asker.comm;
 }
 
 /// What is kept of the current task for that.
 #[inline(always)]
-pub fn note_asker(question: &mut Question) {
+pub fn note_asker(asker: &mut Asker) {
     let task = Task::current();
     let (uid, gid) = current_uid_gid();
-    question.start = task.leader().start();
-    question.pid = task.tgid();
-    question.tid = task.tid();
-    question.ppid = task.parent().tgid();
-    question.uid = uid;
-    question.gid = gid;
-    question.reserved = 0;
-    current_comm(&mut question.comm);
+    asker.start = task.leader().start();
+    asker.pid = task.tgid();
+    asker.tid = task.tid();
+    asker.ppid = task.parent().tgid();
+    asker.uid = uid;
+    asker.gid = gid;
+    asker.reserved = 0;
+    current_comm(&mut asker.comm);
 }
 
 /// Whether the reader has to be woken: for what it must hear of at once, and when the ring fills

@@ -110,7 +110,7 @@ pub(super) fn digest(
         for e in entries {
             fields.number(u64::from(e.ports.first));
             fields.number(u64::from(e.ports.last));
-            fields.bytes(&[e.protocol.number(), u8::from(e.record)]);
+            fields.bytes(&[e.protocol.number(), u8::from(e.record), e.server]);
             fields.text(id(e.rule));
         }
     }
@@ -153,6 +153,7 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
     fields.number(u64::from(policy.dns.least_ttl));
     fields.number(u64::from(policy.dns.most_ttl));
     fields.number(u64::from(policy.dns.private_answers));
+    fields.bytes(&[policy.sni.number()]);
     fields.number(u64::from(policy.no_new_privileges));
     fields.maybe(policy.limits.memory_bytes);
     fields.maybe(policy.limits.cpu_millis.map(u64::from));
@@ -195,6 +196,7 @@ fn rules(fields: &mut Fields, policy: &Policy) {
             Effect::Name(name) => {
                 fields.text(&name.name.to_string());
                 fields.bytes(&[name.protocol.number()]);
+                fields.maybe(name.sni.map(|check| u64::from(check.number())));
                 fields.count("ports", name.ports.len());
                 for ports in &name.ports {
                     fields.text(&ports.to_string());

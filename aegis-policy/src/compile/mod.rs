@@ -192,6 +192,7 @@ pub fn compile(
     let net = network::keys(&net, image_index, &mut rules)?;
     let names = names::keys(&names, keys, &mut rules)?;
     let resolvers = if names.is_empty() { Vec::new() } else { names::resolvers(policy, image_index)? };
+    let checks_servers = names.iter().any(|(_, rules)| rules.rules.iter().any(|rule| rule.server != 0));
     let mut flags = image_flag::READY;
     for (set, flag) in [
         (policy.mode == Mode::Audit, image_flag::AUDIT),
@@ -204,6 +205,7 @@ pub fn compile(
         (!policy.write_execute, image_flag::NO_WRITE_EXECUTE),
         (!names.is_empty(), image_flag::NAMES),
         (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),
+        (checks_servers, image_flag::SERVER_NAMES),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {

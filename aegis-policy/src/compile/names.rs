@@ -8,11 +8,11 @@ use std::net::IpAddr;
 
 use aegis_common::dns;
 use aegis_common::limits::{MAX_NAMES, MAX_PORT_RULES, RESOLVERS_PER_AGENT};
-use aegis_common::net::{NameKey, PortRule, PortRules, ResolverKey};
+use aegis_common::net::{NameKey, PortRule, PortRules, ResolverKey, server_check};
 
 use super::network::Entry;
 use super::{CompileError, Keys, bounded, number};
-use crate::policy::{Effect, HostName, NameEffect, Policy};
+use crate::policy::{Effect, HostName, NameEffect, Policy, ServerCheck};
 use crate::rules::RuleTable;
 
 /// What holds for each name.
@@ -39,6 +39,7 @@ pub(super) fn patterns(policy: &Policy) -> Result<Patterns, CompileError> {
                     protocol: effect.protocol,
                     allow: true,
                     record: *record,
+                    server: server(policy.sni, effect.sni),
                     rule: *index,
                 })
             })
@@ -58,6 +59,14 @@ pub(super) fn patterns(policy: &Policy) -> Result<Patterns, CompileError> {
     }
     bounded("names", out.len(), MAX_NAMES)?;
     Ok(out)
+}
+
+/// See [`PortRule::server`].
+const fn server(of_policy: ServerCheck, of_rule: Option<ServerCheck>) -> u8 {
+    match of_rule {
+        Some(check) => check.number() | check.number() << server_check::OTHERS,
+        None => of_policy.number(),
+    }
 }
 
 /// The map entries.
@@ -82,7 +91,7 @@ pub(super) fn keys(
                 protocol: entry.protocol.number(),
                 allow: 1,
                 record: u8::from(entry.record),
-                reserved: 0,
+                server: entry.server,
                 rule: number(rules, &[entry.rule])?,
             };
             value.count += 1;

@@ -35,6 +35,8 @@ pub(super) struct Entry {
     pub(super) protocol: Protocol,
     pub(super) allow: bool,
     pub(super) record: bool,
+    /// As [`PortRule::server`].
+    pub(super) server: u8,
     /// Index of the rule.
     pub(super) rule: usize,
 }
@@ -143,6 +145,7 @@ fn entries(rules: &[NetRule], prefix: Prefix, only: Option<bool>) -> Vec<Entry> 
             protocol: rule.effect.protocol,
             allow: rule.effect.allow,
             record: rule.record && rule.effect.allow,
+            server: 0,
             rule: rule.index,
         }));
     }
@@ -192,7 +195,7 @@ pub(super) fn keys(
                 protocol: entry.protocol.number(),
                 allow: u8::from(entry.allow),
                 record: u8::from(entry.record),
-                reserved: 0,
+                server: 0,
                 rule: number(rules, &[entry.rule])?,
             };
             value.count += 1;

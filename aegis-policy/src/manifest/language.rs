@@ -98,10 +98,7 @@ pub(super) const NETWORK: Keys = &[
     ),
     ("deny", Known),
     ("dns", Known),
-    (
-        "sni",
-        Later("server names in TLS are not read", "delete `sni`"),
-    ),
+    ("sni", Known),
     (
         "listen",
         Later(
@@ -130,6 +127,7 @@ pub(super) const NETWORK_ENTRY: Keys = &[
     ("unix", Known),
     ("ports", Known),
     ("protocol", Known),
+    ("sni", Known),
     (
         "exe",
         Later(

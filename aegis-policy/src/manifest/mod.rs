@@ -52,6 +52,8 @@ pub struct NetEntry {
     pub ports: Option<PortList>,
     /// Protocol, if given.
     pub protocol: Option<Text>,
+    /// What server names are held to, if given.
+    pub sni: Option<Text>,
     /// The rule's id, if given.
     pub id: Option<Text>,
 }
@@ -128,6 +130,8 @@ pub struct Manifest {
     pub network_deny: Vec<NetEntry>,
     /// `permissions.network.dns`.
     pub dns: DnsTexts,
+    /// `permissions.network.sni`.
+    pub sni: Option<Text>,
     /// `permissions.process.no_new_privileges`.
     pub no_new_privileges: Option<Text>,
     /// `permissions.process.capabilities.drop`, with the position of the list.
@@ -246,6 +250,7 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         if let Some(node) = network.get("dns") {
             out.dns = dns(node, errors);
         }
+        out.sni = network.get("sni").and_then(|n| read::word(n, "`network.sni`", SNI, errors));
     }
     if let Some(fs) = fields
         .get("fs")
@@ -297,6 +302,8 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     out.cpu_quota = value("cpu_quota", "cpu_quota: 0.5");
     out.pids = value("pids", "pids: 256");
 }
+
+const SNI: &str = "sni: enforce";
 
 fn dns(node: &Node, errors: &mut Diagnostics) -> DnsTexts {
     const EXAMPLE: &str = "resolvers: [192.0.2.53]";
@@ -433,6 +440,7 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
                 target: NetTarget::Host(host),
                 ports: None,
                 protocol: None,
+                sni: None,
                 id: None,
             }));
             continue;
@@ -445,12 +453,14 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
         let protocol = fields
             .get("protocol")
             .and_then(|n| read::text(n, "`protocol`", "protocol: tcp", errors));
+        let sni = fields.get("sni").and_then(|n| read::word(n, "`sni`", SNI, errors));
         if let Some(target) = target(entry, &name, &fields, errors) {
             out.push(NetEntry {
                 at: entry.at,
                 target,
                 ports,
                 protocol,
+                sni,
                 id,
             });
         }

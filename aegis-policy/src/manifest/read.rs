@@ -148,6 +148,14 @@ pub(super) fn scalar(
     }
 }
 
+/// Text, or `off`, which is no truth value where it stands beside other words.
+pub(super) fn word(node: &Node, what: &str, example: &str, errors: &mut Diagnostics) -> Option<Text> {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.kind() == Kind::OldBool => Some(text_of(node.at, scalar)),
+        _ => text(node, what, example, errors),
+    }
+}
+
 /// A text. What YAML takes for something else must be quoted.
 pub(super) fn text(
     node: &Node,

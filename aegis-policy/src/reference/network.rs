@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Answer, Reference, Why};
-use crate::policy::{Cidr, Default, Effect, PortRange, Protocol, Rule};
+use crate::policy::{Cidr, Default, Effect, HostName, NameEffect, PortRange, Protocol, Rule, ServerCheck};
+
+const TCP: u8 = 6;
 
 impl Reference<'_> {
     /// Whether connecting or sending to an address is allowed. `protocol` is the IP protocol
@@ -22,9 +24,60 @@ impl Reference<'_> {
         if let Some((allow, rule)) = self.by_address(address, port, protocol) {
             return Answer::new(allow, Why::Rule, Some(rule));
         }
+        match self.reached(name, address, port, protocol) {
+            None => self.by_default(),
+            Some(rule) if protocol != TCP && self.enforces(rule, port) => {
+                Answer::new(false, Why::NoServerName, Some(rule))
+            }
+            Some(rule) => Answer::new(true, Why::Rule, Some(rule)),
+        }
+    }
+
+    /// Whether a TCP connection may go on that begins with the name of a server, where the address has answered for `name`
+    /// alone and the connection itself was allowed.
+    #[must_use]
+    pub fn opening(&self, name: &str, said: Option<&str>, address: IpAddr, port: u16) -> Answer {
+        if let Some((_, rule)) = self.by_address(address, port, TCP) {
+            return Answer::new(true, Why::Rule, Some(rule));
+        }
+        let Some(rule) = self.reached(name, address, port, TCP).filter(|_| self.policy.default == Default::Deny) else {
+            return Answer::new(true, Why::Default, None);
+        };
+        if self.server_check(rule, port) == ServerCheck::Off {
+            return Answer::new(true, Why::Rule, Some(rule));
+        }
+        // It fits when the same name in the manifest covers both.
+        let why = match said.map(|said| self.covering(said)) {
+            None => Why::NoServerName,
+            Some(covering) if covering == self.covering(name) => Why::Rule,
+            Some(_) => Why::ServerName,
+        };
+        Answer::new(why == Why::Rule || !self.enforces(rule, port), why, Some(rule))
+    }
+
+    fn reached(&self, name: &str, address: IpAddr, port: u16, protocol: u8) -> Option<&Rule> {
         let refused = is_inside(address.to_canonical()) && !self.policy.dns.private_answers;
-        let rule = self.name_rule(name, Some((port, protocol))).filter(|_| !refused);
-        rule.map_or_else(|| self.by_default(), |rule| Answer::new(true, Why::Rule, Some(rule)))
+        self.name_rule(name, Some((port, protocol))).filter(|_| !refused)
+    }
+
+    /// The longest name in the manifest that covers one.
+    fn covering(&self, name: &str) -> Option<&HostName> {
+        match &self.name_rule(name, None)?.effect {
+            Effect::Name(effect) => Some(&effect.name),
+            _ => None,
+        }
+    }
+
+    fn enforces(&self, rule: &Rule, port: u16) -> bool {
+        self.policy.default == Default::Deny && self.server_check(rule, port) == ServerCheck::Enforce
+    }
+
+    fn server_check(&self, rule: &Rule, port: u16) -> ServerCheck {
+        match &rule.effect {
+            Effect::Name(NameEffect { sni: Some(check), .. }) => *check,
+            Effect::Name(_) if port == 80 || port == 443 => self.policy.sni,
+            _ => ServerCheck::Off,
+        }
     }
 
     /// Whether the addresses of a name may be asked for.

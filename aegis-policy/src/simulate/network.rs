@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use aegis_common::dns;
 use aegis_common::event::reason;
 use aegis_common::hash::PathHasher;
-use aegis_common::net::{IMAGE_BITS, NameKey, PortRules};
+use aegis_common::net::{IMAGE_BITS, NameKey, PortRule, PortRules, server_check};
 use aegis_common::policy::{RULE_DEFAULT, image_flag};
 
 use super::{Decision, Kernel};
+
+const TCP: u8 = 6;
 
 impl Kernel<'_> {
     /// Decides connecting or sending to an address. `protocol` is the IP protocol number.
     #[must_use]
     pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Decision {
-        self.reach(&[], address, port, protocol)
+        self.reach(None, address, port, protocol)
     }
 
     /// As [`Self::network`], where the address has answered for a name a moment ago.
@@ -23,20 +25,47 @@ impl Kernel<'_> {
         let bytes = bits(address).to_be_bytes();
         let refused = dns::is_private(&bytes) && !self.flag(image_flag::PRIVATE_ANSWERS);
         let rules = self.rules_of(name).filter(|_| !refused);
-        self.reach(rules.map_or(&[], |rules| std::slice::from_ref(rules)), address, port, protocol)
+        self.reach(rules.map(|(_, rules)| rules), address, port, protocol)
+    }
+
+    /// Decides what becomes of a TCP connection that begins with the name of a server, where the address has answered for
+    /// `name` alone and the connection itself was allowed.
+    #[must_use]
+    pub fn opening(&self, name: &str, said: Option<&str>, address: IpAddr, port: u16) -> Decision {
+        let by_address = self.by_address(address, port, TCP);
+        if let Some(rule) = by_address {
+            return Decision { allowed: true, reason: reason::RULE, rule: rule.rule, recorded: false };
+        }
+        let bytes = bits(address).to_be_bytes();
+        let refused = dns::is_private(&bytes) && !self.flag(image_flag::PRIVATE_ANSWERS);
+        let known = self.rules_of(name).filter(|_| !refused && self.image.image.default_network != 1);
+        let rule = known.and_then(|(key, rules)| Some((key, port_rule(rules, port, TCP)?)));
+        let Some((key, rule)) = rule else {
+            return Decision { allowed: true, reason: reason::DEFAULT, rule: RULE_DEFAULT, recorded: false };
+        };
+        let reason = match said.map(|said| self.rules_of(said)) {
+            None => reason::NO_SERVER_NAME,
+            Some(Some((said, _))) if said == key => reason::RULE,
+            Some(_) => reason::SERVER_NAME,
+        };
+        match rule.server_check(port) {
+            server_check::OFF => Decision { allowed: true, reason: reason::RULE, rule: rule.rule, recorded: false },
+            server_check::RECORD => Decision { allowed: true, reason, rule: rule.rule, recorded: true },
+            _ => Decision { allowed: reason == reason::RULE, reason, rule: rule.rule, recorded: reason != reason::RULE },
+        }
     }
 
     /// Decides asking a resolver of the agent for the addresses of a name.
     #[must_use]
     pub fn question(&self, name: &str) -> Decision {
-        match self.rules_of(name).and_then(|rules| rules.rules.first()) {
+        match self.rules_of(name).and_then(|(_, rules)| rules.rules.first()) {
             Some(first) => Decision { allowed: true, reason: reason::RULE, rule: first.rule, recorded: first.record == 1 },
             None => self.unnamed(),
         }
     }
 
-    /// The rules of the longest name that covers `name`, met from the right.
-    fn rules_of(&self, name: &str) -> Option<&PortRules> {
+    /// The rules of the longest name that covers `name`, met from the right, and where they are.
+    fn rules_of(&self, name: &str) -> Option<(NameKey, &PortRules)> {
         let folded = name.to_ascii_lowercase();
         let labels: Vec<&str> = folded.rsplit('.').collect();
         let mut hasher = PathHasher::new(self.hash_key);
@@ -45,7 +74,7 @@ impl Kernel<'_> {
             hasher.component(label.as_bytes());
             let last = index + 1 == labels.len();
             let key = NameKey { image: self.image.index, below: u32::from(!last), value: hasher.finish() };
-            found = self.names.get(&key).or(found);
+            found = self.names.get(&key).map(|rules| (key, rules)).or(found);
         }
         found
     }
@@ -60,7 +89,20 @@ impl Kernel<'_> {
     }
 
     /// Decides by the rules of addresses, then by those of the name.
-    fn reach(&self, of_name: &[PortRules], address: IpAddr, port: u16, protocol: u8) -> Decision {
+    fn reach(&self, of_name: Option<&PortRules>, address: IpAddr, port: u16, protocol: u8) -> Decision {
+        if let Some(rule) = self.by_address(address, port, protocol) {
+            return if rule.allow == 1 { granted(rule) } else { Decision::deny(reason::RULE, rule.rule) };
+        }
+        let Some(rule) = of_name.and_then(|rules| port_rule(rules, port, protocol)) else { return self.unnamed() };
+        let hidden = protocol != TCP && rule.server_check(port) == server_check::ENFORCE;
+        if hidden && self.image.image.default_network != 1 {
+            return Decision::deny(reason::NO_SERVER_NAME, rule.rule);
+        }
+        granted(rule)
+    }
+
+    /// The rule that speaks of an address.
+    fn by_address(&self, address: IpAddr, port: u16, protocol: u8) -> Option<&PortRule> {
         let bits = bits(address);
         let longest = self
             .image
@@ -74,18 +116,7 @@ impl Kernel<'_> {
                     && u128::from_be_bytes(key.address) == bits & mask
             })
             .max_by_key(|(length, ..)| *length);
-        let hit = longest.into_iter().map(|(.., rules)| rules).chain(of_name);
-        let hit = hit.filter_map(|rules| port_rule(rules, port, protocol)).next();
-        match hit {
-            Some((true, rule, record)) => Decision {
-                allowed: true,
-                reason: reason::RULE,
-                rule,
-                recorded: record,
-            },
-            Some((false, rule, _)) => Decision::deny(reason::RULE, rule),
-            None => self.unnamed(),
-        }
+        longest.and_then(|(.., rules)| port_rule(rules, port, protocol))
     }
 }
 
@@ -97,11 +128,14 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The first rule that speaks of a port: whether it allows, its number, whether it is recorded.
-fn port_rule(rules: &PortRules, port: u16, protocol: u8) -> Option<(bool, u32, bool)> {
+const fn granted(rule: &PortRule) -> Decision {
+    Decision { allowed: true, reason: reason::RULE, rule: rule.rule, recorded: rule.record == 1 }
+}
+
+/// The first rule that speaks of a port.
+fn port_rule(rules: &PortRules, port: u16, protocol: u8) -> Option<&PortRule> {
     let count = usize::try_from(rules.count).ok()?;
-    let hit = rules.rules.iter().take(count).find(|r| {
+    rules.rules.iter().take(count).find(|r| {
         (r.first..=r.last).contains(&port) && (r.protocol == 0 || r.protocol == protocol)
-    })?;
-    Some((hit.allow == 1, hit.rule, hit.record == 1))
+    })
 }

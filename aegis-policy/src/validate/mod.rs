@@ -86,6 +86,7 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
         )
         .unwrap_or(KillAction::Freeze),
         dns: names::dns(&manifest.dns, errors),
+        sni: names::sni(manifest.sni.as_ref(), errors).unwrap_or_default(),
     }
 }
 

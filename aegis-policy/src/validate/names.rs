@@ -10,7 +10,7 @@ use super::values::{self, Wrong};
 use super::{value, word};
 use crate::diagnostic::{Diagnostics, quote};
 use crate::manifest::{DnsTexts, Text};
-use crate::policy::{Dns, HostName};
+use crate::policy::{Dns, HostName, ServerCheck};
 
 /// Longest name as a person writes it.
 const LONGEST: usize = 253;
@@ -90,6 +90,12 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(good)
         && !label.starts_with('-')
         && !label.ends_with('-')
+}
+
+/// `sni` of `network`, or of a rule.
+pub(super) fn sni(text: Option<&Text>, errors: &mut Diagnostics) -> Option<ServerCheck> {
+    let words = [ServerCheck::Enforce, ServerCheck::Record, ServerCheck::Off].map(|check| (check.word(), check));
+    word(text, "sni", &words, errors)
 }
 
 /// `network.dns`.

@@ -228,6 +228,9 @@ fn path_rule(
 }
 
 fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Rule> {
+    if let Some(sni) = entry.sni.as_ref().filter(|_| !matches!(entry.target, NetTarget::Host(_))) {
+        errors.error(sni.at, "`sni` belongs to a host name", "delete `sni`, or write the rule with `host`");
+    }
     let cidr = match &entry.target {
         NetTarget::Host(host) => return host_name(entry, host, allow, errors),
         NetTarget::Unix(path) => return unix(entry, path, allow, errors),
@@ -263,9 +266,13 @@ fn host_name(entry: &NetEntry, host: &Text, allow: bool, errors: &mut Diagnostic
     let ports = if entry.ports.is_none() { vec![HTTPS] } else { ports(entry, errors) };
     let protocol = value(entry.protocol.as_ref(), values::protocol, errors).unwrap_or(Protocol::Tcp);
     let name = value(Some(host), |text| names::host_name(text, allow), errors);
-    let target = reached(name.as_ref().map(ToString::to_string).unwrap_or_default(), &ports, protocol);
+    let mut target = reached(name.as_ref().map(ToString::to_string).unwrap_or_default(), &ports, protocol);
+    let sni = names::sni(entry.sni.as_ref(), errors);
+    if let Some(check) = sni {
+        target = format!("{target} sni {}", check.word());
+    }
     let id = id(entry.id.as_ref(), &content_of("network.allow", &target), errors);
-    let effect = NameEffect { name: name?, ports, protocol };
+    let effect = NameEffect { name: name?, ports, protocol, sni };
     Some(Rule {
         id,
         origin: origin(entry.at, errors),

@@ -105,6 +105,11 @@ impl<'p> Pair<'p> {
                 self.reference.named(name, *address, *port, *protocol),
                 0,
             ),
+            Question::Opening { name, said, address, port } => (
+                kernel.opening(name, *said, *address, *port),
+                self.reference.opening(name, *said, *address, *port),
+                0,
+            ),
             Question::Network {
                 address,
                 port,
@@ -133,6 +138,8 @@ fn difference(
         reason::NOT_PINNED => Why::NotPinned,
         reason::ENVIRONMENT => Why::Environment,
         reason::DEFAULT => Why::Default,
+        reason::SERVER_NAME => Why::ServerName,
+        reason::NO_SERVER_NAME => Why::NoServerName,
         reason::WOULD_GRANT_MORE => Why::WouldGrantMore,
         reason::HOLDS_RULE => Why::HoldsRule,
         reason::TOO_DEEP => Why::TooDeep,

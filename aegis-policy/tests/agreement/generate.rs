@@ -29,6 +29,12 @@ pub enum Question {
     Name {
         name: &'static str,
     },
+    Opening {
+        name: &'static str,
+        said: Option<&'static str>,
+        address: IpAddr,
+        port: u16,
+    },
     Named {
         name: &'static str,
         address: IpAddr,
@@ -217,11 +223,12 @@ fn host_entry() -> impl Strategy<Value = String> {
         Just("a.example"), Just("b.a.example"), Just("*.a.example"), Just("*.example"), Just("example"), Just("A.Example"),
         Just("*.b.a.example"),
     ];
-    let ports = option::of(prop_oneof![Just("[1]"), Just("[2, \"5-9\"]"), Just("[\"1-6\"]")]);
+    let ports = option::of(prop_oneof![Just("[1]"), Just("[2, \"5-9\"]"), Just("[\"1-6\"]"), Just("[80, 443]")]);
     let protocol = prop_oneof![Just("tcp"), Just("udp")].prop_map(Some);
-    (name, ports, protocol).prop_map(|(name, ports, protocol)| {
+    let sni = option::of(prop_oneof![Just("off"), Just("record"), Just("enforce")]);
+    (name, ports, protocol, sni).prop_map(|(name, ports, protocol, sni)| {
         let mut out = format!("host: \"{name}\"");
-        for (key, value) in [("ports", ports), ("protocol", protocol)] {
+        for (key, value) in [("ports", ports), ("protocol", protocol), ("sni", sni)] {
             out.extend(value.map(|v| format!(", {key}: {v}")));
         }
         format!("{{{}}}", out.to_ascii_lowercase())
@@ -279,10 +286,12 @@ pub fn manifest() -> impl Strategy<Value = String> {
         variables.dedup();
         allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
         format!(
-            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n    dns: {{private_answers: {}}}\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
+            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n    dns: {{private_answers: {}}}\n    sni: {}\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
             allow.join(", "),
             dedup(deny).join(", "),
             if private { "allow" } else { "deny" },
+            // From what is random already.
+            ["enforce", "record", "off"][(read.len() + no.len()) % 3],
             list(&read),
             list(&write),
             list(&no),
@@ -322,6 +331,8 @@ fn question() -> impl Strategy<Value = Question> {
         2 => name().prop_map(|name| Question::Name { name }),
         4 => (name(), address(), prop_oneof![3 => 0..11u16, 1 => Just(443)], prop_oneof![Just(6u8), Just(17)])
             .prop_map(|(name, address, port, protocol)| Question::Named { name, address, port, protocol }),
+        4 => (name(), prop_oneof![1 => Just(None), 5 => name().prop_map(Some)], address(), prop_oneof![2 => 0..11u16, 1 => Just(80), 2 => Just(443)])
+            .prop_map(|(name, said, address, port)| Question::Opening { name, said, address, port }),
     ]
 }
 

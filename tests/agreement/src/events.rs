@@ -38,6 +38,8 @@ impl Denial {
             Why::TooDeep => "too_deep",
             Why::NotPinned => "not_pinned",
             Why::Environment => "environment",
+            Why::ServerName => "server_name",
+            Why::NoServerName => "no_server_name",
         };
         Self {
             operation: question.operation.in_events().to_owned(),

@@ -16,7 +16,7 @@ from attempt import syscall
 MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_GET_NEXT_KEY, OBJ_PIN, OBJ_GET, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = 1, 2, 4, 6, 7, 12, 13
 MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE, LINK_GET_FD_BY_ID = 14, 15, 17, 28, 30
 # Programs of the cgroup tree, by the way that their packets go.
-OF_CGROUPS = {"packet_ingress": 0, "packet_egress": 1}
+OF_CGROUPS = {"packet_ingress": 0, "packet_egress": 1, "connection_egress": 1}
 MAPS, LINKS, ASIDE = "/sys/fs/bpf/aegis/maps/", "/sys/fs/bpf/aegis/links/", "/sys/fs/bpf/aegis-vm-"
 
 

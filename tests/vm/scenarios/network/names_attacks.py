@@ -144,6 +144,11 @@ def from_port_of_resolvers():
         to.recv(100)
 
 
+def bind(address):
+    with udp() as s:
+        s.bind(address)
+
+
 def many_questions():
     """More questions that nobody answers than there is room for."""
     with udp() as s:
@@ -175,6 +180,9 @@ def main():
     if AGENT_UID == 0:
         attempt("question-behind-a-header", behind_a_header)
     attempt("from-the-port-of-resolvers", from_port_of_resolvers)
+    if AGENT_UID == 0:
+        attempt("port-of-resolvers", bind, ("127.0.0.1", 53))
+        attempt("port-of-resolvers-anywhere", bind, ("0.0.0.0", 53))
     attempt("answer-in-a-circle", ask, "circle.aegis.test")
     attempt("answer-that-ends-early", ask, "half.aegis.test")
     attempt("answer-too-long", ask, "huge.aegis.test")

@@ -52,7 +52,7 @@ ZONE = {
 # Another name, and the one it stands for.
 CHAIN = {"www.aegis.test": "edge.cdn.test", "edge.cdn.test": "e1.cdn.test"}
 CHAINED = (["192.0.2.14"], 300)
-PORTS = [443, 8443]
+PORTS = [80, 443, 8443]
 CLONE_NEWNET = 0x40000000
 
 
