@@ -152,7 +152,7 @@ pub struct Question {
     /// 1 once it was answered: its place may be taken.
     pub answered: u16,
     /// Who asked.
-    pub asker: Asker,
+    pub asker: Actor,
 }
 assert_size!(Question, 104);
 
@@ -160,7 +160,7 @@ assert_size!(Question, 104);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
-pub struct Asker {
+pub struct Actor {
     /// Start of its process.
     pub start: u64,
     /// Its process.
@@ -178,7 +178,7 @@ pub struct Asker {
     /// Name.
     pub comm: [u8; 16],
 }
-assert_size!(Asker, 48);
+assert_size!(Actor, 48);
 
 /// A TCP connection that an agent opened, kept with its socket until its first bytes were looked at.
 #[repr(C)]
@@ -192,7 +192,7 @@ pub struct Connection {
     /// Zero.
     pub reserved: u32,
     /// Who opened it.
-    pub asker: Asker,
+    pub asker: Actor,
 }
 assert_size!(Connection, 64);
 

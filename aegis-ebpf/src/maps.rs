@@ -18,7 +18,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
 
-use crate::read::{memory::Entry, overlay::Lender, scratch::Scratch};
+use crate::read::{memory::Entry, overlay::Lender, packet::Asker, scratch::Scratch};
 
 /// Cgroup id to slot. Written by the agent and by the cgroup hooks.
 #[map]
@@ -92,6 +92,10 @@ pub static QUESTIONS: HashMap<PlaceKey, Question> = HashMap::pinned(limits::MAX_
 /// Addresses that answered names.
 #[map]
 pub static ADDRESSES: HashMap<PlaceKey, Learned> = HashMap::pinned(limits::MAX_PLACES, BPF_F_NO_PREALLOC);
+/// Socket to the resolver that it was last let send to: where its packets go is another matter, behind NAT. It lives as
+/// long as the socket. Pinned by the agent: what was connected under an earlier engine still asks.
+#[btf_map]
+pub static ASKERS: SkStorage<Asker> = SkStorage::new();
 /// Counts of losses and failures; see `aegis_common::counter`.
 #[map]
 pub static COUNTERS: Array<u64> = Array::pinned(COUNTER_COUNT, 0);

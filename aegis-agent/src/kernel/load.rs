@@ -44,6 +44,7 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         .btf(Some(&btf))
         .default_map_pin_directory(&map_dir)
         // Maps that are declared in BTF say nothing of pins themselves.
+        .map_pin_path("ASKERS", map_dir.join("ASKERS"))
         .map_pin_path("CONNECTIONS", map_dir.join("CONNECTIONS"))
         .override_global("KERNEL_OFFSETS", found.as_bytes(), true)
         .override_global("KERNEL_FACTS", facts.as_bytes(), true)

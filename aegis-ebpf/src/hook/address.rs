@@ -18,7 +18,7 @@ use crate::{
     judge::{self, Decision},
     read::{
         kernel::{Address, Message, Sock, Socket},
-        names,
+        names, packet,
         scratch::Claim,
         table,
     },
@@ -127,7 +127,24 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
         };
         claim.decide(decision);
     }
+    if !is_noted(&mut claim, subject, sock) {
+        claim.decide(Decision::refuse(reason::NO_ROOM));
+    }
     conclude_network(claim, subject, operation)
+}
+
+/// Notes on the socket that it may send to the resolver in the record's body, if that was decided of one. False where it
+/// can't be noted. All from memory: what was found out on the way here would make the verifier go through it each time.
+#[inline(always)]
+fn is_noted(claim: &mut Claim, subject: &Subject, sock: Sock) -> bool {
+    if claim.decision().deny || !subject.has(image_flag::NAMES) {
+        return true;
+    }
+    let body = claim.network_body();
+    if body.port != dns::PORT || u32::from(body.protocol) != IPPROTO_UDP {
+        return true;
+    }
+    !names::is_resolver(subject.image, &body.address) || !sock.is_null() && packet::note_asker(sock, &mut body.address)
 }
 
 /// Judges reaching an address by a name. Where servers are to be named, that is read in the packets of the agent's own

@@ -29,9 +29,9 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     if !headers.is_tcp() {
         return PASS;
     }
-    let Some(segment) = packet.segment(&headers) else { return DROP };
+    let (Some(segment), Some(socket)) = (packet.segment(&headers), packet.socket()) else { return DROP };
     if segment.opens {
-        let Some(connection) = packet.keep_connection() else {
+        let Some(connection) = socket.keep_connection() else {
             table::count(Counter::ConnectionUnkept);
             return DROP;
         };
@@ -43,22 +43,23 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
         return PASS;
     }
     // Without one the other side opened it.
-    let Some(connection) = packet.connection() else { return PASS };
+    let Some(connection) = socket.connection() else { return PASS };
     match connection.state {
         connection_state::FRESH => {}
         connection_state::CHECKED => return PASS,
         _ => return GIVE_UP,
     }
+    let (address, port) = socket.peer();
     // Whether there is a name to speak of.
-    let by_address = table::port_rule(subject.image, headers.peer, segment.to, headers.protocol).is_some();
+    let by_address = table::port_rule(subject.image, address, port, headers.protocol).is_some();
     if by_address || subject.default_network == 1 {
         connection.state = connection_state::CHECKED;
         return PASS;
     }
     let Some(mut claim) = Claim::take() else { return DROP };
     claim.set_body(NetworkBody {
-        address: headers.peer,
-        port: segment.to,
+        address,
+        port,
         protocol: headers.protocol.into(),
         name_len: 0,
         family: 0,

@@ -2,11 +2,13 @@
 //! of its answer are known before the program reads it. None goes another way than its address says.
 //!
 //! The socket decides, by the cgroup in which it was made: the hooks on sockets let an agent send to a resolver from its own
-//! ones alone. A question that can't be judged does not leave, and an answer that can't be read does not arrive.
+//! ones alone, and note which ones do. Their packets are questions, wherever NAT sends them. A question that can't be judged
+//! does not leave, and an answer that can't be read does not arrive.
 
 use aegis_common::{
+    counter::Counter,
     dns,
-    event::{DnsBody, kind, op, reason},
+    event::{DnsBody, kind, op, reason, verdict},
     net::Question,
     policy::image_flag,
 };
@@ -21,37 +23,57 @@ use crate::{
         packet::{Headers, Packet},
         ring,
         scratch::Claim,
+        table,
     },
     subject::Subject,
 };
+
+/// Drops what there is no room to judge.
+#[inline(always)]
+fn no_room() -> i32 {
+    table::count(Counter::LostNetwork);
+    table::count(Counter::LostDenial);
+    DROP
+}
+
+/// What no packet of an agent may be: one that goes another way, or comes from the port of resolvers, however it was come by.
+#[inline(always)]
+fn guard(headers: &Headers, own_port: u16) -> Option<(u8, u64)> {
+    if headers.is_extended() {
+        return Some((op::SOURCE_ROUTE, u64::from(headers.protocol)));
+    }
+    (headers.is_udp() && own_port == dns::PORT).then_some((op::BIND, u64::from(dns::PORT)))
+}
 
 /// A packet that leaves a socket.
 #[cgroup_skb(egress)]
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let Some(subject) = Subject::of_packet(packet) else { return PASS };
-    let Some(headers) = packet.headers(true) else { return DROP };
-    if headers.is_extended() {
+    let (Some(socket), Some(mut headers)) = (packet.socket(), packet.headers(true)) else { return no_room() };
+    let port = socket.port();
+    if let Some((op, what)) = guard(&headers, port) {
         let result = guarded::refuse(&subject, &Guarded {
-            op: op::SOURCE_ROUTE,
+            op,
             reason: reason::GUARD,
-            subject: u64::from(headers.protocol),
+            subject: what,
             detail: 0,
             refusal: Refusal::Permission,
             silent: false,
         });
         return if result == 0 { PASS } else { DROP };
     }
-    if !headers.is_udp() || !subject.has(image_flag::NAMES) || !names::is_resolver(subject.image, &headers.peer) {
+    if !headers.is_udp() || !subject.has(image_flag::NAMES) {
         return PASS;
     }
-    let Some(ports) = packet.ports(&headers) else { return DROP };
-    if ports.to != dns::PORT {
-        return PASS;
+    let Some(ports) = packet.ports(&headers) else { return no_room() };
+    if ports.to != dns::PORT || !names::is_resolver(subject.image, &headers.peer) {
+        let Some(asker) = socket.asker() else { return PASS };
+        headers.peer = asker.resolver();
     }
-    let Some(mut claim) = Claim::take() else { return DROP };
+    let Some(mut claim) = Claim::take() else { return no_room() };
     let length = packet.message(&headers, &mut claim, true);
-    let decision = question(&mut claim, &subject, &headers, ports.from, length);
+    let decision = question(&mut claim, &subject, &headers, port, length);
     claim.decide(decision);
     let decision = claim.decision();
     let mut result = 0;
@@ -96,15 +118,15 @@ pub fn packet_ingress(context: SkBuffContext) -> i32 {
     if !subject.has(image_flag::NAMES) {
         return PASS;
     }
-    let Some(headers) = packet.headers(false) else { return DROP };
+    let Some(headers) = packet.headers(false) else { return no_room() };
     if !headers.is_udp() || !names::is_resolver(subject.image, &headers.peer) {
         return PASS;
     }
-    let Some(ports) = packet.ports(&headers) else { return DROP };
+    let Some(ports) = packet.ports(&headers) else { return no_room() };
     if ports.from != dns::PORT {
         return PASS;
     }
-    let Some(mut claim) = Claim::take() else { return DROP };
+    let Some(mut claim) = Claim::take() else { return no_room() };
     let length = packet.message(&headers, &mut claim, false);
     let result = answer(&mut claim, &subject, &headers, ports.to, length);
     claim.release();
@@ -117,7 +139,7 @@ fn answer(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, le
     if !names::read_question(claim, subject, length, true) {
         // Whom it answers is not known.
         claim.dialogue().question = Question::default();
-        return tell(claim, subject, headers, Decision::refuse(reason::MALFORMED), DROP);
+        return tell(claim, subject, headers, Decision::refuse(reason::MALFORMED), false);
     }
     // An answer that nobody waits for teaches nothing. The program may have it: it is no address.
     if !names::match_question(claim, &headers.peer, port) {
@@ -137,15 +159,15 @@ fn answer(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, le
         // Known, or nothing that is learned from.
         return PASS;
     };
-    tell(claim, subject, headers, decision, if whole { PASS } else { DROP })
+    tell(claim, subject, headers, decision, whole)
 }
 
-/// Records what was decided about an answer.
+/// Records what was decided about an answer, and drops it if it is not whole.
 #[inline(always)]
-fn tell(claim: &mut Claim, subject: &Subject, headers: &Headers, decision: Decision, result: i32) -> i32 {
+fn tell(claim: &mut Claim, subject: &Subject, headers: &Headers, decision: Decision, whole: bool) -> i32 {
     claim.decide(decision);
     let decision = claim.decision();
     let bytes = names::describe(claim, &headers.peer);
     conclude::record_packet(claim, subject, &decision, (kind::DNS, op::ANSWER), size_of::<DnsBody>(), bytes);
-    result
+    if whole || conclude::effective(subject, &decision) != verdict::DENY { PASS } else { DROP }
 }

@@ -7,16 +7,18 @@ use aegis_common::{
     net::Connection,
 };
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE},
+    bindings::{BPF_SK_STORAGE_GET_F_CREATE, __sk_buff, bpf_sock},
     helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes},
 };
 
 use super::{
+    kernel::Sock,
     offset, probe,
     scratch::{Claim, MESSAGE},
     table,
+    walk::{load_word, store_word},
 };
-use crate::maps::CONNECTIONS;
+use crate::maps::{ASKERS, CONNECTIONS};
 
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
@@ -31,6 +33,116 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+const AF_INET: u32 = 2;
+
+/// What is known of a socket that asks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asker {
+    /// The halves of the resolver's address, in network order.
+    resolver: [u64; 2],
+}
+
+impl Asker {
+    /// Its resolver.
+    #[inline(always)]
+    pub fn resolver(&self) -> [u8; 16] {
+        let mut address = [0u8; 16];
+        // SAFETY: twice eight of sixteen bytes.
+        unsafe {
+            store_word(address.as_mut_ptr(), self.resolver[0]);
+            store_word(address.as_mut_ptr().add(8), self.resolver[1]);
+        }
+        address
+    }
+}
+
+/// Notes that a socket may send to a resolver, whose address lies in map memory: from now on all its datagrams are
+/// questions. False where that can't be noted.
+#[inline(always)]
+pub fn note_asker(sock: Sock, resolver: &mut [u8; 16]) -> bool {
+    // SAFETY: the helper takes any socket, and copies sixteen bytes.
+    let asker = unsafe {
+        bpf_sk_storage_get(
+            (&raw const ASKERS).cast_mut().cast(),
+            sock.as_ptr().cast_mut().cast(),
+            resolver.as_mut_ptr().cast(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+    }
+    .cast::<Asker>();
+    if asker.is_null() {
+        return false;
+    }
+    // SAFETY: a live map value. Of two tasks that send from one socket, either's resolver is one.
+    unsafe {
+        (*asker).resolver = [load_word(resolver.as_ptr()), load_word(resolver.as_ptr().add(8))];
+    }
+    true
+}
+
+/// The socket of a packet.
+#[derive(Clone, Copy)]
+pub struct PacketSocket(*mut bpf_sock);
+
+impl PacketSocket {
+    /// The connection that it opened, if it did.
+    #[inline(always)]
+    pub fn connection(self) -> Option<&'static mut Connection> {
+        self.stored(0)
+    }
+
+    /// The same, kept from now on. None where there is no memory for it.
+    #[inline(always)]
+    pub fn keep_connection(self) -> Option<&'static mut Connection> {
+        self.stored(BPF_SK_STORAGE_GET_F_CREATE.into())
+    }
+
+    #[inline(always)]
+    fn stored(self, flags: u64) -> Option<&'static mut Connection> {
+        // SAFETY: the helper takes any socket. What it answers lives until the program ends, and of two packets of one socket
+        // that run at once either may have the last word.
+        unsafe {
+            let map = (&raw const CONNECTIONS).cast_mut().cast();
+            bpf_sk_storage_get(map, self.0.cast(), ptr::null_mut(), flags).cast::<Connection>().as_mut()
+        }
+    }
+
+    /// Its port, host order, whatever NAT makes of it.
+    #[inline(always)]
+    pub fn port(self) -> u16 {
+        // SAFETY: a live socket.
+        unsafe { (*self.0).src_port as u16 }
+    }
+
+    /// Whom it is connected to: address, IPv4 as `::ffff:a.b.c.d`, and port in host order; whatever NAT makes of them.
+    #[inline(always)]
+    pub fn peer(self) -> ([u8; 16], u16) {
+        // SAFETY: a live socket.
+        unsafe {
+            let sock = self.0;
+            let address = if (*sock).family == AF_INET {
+                table::mapped((*sock).dst_ip4.to_ne_bytes())
+            } else {
+                let [a, b, c, d] = (*sock).dst_ip6.map(u32::to_ne_bytes);
+                [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
+            };
+            (address, u16::from_be((*sock).dst_port))
+        }
+    }
+
+    /// The resolver that it was last let send to, where it was.
+    #[inline(always)]
+    pub fn asker(self) -> Option<Asker> {
+        // SAFETY: the helper takes any socket.
+        let asker = unsafe {
+            bpf_sk_storage_get((&raw const ASKERS).cast_mut().cast(), self.0.cast(), ptr::null_mut(), 0)
+        }
+        .cast::<Asker>();
+        // SAFETY: a live map value.
+        (!asker.is_null()).then(|| unsafe { *asker })
+    }
+}
 
 /// A packet on its way out of a socket, or into one.
 #[derive(Clone, Copy)]
@@ -81,8 +193,6 @@ pub struct Ports {
 /// A segment of TCP.
 #[derive(Clone, Copy)]
 pub struct Segment {
-    /// Port that it goes to, host order.
-    pub to: u16,
     /// Whether it asks for a connection.
     pub opens: bool,
     /// Bytes that it carries.
@@ -109,6 +219,29 @@ impl Packet {
     fn length(self) -> u32 {
         // SAFETY: the context is live.
         unsafe { (*self.0).len }
+    }
+
+    /// Whether it is several datagrams that part later.
+    #[inline(always)]
+    fn is_several(self) -> bool {
+        // SAFETY: the context is live.
+        unsafe { (*self.0).gso_size != 0 }
+    }
+
+    /// Whether all of it is memory of the kernel's own: pages that it only refers to may be a program's, and change.
+    #[inline(always)]
+    fn is_own(self) -> bool {
+        // SAFETY: the context is live.
+        let (start, end) = unsafe { ((*self.0).data, (*self.0).data_end) };
+        u64::from(end).wrapping_sub(u64::from(start)) >= u64::from(self.length())
+    }
+
+    /// Its socket. To be called once: the compiler would keep a place in the context for later, which the verifier refuses.
+    #[inline(always)]
+    pub fn socket(self) -> Option<PacketSocket> {
+        // SAFETY: the context is live.
+        let socket = unsafe { (*self.0).__bindgen_anon_2.sk };
+        (!socket.is_null()).then_some(PacketSocket(socket))
     }
 
     /// Copies bytes; false where there are not as many.
@@ -147,12 +280,16 @@ impl Packet {
         })
     }
 
-    /// Copies what the datagram carries to where messages lie, and returns its length; 0 where it is none that is read.
+    /// Copies what the datagram carries to where messages lie, and returns its length; 0 where it is none that is read, or
+    /// what is read need not be what leaves.
     #[inline(always)]
     pub fn message(self, headers: &Headers, claim: &mut Claim, out: bool) -> u32 {
         let at = headers.at + UDP_HEADER;
         let length = self.length().wrapping_sub(at);
         if length == 0 || length > if out { MAX_QUESTION } else { MAX_MESSAGE } {
+            return 0;
+        }
+        if self.is_several() || out && !self.is_own() {
             return 0;
         }
         self.copy(at, length, claim)
@@ -179,37 +316,10 @@ impl Packet {
         }
         let at = headers.at + u32::from(tcp[12] >> 4) * 4;
         Some(Segment {
-            to: u16::from_be_bytes([tcp[2], tcp[3]]),
             opens: tcp[13] & (SYN | ACK) == SYN,
             carried: self.length().saturating_sub(at),
             at,
         })
-    }
-
-    /// The connection that it belongs to, if its socket opened one.
-    #[inline(always)]
-    pub fn connection(self) -> Option<&'static mut Connection> {
-        self.stored(0)
-    }
-
-    /// The same, kept from now on. None where there is no memory for it.
-    #[inline(always)]
-    pub fn keep_connection(self) -> Option<&'static mut Connection> {
-        self.stored(BPF_SK_STORAGE_GET_F_CREATE.into())
-    }
-
-    #[inline(always)]
-    fn stored(self, flags: u64) -> Option<&'static mut Connection> {
-        // SAFETY: the context is live; the helper takes its socket, or answers null. What it answers lives until the program
-        // ends, and of two packets of one socket that run at once either may have the last word.
-        unsafe {
-            let sock = (*self.0).__bindgen_anon_2.sk;
-            if sock.is_null() {
-                return None;
-            }
-            let map = (&raw const CONNECTIONS).cast_mut().cast();
-            bpf_sk_storage_get(map, sock.cast(), ptr::null_mut(), flags).cast::<Connection>().as_mut()
-        }
     }
 
     /// Whether others may write to what it carries after it was looked at.

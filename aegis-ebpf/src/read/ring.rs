@@ -7,7 +7,7 @@ use aegis_common::{
     counter::Counter,
     event::{EventHeader, kind, verdict},
     limits::RING_BYTES,
-    net::Asker,
+    net::Actor,
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -58,7 +58,7 @@ pub fn fill_asker(claim: &mut Claim) {
 
 /// What is kept of the current task for that.
 #[inline(always)]
-pub fn note_asker(asker: &mut Asker) {
+pub fn note_asker(asker: &mut Actor) {
     let task = Task::current();
     let (uid, gid) = current_uid_gid();
     asker.start = task.leader().start();

@@ -1,8 +1,9 @@
 """A network of its own, with a resolver and servers, in a network namespace at the other end of a cable.
 
 `names_net.py up` makes it and goes on in the background, `names_net.py down` takes it away. The machine's resolv.conf
-names the resolver while it stands. All addresses are of the ranges for documentation, but for those that are private on
-purpose.
+names the resolver while it stands; `names_net.py up attacks` names two more, one of IPv6 and one that is another by the
+time a question has left (NAT). All addresses are of the ranges for documentation, but for those that are private on
+purpose, and many that nobody goes to.
 """
 
 import ctypes
@@ -15,7 +16,18 @@ import subprocess
 import sys
 
 SPACE, HERE, THERE = "aegis-names", "aegis-n0", "aegis-n1"
-RESOLVER, ROGUE = "192.0.2.53", "198.51.100.53"
+RESOLVER, ROGUE, RESOLVER6 = "192.0.2.53", "198.51.100.53", "2001:db8::53"
+# The resolver of a network namespace that is joined to this one later.
+OF_A_BOX = "203.0.113.53"
+# As a container has it on some networks: an address that nobody has, for another one and its port.
+NATTED, BEHIND = "192.0.2.153", 5353
+NAT = f"""table ip {SPACE} {{
+    chain output {{
+        type nat hook output priority -100;
+        ip daddr {NATTED} udp dport 53 dnat to {RESOLVER}:{BEHIND}
+    }}
+}}
+"""
 # What is answered to each name: addresses, the time they hold, and what is odd about the answer.
 ZONE = {
     "api.aegis.test": (["192.0.2.10", "2001:db8::10"], 300),
@@ -30,6 +42,12 @@ ZONE = {
     "number.aegis.test": (["192.0.2.31"], 300),
     "cut.aegis.test": (["192.0.2.32"], 300),
     "stranger.aegis.test": (["192.0.2.33"], 300),
+    "six.aegis.test": (["192.0.2.40"], 300),
+    "nat.aegis.test": (["192.0.2.41"], 300),
+    "circle.aegis.test": (["192.0.2.43"], 300),
+    "half.aegis.test": (["192.0.2.44"], 300),
+    "huge.aegis.test": (["192.0.2.45"], 300),
+    "stolen.xy.test": (["192.0.2.42"], 300),
 }
 # Another name, and the one it stands for.
 CHAIN = {"www.aegis.test": "edge.cdn.test", "edge.cdn.test": "e1.cdn.test"}
@@ -43,19 +61,23 @@ def sh(*lines):
         subprocess.run(line.split(), check=True, stdout=subprocess.DEVNULL)
 
 
-def up():
+def up(attacks):
     sh(f"ip netns add {SPACE}", f"ip link add {HERE} type veth peer name {THERE} netns {SPACE}", f"ip link set {HERE} up",
        "ip link set lo up", f"ip -n {SPACE} link set lo up", f"ip -n {SPACE} link set {THERE} up")
     for net in ["192.0.2.1/24", "198.51.100.1/24", "10.9.9.1/24", "2001:db8::1/64"]:
         sh(f"ip addr add {net} dev {HERE}" + (" nodad" if ":" in net else ""))
     addresses = {address for of, _ in [*ZONE.values(), CHAINED] for address in of}
-    for address in sorted(addresses | {RESOLVER, ROGUE, "192.0.2.66"}):
+    for address in sorted(addresses | {RESOLVER, ROGUE, RESOLVER6, "192.0.2.66"}):
         net = f"{address}/64" if ":" in address else f"{address}/24"
         sh(f"ip -n {SPACE} addr add {net} dev {THERE}" + (" nodad" if ":" in address else ""))
+    sh(f"ip -n {SPACE} addr add {OF_A_BOX}/32 dev {THERE}")
     with open("/etc/resolv.conf") as now, open("/run/aegis-names-resolv.conf", "w") as kept:
         kept.write(now.read())
     with open("/etc/resolv.conf", "w") as conf:
-        conf.write(f"nameserver {RESOLVER}\noptions timeout:1 attempts:1\n")
+        more = f"nameserver {RESOLVER6}\nnameserver {NATTED}\n" if attacks else ""
+        conf.write(f"nameserver {RESOLVER}\n{more}options timeout:1 attempts:1\n")
+    if attacks:
+        subprocess.run(["nft", "-f", "-"], input=NAT.encode(), check=True)
     begun, end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -77,6 +99,7 @@ def down():
         pass
     subprocess.run(["ip", "netns", "del", SPACE], stderr=subprocess.DEVNULL)
     subprocess.run(["ip", "link", "del", HERE], stderr=subprocess.DEVNULL)
+    subprocess.run(["nft", "delete", "table", "ip", SPACE], stderr=subprocess.DEVNULL)
     if os.path.exists("/run/aegis-names-resolv.conf"):
         with open("/run/aegis-names-resolv.conf") as kept, open("/etc/resolv.conf", "w") as conf:
             conf.write(kept.read())
@@ -89,6 +112,14 @@ def labels(name):
 
 def record(owner, kind, ttl, data):
     return owner + struct.pack(">HHIH", kind, 1, ttl, len(data)) + data
+
+
+def addresses_of(name):
+    """What a name answers with, and for how long."""
+    first, _, below = name.partition(".")
+    if below == "many.test":
+        return [f"11.{first}.0.{last}" for last in range(250)], 300
+    return CHAINED if name == "e1.cdn.test" else ZONE.get(name, ([], 0))
 
 
 def answer(question):
@@ -105,7 +136,9 @@ def answer(question):
         asked = CHAIN[asked]
         records.append(record(owner, 5, 300, labels(asked)))
         owner = labels(asked)
-    addresses, ttl = CHAINED if asked == "e1.cdn.test" else ZONE.get(asked, ([], 0))
+    if asked == "silent.aegis.test":
+        return None, False
+    addresses, ttl = addresses_of(asked)
     for address in addresses:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         if kind == (28 if family == socket.AF_INET6 else 1):
@@ -113,6 +146,14 @@ def answer(question):
     if name == "stranger.aegis.test":
         # An address of somebody else beside its own.
         records.append(record(labels("elsewhere.test"), 1, 300, socket.inet_aton("192.0.2.66")))
+    if name == "circle.aegis.test":
+        # A name that stands where it stands.
+        at_itself = struct.pack(">H", 0xc000 | at + 5)
+        records = [record(at_itself, 1, 300, socket.inet_aton("192.0.2.43"))]
+    if name == "half.aegis.test":
+        records = [records[0][:-2]]
+    if name == "huge.aegis.test":
+        records.append(bytes(4200))
     flags = 0x8180 | (0x0200 if name == "cut.aegis.test" else 0) | (0 if records or name in ZONE else 3)
     number = struct.unpack(">H", question[:2])[0] ^ (1 if name == "number.aegis.test" else 0)
     header = struct.pack(">HHHHHH", number, flags, 1, len(records), 0, 0)
@@ -126,10 +167,11 @@ def serve(ready):
             sys.exit("no way into the namespace")
     waiting = selectors.DefaultSelector()
     resolvers = {}
-    for address in (RESOLVER, ROGUE):
-        resolvers[address] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        resolvers[address].bind((address, 53))
-        waiting.register(resolvers[address], selectors.EVENT_READ)
+    for address, port in ((RESOLVER, 53), (ROGUE, 53), (RESOLVER6, 53), (OF_A_BOX, 53), (RESOLVER, BEHIND)):
+        resolver = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        resolver.bind((address, port))
+        resolvers.setdefault(address, resolver)
+        waiting.register(resolver, selectors.EVENT_READ)
     listeners = []
     for port in PORTS + [53]:
         listeners.append(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=50))
@@ -158,8 +200,9 @@ def serve(ready):
                     said, rogue = answer(question)
                 except (IndexError, struct.error):
                     continue
-                (resolvers[ROGUE] if rogue else key.fileobj).sendto(said, peer)
+                if said:
+                    (resolvers[ROGUE] if rogue else key.fileobj).sendto(said, peer)
 
 
 if __name__ == "__main__":
-    down() if sys.argv[1] == "down" else (down(), up())
+    down() if sys.argv[1] == "down" else (down(), up(sys.argv[2:] == ["attacks"]))
