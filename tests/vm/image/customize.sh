@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs on the host as the last step of building the root image, with the image's root as $1 and the source
-# packages it shall hold as the rest: sources, users, host name, and the services that would only cost boot time
-# in a machine without network or console.
+# packages it shall hold as the rest: sources, clients, users, host name, and the services that would only cost
+# boot time in a machine without network or console.
 set -eu
+here=$(dirname "$0")
 root=$1
 shift
 
@@ -12,6 +13,23 @@ for package; do
     # One folder by the package's name alone, whatever the version is.
     chroot "$root" sh -ec "cd /usr/src/$package; dpkg-source --no-check -x *.dsc tree >/dev/null; rm -f *.dsc *.tar.*"
 done
+
+# What scenarios ask with. The packages are those that requirements.txt names, whatever Python the host has.
+clients=/usr/lib/aegis-clients
+mkdir "$root$clients"
+cp "$here"/clients/* "$root$clients"
+pip3 --quiet install --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
+    --implementation=cp --python-version=3.11 --platform=manylinux2014_x86_64 \
+    --target="$root$clients/python" --requirement="$here/clients/requirements.txt"
+chroot "$root" python3 -m compileall -q "$clients/python"
+# Compiled by Debian's compilers. Java's is a part of its runtime; Go's does not stay.
+apt() { APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --quiet=2 --yes -o DPkg::Chroot-Directory="$root" "$@"; }
+apt install --no-install-recommends golang-go
+chroot "$root" sh -ec "cd $clients
+    java -m jdk.compiler/com.sun.tools.javac.Main Client.java
+    CGO_ENABLED=0 GOCACHE=/tmp/go GO111MODULE=off go build -ldflags=-s -o client-go client.go
+    rm -r /tmp/go Client.java client.go requirements.txt"
+apt purge --auto-remove golang-go
 
 chroot "$root" groupadd --system aegis
 chroot "$root" groupadd --gid 1000 agent

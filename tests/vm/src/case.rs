@@ -67,13 +67,15 @@ pub struct Case<'a> {
     events_of: Option<&'a [String]>,
     failures: Vec<Failure>,
     noise: String,
+    /// Tables that the act printed inside.
+    tables: String,
 }
 
 impl<'a> Case<'a> {
     /// A case that has not run yet.
     pub fn new(scenario: &'a Scenario, user: User, ground: Ground<'a>) -> Self {
         let stage = Stage::new(scenario, user, ground);
-        Self { scenario, user, ground, stage, events_of: None, failures: Vec::new(), noise: String::new() }
+        Self { scenario, user, ground, stage, events_of: None, failures: Vec::new(), noise: String::new(), tables: String::new() }
     }
 
     /// Runs it where something is missing on purpose: all that was not as claimed. Only the events of
@@ -103,6 +105,9 @@ impl<'a> Case<'a> {
     fn result(&mut self, begun: Instant, verbose: bool) -> CaseResult {
         if !self.failures.is_empty() && (verbose || !self.noise.is_empty()) {
             message(&format!("--- {} [{}]\n{}", self.scenario.id, self.user.name(), self.noise.trim_end()));
+        }
+        if !self.tables.is_empty() {
+            message(self.tables.trim_end());
         }
         CaseResult {
             id: self.scenario.id.clone(),
@@ -168,6 +173,9 @@ impl<'a> Case<'a> {
         self.noise.push_str(&format!("[{}] exit status {}\n{}", place.name(), finished.code(), finished.noise));
         if finished.code() != 0 {
             self.failures.push(Failure::run(format!("{}: the act ended with status {}", place.name(), finished.code())));
+        }
+        if place == Place::Inside {
+            self.tables.push_str(&outcomes.rows);
         }
         self.compare_outcomes(place, &outcomes);
         Ok(())

@@ -1,7 +1,8 @@
 //! What an act says it saw: lines `= NAME RESULT` on its standard output, one for each try.
 //!
-//! The result is `ok`, the name of an errno, or any word the act made of what it found. Every other
-//! line is noise for the reader of a failure.
+//! The result is `ok`, the name of an errno, or any word the act made of what it found. Lines that begin
+//! with `| ` are rows of a table, shown however the case ends. Every other line is noise for the reader of
+//! a failure.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 pub struct Outcomes {
     results: BTreeMap<String, String>,
     twice: Vec<String>,
+    /// Rows of tables, as they were printed.
+    pub rows: String,
 }
 
 /// A try that did not give what it should.
@@ -24,8 +27,13 @@ pub struct Difference {
 }
 
 impl Outcomes {
-    /// Takes in one line of output; whether it was a result.
+    /// Takes in one line of output; whether it was a result or a row of a table.
     pub fn take(&mut self, line: &str) -> bool {
+        if line.starts_with("| ") {
+            self.rows.push_str(line.trim_end());
+            self.rows.push('\n');
+            return true;
+        }
         let Some(line) = line.trim_end().strip_prefix("= ") else { return false };
         let (name, result) = line.split_once(' ').unwrap_or((line, ""));
         if self.results.insert(name.to_owned(), result.to_owned()).is_some() {
@@ -82,6 +90,13 @@ mod tests {
     #[test]
     fn equal_results_and_noise_are_fine() {
         assert!(compare("noise\n= a ok\n= b EACCES\n", &[("a", &["ok"]), ("b", &["EPERM", "EACCES"])]).is_empty());
+    }
+
+    #[test]
+    fn rows_of_a_table_are_kept_and_are_no_results() {
+        let table = outcomes("| a | b |\n= a ok\n| 1 | 2 |  \n|not a row");
+        assert_eq!(table.rows, "| a | b |\n| 1 | 2 |\n");
+        assert!(compare("| a | b |\n= a ok", &[("a", &["ok"])]).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::mirror::Mirrors;
 use crate::{host, ui};
 
 /// Changes when this module makes something else of the same files.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,10 +28,11 @@ pub fn ensure() -> Result<PathBuf> {
     let text =
         fs::read_to_string(source.join("image.toml")).context("read tests/vm/image/image.toml")?;
     let hook = source.join("customize.sh");
-    let hook_text = fs::read(&hook).context("read tests/vm/image/customize.sh")?;
     let description: Description =
         toml::from_str(&text).context("parse tests/vm/image/image.toml")?;
-    let key = host::hash([RECIPE.as_bytes(), text.as_bytes(), &hook_text]);
+    let mut parts = vec![RECIPE.as_bytes().to_vec()];
+    files_of(&source, &mut parts).with_context(|| format!("read {}", source.display()))?;
+    let key = host::hash(&parts);
     let image = super::cache_folder("images")?.join(format!("root-{}.ext4", host::short(&key)));
     if !image.exists() {
         build(&description, &hook, &image).context("build the root image of the test machines")?;
@@ -61,6 +62,8 @@ fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
         ])
+        // Java's packages link their manual here, whether it is there or not.
+        .arg("--essential-hook=mkdir -p \"$1/usr/share/man/man1\"")
         .arg(format!(
             "--customize-hook={} \"$1\" {}",
             quote(&hook.to_string_lossy()),
@@ -103,6 +106,23 @@ fn build(description: &Description, hook: &Path, image: &Path) -> Result<()> {
     )?;
     fs::rename(&raw, image).with_context(|| format!("put {} in place", image.display()))?;
     host::remove(&folder)
+}
+
+/// The content of all files below a folder, in the order of their names.
+fn files_of(folder: &Path, contents: &mut Vec<Vec<u8>>) -> Result<()> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            files_of(&path, contents)?;
+        } else {
+            contents.push(fs::read(&path)?);
+        }
+    }
+    Ok(())
 }
 
 /// A word for the shell, whatever is in it.

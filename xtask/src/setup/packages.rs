@@ -51,6 +51,7 @@ pub const BUILD: &[Need] = &[
 pub const MACHINE: &[Need] = &[
     program("qemu-system-x86_64", "qemu-system-x86"),
     program("mmdebstrap", "mmdebstrap"),
+    program("pip3", "python3-pip"),
     program("mke2fs", "e2fsprogs"),
     program("depmod", "kmod"),
     program("curl", "curl"),

@@ -206,7 +206,7 @@ impl State {
                 failure.push_str("; ");
                 failure.push_str(more);
             }
-        } else {
+        } else if !line.starts_with("| ") {
             self.claimed = totals(line).or(self.claimed);
             return;
         }
