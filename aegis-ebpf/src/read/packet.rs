@@ -34,6 +34,8 @@ const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const AF_INET: u32 = 2;
+/// Third word of an IPv4-mapped address.
+const MAPPED: u32 = 0xffff;
 
 /// What is known of a socket that asks.
 #[repr(C)]
@@ -118,17 +120,33 @@ impl PacketSocket {
     /// Whom it is connected to: address, IPv4 as `::ffff:a.b.c.d`, and port in host order; whatever NAT makes of them.
     #[inline(always)]
     pub fn peer(self) -> ([u8; 16], u16) {
-        // SAFETY: a live socket.
-        unsafe {
+        // SAFETY: a live socket. All is loaded before it is chosen from: the verifier takes no place in a socket that is
+        // worked out.
+        let (family, port, v4, v6) = unsafe {
             let sock = self.0;
-            let address = if (*sock).family == AF_INET {
-                table::mapped((*sock).dst_ip4.to_ne_bytes())
-            } else {
-                let [a, b, c, d] = (*sock).dst_ip6.map(u32::to_ne_bytes);
-                [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
-            };
-            (address, u16::from_be((*sock).dst_port))
+            (
+                (&raw const (*sock).family).read_volatile(),
+                (&raw const (*sock).dst_port).read_volatile(),
+                (&raw const (*sock).dst_ip4).read_volatile(),
+                [
+                    (&raw const (*sock).dst_ip6[0]).read_volatile(),
+                    (&raw const (*sock).dst_ip6[1]).read_volatile(),
+                    (&raw const (*sock).dst_ip6[2]).read_volatile(),
+                    (&raw const (*sock).dst_ip6[3]).read_volatile(),
+                ],
+            )
+        };
+        let mut words = v6;
+        if family == AF_INET {
+            words = [0, 0, MAPPED.to_be(), v4];
         }
+        let mut address = [0u8; 16];
+        // SAFETY: twice eight of sixteen bytes.
+        unsafe {
+            store_word(address.as_mut_ptr(), u64::from(words[1]) << 32 | u64::from(words[0]));
+            store_word(address.as_mut_ptr().add(8), u64::from(words[3]) << 32 | u64::from(words[2]));
+        }
+        (address, u16::from_be(port))
     }
 
     /// The resolver that it was last let send to, where it was.
