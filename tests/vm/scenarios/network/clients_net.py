@@ -63,7 +63,7 @@ def up():
     # Addresses that no name of a client leads to are there as well.
     names_net.ZONE = {**ZONE, "nobody": (addresses(), 1)}
     names_net.PORTS = []
-    names_net.up()
+    names_net.up(False)
     server = subprocess.Popen(
         ["ip", "netns", "exec", names_net.SPACE, sys.executable, "-SB", f"{PROGRAMS}/clients_tls.py", CERTIFICATES],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
