@@ -15,7 +15,7 @@ MANIFEST = f"""
 version: "1.0"
 agent: {{name: box}}
 permissions:
-  network: {{allow: ["api.aegis.test"]}}
+  network: {{allow: ["api.aegis.test"], sni: off}}
   fs: {{read: ["{T}/prog"]}}
 """
 
