@@ -49,7 +49,7 @@ fn guard(headers: &Headers, own_port: u16) -> Option<(u8, u64)> {
 #[cgroup_skb(egress)]
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = Subject::of_packet(packet) else { return PASS };
+    let Some(mut subject) = Subject::of_packet(packet) else { return PASS };
     let (Some(socket), Some(mut headers)) = (packet.socket(), packet.headers(true)) else { return no_room() };
     let port = socket.port();
     if let Some((op, what)) = guard(&headers, port) {
@@ -72,7 +72,9 @@ pub fn packet_egress(context: SkBuffContext) -> i32 {
         headers.peer = asker.resolver();
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
-    let length = packet.message(&headers, &mut claim, true);
+    let mut length = packet.message(&headers, &mut claim, true);
+    claim.hide_subject(&mut subject);
+    names::hide(&mut claim, &mut headers.peer, &mut length);
     let decision = question(&mut claim, &subject, &headers, port, length);
     claim.decide(decision);
     let decision = claim.decision();

@@ -84,6 +84,10 @@ pub struct Dialogue {
     pub set: u32,
     free: u32,
     found: u32,
+    /// See [`hide`].
+    resolver: [u8; 16],
+    /// See [`hide`].
+    length: u32,
     /// What lets an address be reached.
     rule: PortRule,
     /// The name that a connection begins with, held against those.
@@ -173,6 +177,22 @@ pub fn each(claim: &Claim, turns: u32, callback: extern "C" fn(u64, *mut Context
 #[inline(always)]
 pub fn is_resolver(image: u32, address: &[u8; 16]) -> bool {
     RESOLVERS.get_ptr(&ResolverKey { image, address: *address }).is_some()
+}
+
+/// Hides from the verifier what it knows of the resolver and of the message's length: it would follow the rest once for each
+/// way to them.
+#[inline(always)]
+pub fn hide(claim: &mut Claim, resolver: &mut [u8; 16], length: &mut u32) {
+    let dialogue = claim.dialogue();
+    let place = dialogue.resolver.as_mut_ptr();
+    // SAFETY: twice eight of sixteen bytes; volatile, so that nothing is carried over in registers.
+    unsafe {
+        store_word(place, load_word(resolver.as_ptr()));
+        store_word(place.add(8), load_word(resolver.as_ptr().add(8)));
+        *resolver = (&raw const dialogue.resolver).read_volatile();
+        (&raw mut dialogue.length).write_volatile(*length);
+        *length = (&raw const dialogue.length).read_volatile();
+    }
 }
 
 /// Begins with what an agent says or hears.
