@@ -10,7 +10,7 @@ from clients_net import CERTIFICATES, CLIENTS, LITERAL, LITERAL_WHILE_DEAD, ZONE
 KIT = "/usr/lib/aegis-clients"
 EXTENT = os.environ["EXTENT"]
 # Requests of each client; the control shows only that they can be made.
-MANY = {"whole": 1000, "tenth": 100}.get(EXTENT, 10) if INSIDE else 2
+MANY = {"whole": 1000, "tenth": 100}.get(EXTENT, 5) if INSIDE else 2
 FEW = 4 if INSIDE else 2
 # As long as an answer holds at least, unless the policy says otherwise.
 LEAST_TTL = 60
