@@ -260,7 +260,8 @@ impl Names {
             }
             for (name, kind) in host.list(&folder, usize::MAX)? {
                 let path = folder.join(&name).to_bytes();
-                if self.mounts.iter().any(|(point, ..)| *point == path) {
+                // One that is hidden itself hides nothing.
+                if self.holder(&path).and_then(|n| self.mounts.get(n)).is_some_and(|(point, ..)| *point == path) {
                     continue;
                 }
                 if kind != Kind::Symlink {

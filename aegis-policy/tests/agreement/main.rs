@@ -101,6 +101,21 @@ fn every_kind_of_planted_mistake_in_an_image_is_found() {
 }
 
 #[test]
+fn a_hidden_mount_hides_no_link_from_a_glob() {
+    use generate::Step;
+    let host = host(&[
+        Step::Mount { dev: 1, root: "/".into(), at: "/a/a".into() },
+        Step::Mount { dev: 10, root: "/".into(), at: "/a".into() },
+        Step::Link { at: "/a/a".into(), target: "/b".into() },
+    ]);
+    let text = b"version: \"1.0\"\nagent: {name: x}\ndefault: allow\nbaseline: none\npermissions: {fs: {deny: [\"/*/a/*\"]}}\n";
+    let policy = check(text, "a.yaml").unwrap();
+    let (pair, image) = (Pair::new(&policy, &host), image(&policy, &host));
+    let ask = |path: &str| pair.ask(&image, &Question::File { path: path.into(), wanted: perm::READ });
+    assert_eq!((ask("/b/a"), ask("/b")), (Ok(false), Ok(true)));
+}
+
+#[test]
 fn a_name_deeper_than_the_walk_is_denied_by_both_sides() {
     let host = host(&[]);
     let policy = check(
