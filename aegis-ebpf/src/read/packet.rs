@@ -27,6 +27,7 @@ const TCP_HEADER: usize = 20;
 /// Flags of TCP.
 const SYN: u8 = 1 << 1;
 const ACK: u8 = 1 << 4;
+const URG: u8 = 1 << 5;
 /// Flag of a packet whose pages others may write to: of a file, or of the sender (`SKBFL_SHARED_FRAG`).
 const SHARED: u8 = 1 << 1;
 const TCP: u8 = 6;
@@ -215,6 +216,8 @@ pub struct Segment {
     pub opens: bool,
     /// Bytes that it carries.
     pub carried: u32,
+    /// Whether one of them is urgent: the other side may take it out of the rest.
+    urgent: bool,
     /// Where they begin.
     at: u32,
 }
@@ -336,6 +339,7 @@ impl Packet {
         Some(Segment {
             opens: tcp[13] & (SYN | ACK) == SYN,
             carried: self.length().saturating_sub(at),
+            urgent: tcp[13] & URG != 0,
             at,
         })
     }
@@ -358,7 +362,7 @@ impl Packet {
     /// looked at.
     #[inline(always)]
     pub fn opening(self, segment: &Segment, claim: &mut Claim) -> u32 {
-        if segment.carried == 0 || self.is_shared() {
+        if segment.carried == 0 || segment.urgent || self.is_shared() {
             return 0;
         }
         let length = if segment.carried > MAX_MESSAGE { MAX_MESSAGE } else { segment.carried };

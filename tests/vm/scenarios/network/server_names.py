@@ -133,6 +133,13 @@ def zero_copy(data):
         answered(s)
 
 
+def urgent(data):
+    """What is urgent is no part of what a server reads: another name is left."""
+    with connect(API, 443) as s:
+        s.send(data, socket.MSG_OOB)
+        answered(s)
+
+
 def from_file(data):
     """The page that is sent stays the file's, which may change."""
     with open(os.memfd_create("hello"), "w+b") as file, connect(API, 443) as s:
@@ -187,6 +194,7 @@ refused("connect-elsewhere", connect_elsewhere, hello(OTHER))
 refused("send-elsewhere", send_elsewhere, hello(OTHER))
 refused("fast-open", fast_open, hello(OTHER))
 refused("zero-copy", zero_copy, hello(API))
+refused("urgent-byte", urgent, hello(API))
 refused("from-a-file", from_file, hello(API))
 refused("quic", quic)
 refused("another-name-on-another-port", opens, "later.aegis.test", hello(OTHER), port=8443)
