@@ -239,8 +239,8 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
     }
 }
 
-/// `int socket_listen(struct socket *sock, int backlog)`: refused where the network is, since who
-/// listens can be asked from outside.
+/// `int socket_listen(struct socket *sock, int backlog)`: where a rule for the address and port that the socket is bound to
+/// allows it, since who listens can be asked from outside.
 #[lsm(hook = "socket_listen")]
 pub fn socket_listen(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
@@ -254,10 +254,16 @@ pub fn socket_listen(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
+    let address = match family {
+        AF_INET => Some(table::mapped(sock.ipv4().to_ne_bytes())),
+        AF_INET6 => sock.ipv6(),
+        _ => None,
+    };
+    let (port, protocol) = (sock.port(), sock.protocol());
     claim.set_body(NetworkBody {
-        address: [0; 16],
-        port: 0,
-        protocol: sock.protocol(),
+        address: address.unwrap_or([0; 16]),
+        port,
+        protocol,
         name_len: 0,
         family: family as u8,
         socket_type: socket.kind() as u8,
@@ -265,7 +271,8 @@ pub fn socket_listen(context: LsmContext) -> i32 {
     claim.decide(if subject.blocked != 0 {
         Decision::refuse(subject.blocked)
     } else {
-        judge::address(&subject, None)
+        let rule = address.and_then(|address| table::listen_rule(subject.image, address, port, protocol as u8));
+        judge::address(&subject, rule)
     });
     conclude_network(claim, &subject, op::LISTEN)
 }
