@@ -54,4 +54,4 @@ attempt("every-address-of-both-for-one", lambda: listens("::", 9000, family=sock
 attempt("every-address-in-the-other-spelling", lambda: listens("::ffff:0.0.0.0", 3000, family=socket.AF_INET6))
 attempt("an-address-of-nobody", lambda: listens("192.0.2.99", 3000, before=free(IP_FREEBIND)))
 attempt("no-port", listens)
-attempt("a-port-of-the-kernel's-choice", listens, "127.0.0.1", 0)
+attempt("port-chosen-by-the-kernel", listens, "127.0.0.1", 0)
