@@ -17,6 +17,11 @@ pub struct NetPrefix {
 }
 assert_size!(NetPrefix, 20);
 
+impl NetPrefix {
+    /// In the image: of addresses that are listened at, not of those that are reached.
+    pub const LISTEN: u32 = 1 << 31;
+}
+
 /// Bits of the key before the address.
 pub const IMAGE_BITS: u32 = 32;
 /// Bits of an IPv4-mapped address before the IPv4 address.

@@ -184,6 +184,8 @@ pub enum Effect {
     Network(NetworkEffect),
     /// Allows a name, and the addresses that answer to it.
     Name(NameEffect),
+    /// Listening at an address.
+    Listen(ListenEffect),
     /// Bans a system call.
     Syscall(SyscallEffect),
     /// Denies programs whose environment has a variable that begins so: `LD_`, or `LD_PRELOAD=` for the one
@@ -258,6 +260,15 @@ pub struct NetworkEffect {
     pub ports: Vec<PortRange>,
     /// Transport protocol.
     pub protocol: Protocol,
+}
+
+/// A rule about listening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenEffect {
+    /// Addresses: `::` stands for every one of both families.
+    pub nets: Vec<Cidr>,
+    /// Ports.
+    pub ports: PortRange,
 }
 
 /// A rule about a name.

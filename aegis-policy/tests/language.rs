@@ -124,6 +124,36 @@ fn server_names_are_checked_on_ports_of_the_web_or_where_a_rule_says_so() {
 }
 
 #[test]
+fn listening_is_opened_by_address_and_port() {
+    let text = manifest("listen: [{address: 127.0.0.1, port: 3000}, {address: \"::\", port: \"8000-8100\", id: web}, {address: 0.0.0.0, port: 22}]");
+    let policy = check(text.as_bytes(), "a").unwrap();
+    let rules: Vec<_> = policy
+        .rules
+        .iter()
+        .filter_map(|rule| match &rule.effect {
+            Effect::Listen(listen) => Some((rule.id.as_str(), listen.nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rules, [
+        ("network.listen:127.0.0.1/32:3000", "127.0.0.1/32".to_owned()),
+        ("web", "0.0.0.0/0 ::/0".to_owned()),
+        ("network.listen:0.0.0.0/0:22", "0.0.0.0/0".to_owned()),
+    ]);
+    for (wrong, said) in [
+        ("listen: [{address: 127.0.0.1}]", "has no `port`"),
+        ("listen: [{port: 80}]", "has no `address`"),
+        ("listen: [{address: localhost, port: 80}]", "is no address"),
+        ("listen: [{address: 0.0.0.0/8, port: 80}]", "stands for all others"),
+        ("listen: [{address: 127.0.0.1, port: 0}]", "is no port"),
+        ("listen: [{address: 127.0.0.1, port: 80, protocol: udp}]", "`protocol`"),
+        ("listen: [\"127.0.0.1:80\"]", "`network.listen`"),
+    ] {
+        assert!(errors(wrong).contains(said), "{wrong}: {}", errors(wrong));
+    }
+}
+
+#[test]
 fn the_smallest_manifest_without_its_host_names_means_what_it_says() {
     let text = SMALL.replace(
         "[\"api.openai.com\", \"*.googleapis.com\"]",
@@ -169,7 +199,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (3, "`bind`"),
         (18, "`exe`"),
         (20, "`ask` of `network`"),
-        (24, "`listen`"),
         (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),
         (43, "`rates`"),

@@ -88,6 +88,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("socket_connect"),
     lsm("socket_sendmsg"),
     lsm("socket_listen"),
+    lsm("inet_conn_request"),
     lsm("socket_bind"),
     Spec { name: "packet_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
     Spec { name: "connection_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },

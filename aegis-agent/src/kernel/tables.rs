@@ -245,7 +245,8 @@ impl Tables {
         remove_where(&mut self.resolvers, "RESOLVERS", |key| key.starts_with(&own))?;
         let own = index.to_be_bytes();
         remove_prefixes(&mut self.variables, "VARIABLES", own)?;
-        remove_prefixes(&mut self.net_rules, "NET_RULES", own)
+        remove_prefixes(&mut self.net_rules, "NET_RULES", own)?;
+        remove_prefixes(&mut self.net_rules, "NET_RULES", (index | NetPrefix::LISTEN).to_be_bytes())
     }
 
     /// What an agent made is nobody's any more.

@@ -7,7 +7,7 @@ use aegis_common::{
     counter::Counter,
     dns,
     event::{NetworkBody, kind, op, reason},
-    net::{PortRule, server_check},
+    net::{Actor, PortRule, server_check},
     policy::{RULE_DEFAULT, image_flag},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -239,8 +239,8 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
     }
 }
 
-/// `int socket_listen(struct socket *sock, int backlog)`: refused where the network is, since who
-/// listens can be asked from outside.
+/// `int socket_listen(struct socket *sock, int backlog)`: where a rule for the address and port that the socket is bound to
+/// allows it, since who listens can be asked from outside.
 #[lsm(hook = "socket_listen")]
 pub fn socket_listen(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
@@ -254,20 +254,59 @@ pub fn socket_listen(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
+    listened(&mut claim, &subject, sock, socket.kind() as u8);
+    conclude_network(claim, &subject, op::LISTEN)
+}
+
+/// Judges listening where a socket is bound, and fills the record's body.
+#[inline(always)]
+fn listened(claim: &mut Claim, subject: &Subject, sock: Sock, kind: u8) {
+    let family = sock.family();
+    let address = match family {
+        AF_INET => Some(table::mapped(sock.ipv4().to_ne_bytes())),
+        AF_INET6 => sock.ipv6(),
+        _ => None,
+    };
+    let (port, protocol) = (sock.port(), sock.protocol());
     claim.set_body(NetworkBody {
-        address: [0; 16],
-        port: 0,
-        protocol: sock.protocol(),
+        address: address.unwrap_or([0; 16]),
+        port,
+        protocol,
         name_len: 0,
         family: family as u8,
-        socket_type: socket.kind() as u8,
+        socket_type: kind,
     });
     claim.decide(if subject.blocked != 0 {
         Decision::refuse(subject.blocked)
     } else {
-        judge::address(&subject, None)
+        let rule = address.and_then(|address| table::listen_rule(subject.image, address, port, protocol as u8));
+        judge::address(subject, rule)
     });
-    conclude_network(claim, &subject, op::LISTEN)
+}
+
+/// `int inet_conn_request(const struct sock *sk, struct sk_buff *skb, struct request_sock *req)`: somebody asks for a
+/// connection. The socket listens where it may: it could be bound anew between the look and the act. And nobody reaches an
+/// agent that is killed; that is not recorded for everyone who tries.
+#[lsm(hook = "inet_conn_request")]
+pub fn inet_conn_request(context: LsmContext) -> i32 {
+    let sock = Sock::new(context.arg(0));
+    let Some(cgroup) = sock.cgroup_id() else { return 0 };
+    let Some(slot) = table::slot_of(cgroup) else { return 0 };
+    let subject = Subject::of_slot(cgroup, slot);
+    if subject.blocked != 0 {
+        return conclude::refuse(Refusal::Permission);
+    }
+    let Some(mut claim) = Claim::take() else { return no_room() };
+    listened(&mut claim, &subject, sock, SOCK_STREAM as u8);
+    let decision = claim.decision();
+    if decision.deny {
+        // The current task is whoever the packet came upon.
+        claim.dialogue().question.asker = Actor::default();
+        let what = (kind::NETWORK, op::LISTEN);
+        conclude::record_packet(&mut claim, &subject, &decision, what, size_of::<NetworkBody>(), 0);
+    }
+    claim.release();
+    conclude::answer(&subject, &decision, Refusal::Permission)
 }
 
 /// `int socket_create(int family, int type, int protocol, int kern)`: TCP, UDP and Unix sockets, and

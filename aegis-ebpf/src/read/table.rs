@@ -191,6 +191,12 @@ pub fn port_rule(image: u32, address: [u8; 16], port: u16, protocol: u8) -> Opti
     port_rule_of(NET_RULES.get(&key)?, port, protocol)
 }
 
+/// The rule by which may be listened at an address, if any.
+#[inline(always)]
+pub fn listen_rule(image: u32, address: [u8; 16], port: u16, protocol: u8) -> Option<PortRule> {
+    port_rule(image | NetPrefix::LISTEN, address, port, protocol)
+}
+
 /// The first of some rules that speaks of a port.
 #[inline(always)]
 pub fn port_rule_of(rules: &PortRules, port: u16, protocol: u8) -> Option<PortRule> {

@@ -51,7 +51,7 @@ pub(super) fn digest(
     policy: &Policy,
     resolved: &Resolved,
     joints: &BTreeMap<Place, Joint>,
-    net: &network::Prefixes,
+    nets: [&network::Prefixes; 2],
     names: &names::Patterns,
 ) -> [u8; 32] {
     let mut fields = Fields(Context::new(&SHA256));
@@ -92,15 +92,17 @@ pub(super) fn digest(
         fields.bytes(&content.sha256);
         fields.text(id(content.rule));
     }
-    fields.count("prefixes", net.len());
-    for (prefix, entries) in net {
-        fields.text(&network::display(*prefix));
-        fields.count("ports", entries.len());
-        for e in entries {
-            fields.number(u64::from(e.ports.first));
-            fields.number(u64::from(e.ports.last));
-            fields.bytes(&[e.protocol.number(), u8::from(e.allow), u8::from(e.record)]);
-            fields.text(id(e.rule));
+    for net in nets {
+        fields.count("prefixes", net.len());
+        for (prefix, entries) in net {
+            fields.text(&network::display(*prefix));
+            fields.count("ports", entries.len());
+            for e in entries {
+                fields.number(u64::from(e.ports.first));
+                fields.number(u64::from(e.ports.last));
+                fields.bytes(&[e.protocol.number(), u8::from(e.allow), u8::from(e.record)]);
+                fields.text(id(e.rule));
+            }
         }
     }
     fields.count("names", names.len());
@@ -201,6 +203,11 @@ fn rules(fields: &mut Fields, policy: &Policy) {
                 for ports in &name.ports {
                     fields.text(&ports.to_string());
                 }
+            }
+            Effect::Listen(listen) => {
+                fields.count("nets", listen.nets.len());
+                listen.nets.iter().for_each(|net| fields.text(&net.to_string()));
+                fields.text(&listen.ports.to_string());
             }
             Effect::Syscall(call) => fields.text(&call.name),
             Effect::Variable(name) => fields.text(name),

@@ -174,8 +174,9 @@ pub fn compile(
     let mut rules = RuleTable::new(policy);
     let joints = join(policy, resolved)?;
     let net = network::prefixes(policy)?;
+    let listened = network::listened(policy)?;
     let names = names::patterns(policy)?;
-    let hash = digest::digest(policy, resolved, &joints, &net, &names);
+    let hash = digest::digest(policy, resolved, &joints, [&net, &listened], &names);
     let keys = Keys {
         image: image_index,
         hash_key,
@@ -189,7 +190,8 @@ pub fn compile(
     let content_rules = programs::contents(resolved, &arguments, image_index, &mut rules)?;
     let variables = programs::variables(policy, image_index, &mut rules)?;
     let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
-    let net = network::keys(&net, image_index, &mut rules)?;
+    let mut net = network::keys(&net, image_index, &mut rules)?;
+    net.extend(network::keys(&listened, image_index | NetPrefix::LISTEN, &mut rules)?);
     let names = names::keys(&names, keys, &mut rules)?;
     let resolvers = if names.is_empty() { Vec::new() } else { names::resolvers(policy, image_index)? };
     let checks_servers = names.iter().any(|(_, rules)| rules.rules.iter().any(|rule| rule.server != 0));
@@ -323,7 +325,7 @@ fn shallow(rule: &Rule, place: &Place) -> Result<(), CompileError> {
 fn condition(rule: &Rule) -> &Condition {
     match &rule.effect {
         Effect::Path(path) => &path.condition,
-        Effect::Network(_) | Effect::Name(_) | Effect::Syscall(_) | Effect::Variable(_) | Effect::Capabilities(_) => {
+        Effect::Network(_) | Effect::Name(_) | Effect::Listen(_) | Effect::Syscall(_) | Effect::Variable(_) | Effect::Capabilities(_) => {
             &Condition::None
         }
     }

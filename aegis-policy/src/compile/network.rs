@@ -15,7 +15,7 @@ use aegis_common::limits::{MAX_NET_PREFIXES, MAX_PORT_RULES};
 use aegis_common::net::{IMAGE_BITS, MAPPED_BITS, NetPrefix, PortRule, PortRules};
 
 use super::{CompileError, bounded, number};
-use crate::policy::{Effect, NetworkEffect, Policy, PortRange, Protocol};
+use crate::policy::{Effect, Policy, PortRange, Protocol};
 use crate::rules::RuleTable;
 
 /// A prefix as the trie has it.
@@ -53,7 +53,9 @@ struct NetRule<'a> {
     index: usize,
     record: bool,
     prefix: Prefix,
-    effect: &'a NetworkEffect,
+    allow: bool,
+    protocol: Protocol,
+    ports: &'a [PortRange],
 }
 
 impl Prefix {
@@ -89,7 +91,9 @@ pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
                 index,
                 record: rule.record,
                 prefix: Prefix::new(effect.net.address(), effect.net.length()),
-                effect,
+                allow: effect.allow,
+                protocol: effect.protocol,
+                ports: &effect.ports,
             }),
             _ => None,
         })
@@ -97,12 +101,7 @@ pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
     if rules.is_empty() {
         return Ok(Prefixes::new());
     }
-    let mut out = Prefixes::new();
-    let mapped = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    let wanted: BTreeSet<Prefix> = rules.iter().map(|r| r.prefix).chain([mapped]).collect();
-    for prefix in wanted {
-        out.insert(prefix, entries(&rules, prefix, None));
-    }
+    let mut out = unfold(&rules);
     let [any4, any6] = [
         Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 32),
         Prefix::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
@@ -115,6 +114,44 @@ pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
     let mut seen = BTreeSet::new();
     both.retain(|e| seen.insert((e.rule, e.ports)));
     out.insert(any6, both);
+    checked(policy, out)
+}
+
+/// The same for addresses that are listened at. Here none leads to another one: `0.0.0.0` is every address, and only a rule
+/// for all of them has it.
+pub(super) fn listened(policy: &Policy) -> Result<Prefixes, CompileError> {
+    let all = policy.rules.iter().enumerate();
+    let listening = all.filter_map(|(index, rule)| match &rule.effect {
+        Effect::Listen(effect) => Some((index, rule.record, effect)),
+        _ => None,
+    });
+    let rules: Vec<NetRule> = listening
+        .flat_map(|(index, record, effect)| {
+            effect.nets.iter().map(move |net| NetRule {
+                index,
+                record,
+                prefix: Prefix::new(net.address(), net.length()),
+                allow: true,
+                protocol: Protocol::Tcp,
+                ports: std::slice::from_ref(&effect.ports),
+            })
+        })
+        .collect();
+    if rules.is_empty() {
+        return Ok(Prefixes::new());
+    }
+    checked(policy, unfold(&rules))
+}
+
+/// An entry for each prefix that a rule is about, and one that keeps IPv4 apart from what holds for IPv6.
+fn unfold(rules: &[NetRule]) -> Prefixes {
+    let mapped = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let wanted: BTreeSet<Prefix> = rules.iter().map(|r| r.prefix).chain([mapped]).collect();
+    wanted.into_iter().map(|prefix| (prefix, entries(rules, prefix, None))).collect()
+}
+
+/// Within the kernel's bounds.
+fn checked(policy: &Policy, out: Prefixes) -> Result<Prefixes, CompileError> {
     for (prefix, entries) in &out {
         if entries.len() > MAX_PORT_RULES {
             return Err(too_many(policy, *prefix, entries));
@@ -129,22 +166,18 @@ pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
 fn entries(rules: &[NetRule], prefix: Prefix, only: Option<bool>) -> Vec<Entry> {
     let mut covering: Vec<&NetRule> = rules
         .iter()
-        .filter(|r| r.prefix.covers(prefix) && only.is_none_or(|allow| r.effect.allow == allow))
+        .filter(|r| r.prefix.covers(prefix) && only.is_none_or(|allow| r.allow == allow))
         .collect();
-    covering.sort_by_key(|r| (r.effect.allow, std::cmp::Reverse(r.prefix.length), r.index));
+    covering.sort_by_key(|r| (r.allow, std::cmp::Reverse(r.prefix.length), r.index));
     let all = [ALL_PORTS];
     let mut out = Vec::new();
     for rule in covering {
-        let ports = if rule.effect.ports.is_empty() {
-            &all[..]
-        } else {
-            &rule.effect.ports
-        };
+        let ports = if rule.ports.is_empty() { &all[..] } else { rule.ports };
         out.extend(ports.iter().map(|ports| Entry {
             ports: *ports,
-            protocol: rule.effect.protocol,
-            allow: rule.effect.allow,
-            record: rule.record && rule.effect.allow,
+            protocol: rule.protocol,
+            allow: rule.allow,
+            record: rule.record && rule.allow,
             server: 0,
             rule: rule.index,
         }));

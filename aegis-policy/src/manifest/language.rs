@@ -99,13 +99,7 @@ pub(super) const NETWORK: Keys = &[
     ("deny", Known),
     ("dns", Known),
     ("sni", Known),
-    (
-        "listen",
-        Later(
-            "listening is opened by `default: allow` alone, never by address",
-            "delete `listen`",
-        ),
-    ),
+    ("listen", Known),
     (
         "max_bytes_out",
         Later("bytes are not counted", "delete `max_bytes_out`"),
@@ -118,6 +112,9 @@ pub(super) const DNS: Keys = &[
     ("max_ttl", Known),
     ("private_answers", Known),
 ];
+
+/// Keys of one entry under `network.listen`.
+pub(super) const LISTEN_ENTRY: Keys = &[("id", Known), ("address", Known), ("port", Known)];
 
 /// Keys of one entry under `network.allow` or `network.deny`.
 pub(super) const NETWORK_ENTRY: Keys = &[

@@ -9,7 +9,7 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, BAN_ENTRY, CAPABILITIES, DNS, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, NETWORK, NETWORK_ENTRY,
+    AGENT, BAN_ENTRY, CAPABILITIES, DNS, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, LISTEN_ENTRY, NETWORK, NETWORK_ENTRY,
     PERMISSIONS, PROCESS, RUN_ENTRY, SYSCALLS, TOP,
 };
 use read::Fields;
@@ -78,6 +78,19 @@ pub enum NetTarget {
     Unix(Text),
 }
 
+/// One entry under `network.listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenEntry {
+    /// Where the entry begins.
+    pub at: Position,
+    /// `address`.
+    pub address: Text,
+    /// `port`.
+    pub port: Text,
+    /// The rule's id, if given.
+    pub id: Option<Text>,
+}
+
 /// `network.dns`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DnsTexts {
@@ -128,6 +141,8 @@ pub struct Manifest {
     pub network_allow: Vec<NetEntry>,
     /// `permissions.network.deny`.
     pub network_deny: Vec<NetEntry>,
+    /// `permissions.network.listen`.
+    pub network_listen: Vec<ListenEntry>,
     /// `permissions.network.dns`.
     pub dns: DnsTexts,
     /// `permissions.network.sni`.
@@ -247,6 +262,7 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
     {
         out.network_allow = addresses(network.get("allow"), "`network.allow`", errors);
         out.network_deny = addresses(network.get("deny"), "`network.deny`", errors);
+        out.network_listen = listen(network.get("listen"), errors);
         if let Some(node) = network.get("dns") {
             out.dns = dns(node, errors);
         }
@@ -304,6 +320,28 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
 }
 
 const SNI: &str = "sni: enforce";
+
+fn listen(node: Option<&Node>, errors: &mut Diagnostics) -> Vec<ListenEntry> {
+    const EXAMPLE: &str = "{address: 127.0.0.1, port: 3000}";
+    let Some(node) = node else { return Vec::new() };
+    let mut out = Vec::new();
+    for entry in read::list(node, "`network.listen`", &format!("[{EXAMPLE}]"), errors) {
+        let Some(fields) = Fields::of(entry, "an entry of `network.listen`", LISTEN_ENTRY, errors) else { continue };
+        let mut need = |key: &str| {
+            let Some(node) = fields.get(key) else {
+                errors.error(entry.at, format!("an entry of `network.listen` has no `{key}`"), format!("write {EXAMPLE}"));
+                return None;
+            };
+            read::scalar(node, &format!("`{key}`"), EXAMPLE, errors)
+        };
+        let (address, port) = (need("address"), need("port"));
+        let id = id(&fields, errors);
+        if let (Some(address), Some(port)) = (address, port) {
+            out.push(ListenEntry { at: entry.at, address, port, id });
+        }
+    }
+    out
+}
 
 fn dns(node: &Node, errors: &mut Diagnostics) -> DnsTexts {
     const EXAMPLE: &str = "resolvers: [192.0.2.53]";

@@ -18,6 +18,22 @@ impl Reference<'_> {
         }
     }
 
+    /// Whether a TCP socket may listen at an address, `::` and `0.0.0.0` being every one.
+    #[must_use]
+    pub fn listen(&self, address: IpAddr, port: u16) -> Answer {
+        let mut told: Option<(u8, &Rule)> = None;
+        for rule in &self.policy.rules {
+            let Effect::Listen(effect) = &rule.effect else { continue };
+            let fits = |net: &&Cidr| contains(**net, address.to_canonical());
+            let narrowest = effect.nets.iter().filter(fits).map(|net| net.length()).max();
+            let narrowest = narrowest.filter(|_| effect.ports.first <= port && port <= effect.ports.last);
+            if let Some(length) = narrowest.filter(|length| told.is_none_or(|(best, _)| *length > best)) {
+                told = Some((length, rule));
+            }
+        }
+        told.map_or_else(|| self.by_default(), |(_, rule)| Answer::new(true, Why::Rule, Some(rule)))
+    }
+
     /// As [`Self::network`], where the address has answered for a name a moment ago.
     #[must_use]
     pub fn named(&self, name: &str, address: IpAddr, port: u16, protocol: u8) -> Answer {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use aegis_common::dns;
 use aegis_common::event::reason;
 use aegis_common::hash::PathHasher;
-use aegis_common::net::{IMAGE_BITS, NameKey, PortRule, PortRules, server_check};
+use aegis_common::net::{IMAGE_BITS, NameKey, NetPrefix, PortRule, PortRules, server_check};
 use aegis_common::policy::{RULE_DEFAULT, image_flag};
 
 use super::{Decision, Kernel};
@@ -17,6 +17,13 @@ impl Kernel<'_> {
     #[must_use]
     pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Decision {
         self.reach(None, address, port, protocol)
+    }
+
+    /// Decides listening at an address with TCP.
+    #[must_use]
+    pub fn listen(&self, address: IpAddr, port: u16) -> Decision {
+        let rule = self.longest(self.image.index | NetPrefix::LISTEN, address, port, TCP);
+        rule.map_or_else(|| self.unnamed(), granted)
     }
 
     /// As [`Self::network`], where the address has answered for a name a moment ago.
@@ -103,6 +110,11 @@ impl Kernel<'_> {
 
     /// The rule that speaks of an address.
     fn by_address(&self, address: IpAddr, port: u16, protocol: u8) -> Option<&PortRule> {
+        self.longest(self.image.index, address, port, protocol)
+    }
+
+    /// The rule that speaks of an address under an image.
+    fn longest(&self, image: u32, address: IpAddr, port: u16, protocol: u8) -> Option<&PortRule> {
         let bits = bits(address);
         let longest = self
             .image
@@ -112,7 +124,7 @@ impl Kernel<'_> {
                 let mask = u128::MAX
                     .checked_shl(128 - (length - IMAGE_BITS))
                     .unwrap_or(0);
-                key.image == self.image.index.to_be_bytes()
+                key.image == image.to_be_bytes()
                     && u128::from_be_bytes(key.address) == bits & mask
             })
             .max_by_key(|(length, ..)| *length);

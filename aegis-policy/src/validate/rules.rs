@@ -12,9 +12,9 @@ use super::values::Wrong;
 use super::{names, paths, programs, value, values};
 use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
-use crate::manifest::{Manifest, NetEntry, NetTarget, PathEntry, Text};
+use crate::manifest::{ListenEntry, Manifest, NetEntry, NetTarget, PathEntry, Text};
 use crate::policy::{
-    Condition, Effect, NameEffect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
+    Condition, Effect, ListenEffect, NameEffect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
 };
 use crate::syscall::{self, NameError};
 
@@ -117,6 +117,12 @@ pub(super) fn of_manifest(manifest: &Manifest, errors: &mut Diagnostics) -> Vec<
             if !out.take(rule, entry.at, errors) {
                 return out.list;
             }
+        }
+    }
+    for entry in &manifest.network_listen {
+        let rule = listen(entry, errors);
+        if !out.take(rule, entry.at, errors) {
+            return out.list;
         }
     }
     for (kind, entries) in [
@@ -279,6 +285,26 @@ fn host_name(entry: &NetEntry, host: &Text, allow: bool, errors: &mut Diagnostic
         text: format!("network.allow: {target}"),
         record: true,
         effect: Effect::Name(effect),
+    })
+}
+
+/// Listening at an address and port. TCP: who receives datagrams answers no one by that alone.
+fn listen(entry: &ListenEntry, errors: &mut Diagnostics) -> Option<Rule> {
+    let nets = value(Some(&entry.address), values::listened, errors);
+    let ports = value(Some(&entry.port), values::ports, errors);
+    let shown: Option<String> = nets.as_ref().zip(ports).map(|(nets, ports)| {
+        let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
+        format!("{} port {ports}", nets.join(","))
+    });
+    let target = shown.unwrap_or_default();
+    let id = id(entry.id.as_ref(), &format!("network.listen:{}", target.replace(" port ", ":")), errors);
+    let effect = ListenEffect { nets: nets?, ports: ports? };
+    Some(Rule {
+        id,
+        origin: origin(entry.at, errors),
+        text: format!("network.listen: {target}"),
+        record: true,
+        effect: Effect::Listen(effect),
     })
 }
 

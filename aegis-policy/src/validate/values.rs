@@ -237,6 +237,22 @@ pub(super) fn ports(text: &str) -> Result<PortRange, Wrong> {
     Ok(PortRange { first, last })
 }
 
+/// What is listened at: an address or a network; `0.0.0.0` is all of IPv4, `::` all of both, as it is for a socket.
+pub(super) fn listened(text: &str) -> Result<Vec<Cidr>, Wrong> {
+    let all4 = || cidr("0.0.0.0/0");
+    match text {
+        "0.0.0.0" => return Ok(vec![all4()?]),
+        "::" | "::/0" => return Ok(vec![all4()?, cidr("::/0")?]),
+        _ => {}
+    }
+    let net = cidr(text)?;
+    // Listening at the first of them is listening at every address.
+    if net.address().is_unspecified() && net.length() != 0 {
+        return wrong(format!("{net} has an address that stands for all others"), "write 0.0.0.0 for all of IPv4, :: for all of both");
+    }
+    Ok(vec![net])
+}
+
 /// `tcp` or `udp`.
 pub(super) fn protocol(text: &str) -> Result<Protocol, Wrong> {
     match text {

@@ -110,6 +110,7 @@ impl<'p> Pair<'p> {
                 self.reference.opening(name, *said, *address, *port),
                 0,
             ),
+            Question::Listen { address, port } => (kernel.listen(*address, *port), self.reference.listen(*address, *port), 0),
             Question::Network {
                 address,
                 port,

@@ -29,6 +29,10 @@ pub enum Question {
     Name {
         name: &'static str,
     },
+    Listen {
+        address: IpAddr,
+        port: u16,
+    },
     Opening {
         name: &'static str,
         said: Option<&'static str>,
@@ -235,6 +239,15 @@ fn host_entry() -> impl Strategy<Value = String> {
     })
 }
 
+/// An address that is listened at.
+fn listen_entry() -> impl Strategy<Value = String> {
+    let address = prop_oneof![
+        Just("0.0.0.0"), Just("::"), Just("127.0.0.1"), Just("10.0.0.0/16"), Just("10.0.0.1"), Just("2001:db8::/64"), Just("::1"), Just("10.1.0.2"),
+    ];
+    let port = prop_oneof![Just("1"), Just("\"2-6\""), Just("\"1-9\""), Just("8")];
+    (address, port).prop_map(|(address, port)| format!("{{address: \"{address}\", port: {port}}}"))
+}
+
 /// A name that is asked for.
 fn name() -> impl Strategy<Value = &'static str> {
     prop_oneof![
@@ -272,23 +285,24 @@ fn with(paths: &[String], more: Vec<String>) -> String {
 pub fn manifest() -> impl Strategy<Value = String> {
     let paths = |n| vec(path_or_glob(), 0..n);
     let unix = option::weighted(0.2, path_or_glob());
-    let nets = (vec(net_entry(), 0..4), vec(host_entry(), 0..4), vec(net_entry(), 0..3), unix, any::<bool>());
+    let nets = (vec(net_entry(), 0..4), vec(host_entry(), 0..4), vec(net_entry(), 0..3), vec(listen_entry(), 0..4), unix, any::<bool>());
     let files = (paths(4), paths(5), paths(3), paths(4), paths(3));
     let words = (
         prop_oneof![2 => Just("deny"), 1 => Just("allow")],
         prop_oneof![3 => Just("none"), 1 => Just("linux")],
         any::<bool>(),
     );
-    (nets, files, conditions(), variables(), words).prop_map(|((mut allow, hosts, deny, unix, private), (read, write, no, run, ban), (pins, arguments), mut variables, (default, baseline, anonymous))| {
+    (nets, files, conditions(), variables(), words).prop_map(|((mut allow, hosts, deny, listen, unix, private), (read, write, no, run, ban), (pins, arguments), mut variables, (default, baseline, anonymous))| {
         allow.extend(hosts);
         let mut allow = dedup(allow);
         variables.sort_unstable();
         variables.dedup();
         allow.extend(unix.map(|p| format!("{{unix: {p:?}}}")));
         format!(
-            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n    dns: {{private_answers: {}}}\n    sni: {}\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
+            "version: \"1.0\"\nagent: {{name: x}}\ndefault: {default}\nbaseline: {baseline}\npermissions:\n  network:\n    allow: [{}]\n    deny: [{}]\n    listen: [{}]\n    dns: {{private_answers: {}}}\n    sni: {}\n  fs:\n    read: {}\n    write: {}\n    deny: {}\n  exec:\n    allow: {}\n    deny: {}\n    environment: {{deny: {variables:?}}}\n    anonymous: {}\n",
             allow.join(", "),
             dedup(deny).join(", "),
+            dedup(listen).join(", "),
             if private { "allow" } else { "deny" },
             // From what is random already.
             ["enforce", "record", "off"][(read.len() + no.len()) % 3],
@@ -321,7 +335,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
         6 => (path(), prop_oneof![4 => Just(1u8), 2 => Just(2), 2 => Just(4), 2 => Just(8), 1 => 1..16u8]).prop_map(|(path, wanted)| Question::File { path, wanted }),
-        3 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
+        6 => (path(), 0..3u8, vec(word(), 0..5)).prop_map(|(path, content, argv)| Question::Exec { path, content, argv }),
         1 => (prop_oneof![Just("LD_PRELOAD"), Just("LD_"), Just("L"), Just("X"), Just("XY"), Just("HOME")], prop_oneof![Just(""), Just("LD_")])
             .prop_map(|(name, value)| Question::Variable { name, value }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
@@ -331,6 +345,7 @@ fn question() -> impl Strategy<Value = Question> {
         2 => name().prop_map(|name| Question::Name { name }),
         4 => (name(), address(), prop_oneof![3 => 0..11u16, 1 => Just(443)], prop_oneof![Just(6u8), Just(17)])
             .prop_map(|(name, address, port, protocol)| Question::Named { name, address, port, protocol }),
+        3 => (address(), 0..11u16).prop_map(|(address, port)| Question::Listen { address, port }),
         4 => (name(), prop_oneof![1 => Just(None), 5 => name().prop_map(Some)], address(), prop_oneof![2 => 0..11u16, 1 => Just(80), 2 => Just(443)])
             .prop_map(|(name, said, address, port)| Question::Opening { name, said, address, port }),
     ]

@@ -31,6 +31,21 @@ impl Sock {
     pub fn protocol(self) -> u16 {
         member!(self.sock_protocol)
     }
+    /// Port that it is bound to, host order; 0 without.
+    #[inline(always)]
+    pub fn port(self) -> u16 {
+        member!(self.sock_port)
+    }
+    /// IPv4 address that it is bound to.
+    #[inline(always)]
+    pub fn ipv4(self) -> u32 {
+        member!(self.sock_address4)
+    }
+    /// IPv6 address that it is bound to.
+    #[inline(always)]
+    pub fn ipv6(self) -> Option<[u8; 16]> {
+        probe(self.0 as u64, offset!(sock_address6))
+    }
     /// Cgroup in which it was made.
     #[inline(always)]
     pub fn cgroup_id(self) -> Option<u64> {

@@ -3,6 +3,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 from attempt import INSIDE, attempt, say, step
 
 MSG_ZEROCOPY, SO_ZEROCOPY, MSG_FASTOPEN = 0x4000000, 60, 0x20000000
@@ -167,48 +168,57 @@ def curl(name, *words):
     say(name, "ok" if b"hello" in done.stdout else f"status-{done.returncode}")
 
 
-allowed("allowed-hello", opens, API, hello(API))
-allowed("allowed-hello-ipv6", opens, API, hello("API.Aegis.test"), family=socket.AF_INET6)
-allowed("allowed-long-hello", opens, API, hello(API, behind=extension(51, bytes(1900))))
-allowed("allowed-name-below", opens, "a.b.wild.test", hello("c.wild.test"))
-allowed("allowed-what-follows", opens, API, hello(API), hello(OTHER))
-allowed("allowed-fast-open", fast_open, hello(API))
-allowed("allowed-request", opens, "www.aegis.test", request("User-Agent: x", "Host: www.aegis.test:80"), port=80)
-curl("allowed-curl", "http://www.aegis.test/")
-refused("another-name", opens, API, hello(OTHER))
-refused("ended-in-seconds", gives_up, hello("one.test"))
-refused("name-of-another-rule", opens, API, hello("c.wild.test"))
-refused("no-name", opens, API, hello())
-refused("two-names", opens, API, hello(API, OTHER))
-refused("no-hello", opens, API, b"SSH-2.0-x\r\n")
-refused("hello-in-two-records", opens, API, in_two_records(hello(OTHER)))
-refused("hello-in-two-packets", opens, API, hello(OTHER)[:60], hello(OTHER)[60:])
-refused("hello-of-5000-bytes", opens, API, hello(OTHER, behind=extension(21, bytes(5000))))
-refused("hello-within-a-hello", opens, API, hello(OTHER, behind=extension(21, hello(API)))[:-len(hello(API))], hello(API))
-refused("another-host", opens, "www.aegis.test", request("Host: " + OTHER), port=80)
-curl("curl-with-another-host", "-H", "Host: " + OTHER, "http://www.aegis.test/")
-refused("target-elsewhere", opens, "www.aegis.test", request("Host: www.aegis.test", front=f"GET http://{OTHER}/ HTTP/1.1"), port=80)
-refused("two-hosts", opens, "www.aegis.test", request("Host: www.aegis.test", "Host: " + OTHER), port=80)
-refused("second-connection-of-a-socket", again, hello(API), hello(OTHER))
-refused("connect-elsewhere", connect_elsewhere, hello(OTHER))
-refused("send-elsewhere", send_elsewhere, hello(OTHER))
-refused("fast-open", fast_open, hello(OTHER))
-refused("zero-copy", zero_copy, hello(API))
-refused("urgent-byte", urgent, hello(API))
-refused("from-a-file", from_file, hello(API))
-refused("quic", quic)
-refused("another-name-on-another-port", opens, "later.aegis.test", hello(OTHER), port=8443)
-allowed("allowed-unlooked-at-on-another-port", opens, "a.b.wild.test", b"SSH-2.0-x\r\n", port=8443)
-allowed("allowed-by-a-rule-that-looks-away", opens, "short.aegis.test", hello(OTHER))
-allowed("allowed-and-recorded", opens, "stranger.aegis.test", hello(OTHER))
-allowed("allowed-by-address", opens, ADDRESSED[0], hello(OTHER))
-if INSIDE:
-    step("refused-is-durable")
-    step("@daemon-kill")
-allowed("allowed-hello-while-dead", opens, API, hello(API))
-refused("another-name-while-dead", opens, API, hello("wild.test"))
-if INSIDE:
-    step("@daemon-start")
-    step("agent-is-known")
-allowed("allowed-hello-after-restart", opens, API, hello(API))
-refused("another-name-after-restart", opens, API, hello("wild.example"))
+def names():
+    allowed("allowed-hello", opens, API, hello(API))
+    allowed("allowed-hello-ipv6", opens, API, hello("API.Aegis.test"), family=socket.AF_INET6)
+    allowed("allowed-long-hello", opens, API, hello(API, behind=extension(51, bytes(1900))))
+    allowed("allowed-name-below", opens, "a.b.wild.test", hello("c.wild.test"))
+    allowed("allowed-what-follows", opens, API, hello(API), hello(OTHER))
+    allowed("allowed-fast-open", fast_open, hello(API))
+    allowed("allowed-request", opens, "www.aegis.test", request("User-Agent: x", "Host: www.aegis.test:80"), port=80)
+    curl("allowed-curl", "http://www.aegis.test/")
+    refused("another-name", opens, API, hello(OTHER))
+    refused("ended-in-seconds", gives_up, hello("one.test"))
+    refused("name-of-another-rule", opens, API, hello("c.wild.test"))
+    refused("no-name", opens, API, hello())
+    refused("two-names", opens, API, hello(API, OTHER))
+    refused("no-hello", opens, API, b"SSH-2.0-x\r\n")
+    refused("hello-in-two-records", opens, API, in_two_records(hello(OTHER)))
+    refused("hello-in-two-packets", opens, API, hello(OTHER)[:60], hello(OTHER)[60:])
+    refused("hello-of-5000-bytes", opens, API, hello(OTHER, behind=extension(21, bytes(5000))))
+    refused("hello-within-a-hello", opens, API, hello(OTHER, behind=extension(21, hello(API)))[:-len(hello(API))], hello(API))
+    refused("another-host", opens, "www.aegis.test", request("Host: " + OTHER), port=80)
+    curl("curl-with-another-host", "-H", "Host: " + OTHER, "http://www.aegis.test/")
+    refused("target-elsewhere", opens, "www.aegis.test", request("Host: www.aegis.test", front=f"GET http://{OTHER}/ HTTP/1.1"), port=80)
+    refused("two-hosts", opens, "www.aegis.test", request("Host: www.aegis.test", "Host: " + OTHER), port=80)
+    refused("second-connection-of-a-socket", again, hello(API), hello(OTHER))
+    refused("connect-elsewhere", connect_elsewhere, hello(OTHER))
+    refused("send-elsewhere", send_elsewhere, hello(OTHER))
+    refused("fast-open", fast_open, hello(OTHER))
+    refused("zero-copy", zero_copy, hello(API))
+    refused("urgent-byte", urgent, hello(API))
+    refused("from-a-file", from_file, hello(API))
+    refused("quic", quic)
+    refused("another-name-on-another-port", opens, "later.aegis.test", hello(OTHER), port=8443)
+    allowed("allowed-unlooked-at-on-another-port", opens, "a.b.wild.test", b"SSH-2.0-x\r\n", port=8443)
+    allowed("allowed-by-a-rule-that-looks-away", opens, "short.aegis.test", hello(OTHER))
+    allowed("allowed-and-recorded", opens, "stranger.aegis.test", hello(OTHER))
+    allowed("allowed-by-address", opens, ADDRESSED[0], hello(OTHER))
+
+
+def without_daemon():
+    refused("another-name-on-another-port", opens, "later.aegis.test", hello(OTHER), port=8443)
+    if INSIDE:
+        step("refused-is-durable")
+        step("@daemon-kill")
+    allowed("allowed-hello-while-dead", opens, API, hello(API))
+    refused("another-name-while-dead", opens, API, hello("wild.test"))
+    if INSIDE:
+        step("@daemon-start")
+        step("agent-is-known")
+    allowed("allowed-hello-after-restart", opens, API, hello(API))
+    refused("another-name-after-restart", opens, API, hello("wild.example"))
+
+
+if __name__ == "__main__":
+    without_daemon() if sys.argv[1:] == ["without-daemon"] else names()
