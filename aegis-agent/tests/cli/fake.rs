@@ -130,10 +130,11 @@ impl Drop for Daemon {
     }
 }
 
-/// The command without a daemon.
+/// The command without a daemon. With its signals as a shell's user has them: what is started in the background of a script
+/// ignores some, and hands that on.
 pub fn bare(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aegis"));
-    command.args(words).stdin(Stdio::null());
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal", env!("CARGO_BIN_EXE_aegis")]).args(words).stdin(Stdio::null());
     command
 }
 
