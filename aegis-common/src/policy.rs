@@ -56,8 +56,10 @@ pub struct Image {
     pub most_ttl: u32,
     /// Zero.
     pub reserved: u32,
+    /// Bytes that may leave over the network, whole IP packets; 0 for no limit.
+    pub most_bytes_out: u64,
 }
-assert_size!(Image, 56);
+assert_size!(Image, 64);
 
 /// Bits of [`Image::flags`].
 pub mod image_flag {

@@ -6,7 +6,7 @@ use aegis_common::{
     policy::{agent_flag, image_flag},
 };
 
-use crate::read::{packet::Packet, table};
+use crate::read::{connection, packet::Packet, table};
 
 /// A governed task.
 #[derive(Clone, Copy)]
@@ -37,6 +37,8 @@ pub struct Subject {
     pub least_ttl: u32,
     /// Seconds that it holds at most.
     pub most_ttl: u32,
+    /// Bytes that it may send, 0 for any number.
+    pub most_bytes_out: u64,
     /// A reason to deny everything, or 0.
     pub blocked: u8,
 }
@@ -49,6 +51,16 @@ impl Subject {
         let cgroup = table::current_cgroup();
         let slot = table::slot_of(cgroup)?;
         Some(Self::of_slot(cgroup, slot))
+    }
+
+    /// The same where it is to send: who has sent all that it may sends nothing more.
+    #[inline(always)]
+    pub fn sender() -> Option<Self> {
+        let mut subject = Self::current()?;
+        if subject.blocked == 0 && subject.most_bytes_out != 0 && connection::is_spent(subject.slot) {
+            subject.blocked = reason::BYTES_OUT;
+        }
+        Some(subject)
     }
 
     /// Who made the socket of a packet, if that is governed.
@@ -75,6 +87,7 @@ impl Subject {
             capability_rule: 0,
             least_ttl: 0,
             most_ttl: 0,
+            most_bytes_out: 0,
             blocked: reason::UNCONFIGURED,
         };
         let Some(state) = table::agent(slot) else { return subject.unconfigured() };
@@ -96,6 +109,7 @@ impl Subject {
         subject.capability_rule = image.capability_rule;
         subject.least_ttl = image.least_ttl;
         subject.most_ttl = image.most_ttl;
+        subject.most_bytes_out = image.most_bytes_out;
         subject.blocked = if state.flags & agent_flag::KILLED != 0 { reason::KILLED } else { 0 };
         subject
     }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use aegis_common::policy::AgentState;
+use aegis_common::{net::AgentTraffic, policy::AgentState};
 
 use super::{
     Engine, EngineError, Peer, report,
@@ -18,6 +18,10 @@ use crate::{
 
 /// How long tasks may take to end after they were killed. A task in an uninterruptible wait takes longer.
 const EMPTY: Duration = Duration::from_secs(10);
+
+/// How long connections that it left may take to end: their last packets are under way when it is gone. What takes longer is
+/// counted in its last entry.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// How an agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +78,11 @@ impl Engine {
         self.tell_pressure(id);
         let session = self.session(id)?;
         let folder = &session.saved.cgroup;
+        let mut traffic = AgentTraffic::default();
         let used = if cgroups.present(folder) {
             empty(cgroups, &session)?;
             let used = cgroups.used(folder);
+            traffic = self.last_traffic(session.saved.slot);
             if !self.flush() {
                 tracing::warn!(session = id, "records of the agent may come after its last entry");
             }
@@ -99,6 +105,9 @@ impl Engine {
                 io_read: used.io_read,
                 io_write: used.io_write,
                 oom_kills: session.pressure.oom_kills,
+                traffic: Some(crate::enrich::traffic(&traffic.passed)),
+                packets_refused: traffic.refused,
+                connections_open: traffic.open,
             }),
             text: ended_text(&session, text),
             cgroup: cgroups.shown(folder),
@@ -117,6 +126,18 @@ impl Engine {
         let Durable { seq, .. } = recorded?;
         tracing::info!(agent = session.saved.name, session = id, seq, "ended");
         Ok(Finished { seq, ended_by: session.saved.ended_by })
+    }
+
+    /// What it sent and received, once its connections are over or have taken too long.
+    fn last_traffic(&self, slot: u32) -> AgentTraffic {
+        let until = Instant::now() + CLOSE;
+        loop {
+            let traffic = self.with_kernel(|kernel| kernel.traffic(slot)).and_then(Result::ok).unwrap_or_default();
+            if traffic.open == 0 || Instant::now() >= until {
+                return traffic;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Takes the agent out of the kernel's tables. Its cgroup is gone: what stays behind governs nothing.

@@ -229,6 +229,7 @@ pub fn compile(
         least_ttl: policy.dns.least_ttl,
         most_ttl: policy.dns.most_ttl,
         reserved: 0,
+        most_bytes_out: policy.limits.bytes_out.unwrap_or(0),
         // Given when the image is installed.
         serial: 0,
     };
