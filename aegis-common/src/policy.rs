@@ -56,7 +56,7 @@ pub struct Image {
     pub most_ttl: u32,
     /// Zero.
     pub reserved: u32,
-    /// Bytes that may leave over the network, whole IP packets; 0 for no limit.
+    /// Bytes that may leave over the network, whole IP packets, where there is a limit.
     pub most_bytes_out: u64,
 }
 assert_size!(Image, 64);
@@ -95,6 +95,8 @@ pub mod image_flag {
     pub const PRIVATE_ANSWERS: u32 = 1 << 14;
     /// Some rule about a name looks at the first bytes of connections.
     pub const SERVER_NAMES: u32 = 1 << 15;
+    /// Only so many bytes may leave: see [`Image::most_bytes_out`](super::Image::most_bytes_out).
+    pub const BYTES_OUT: u32 = 1 << 16;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

@@ -37,8 +37,6 @@ pub struct Subject {
     pub least_ttl: u32,
     /// Seconds that it holds at most.
     pub most_ttl: u32,
-    /// Bytes that it may send, 0 for any number.
-    pub most_bytes_out: u64,
     /// A reason to deny everything, or 0.
     pub blocked: u8,
 }
@@ -57,7 +55,7 @@ impl Subject {
     #[inline(always)]
     pub fn sender() -> Option<Self> {
         let mut subject = Self::current()?;
-        if subject.blocked == 0 && subject.most_bytes_out != 0 && connection::is_spent(subject.slot) {
+        if subject.blocked == 0 && subject.has(image_flag::BYTES_OUT) && connection::is_spent(subject.slot) {
             subject.blocked = reason::BYTES_OUT;
         }
         Some(subject)
@@ -87,7 +85,6 @@ impl Subject {
             capability_rule: 0,
             least_ttl: 0,
             most_ttl: 0,
-            most_bytes_out: 0,
             blocked: reason::UNCONFIGURED,
         };
         let Some(state) = table::agent(slot) else { return subject.unconfigured() };
@@ -109,7 +106,6 @@ impl Subject {
         subject.capability_rule = image.capability_rule;
         subject.least_ttl = image.least_ttl;
         subject.most_ttl = image.most_ttl;
-        subject.most_bytes_out = image.most_bytes_out;
         subject.blocked = if state.flags & agent_flag::KILLED != 0 { reason::KILLED } else { 0 };
         subject
     }

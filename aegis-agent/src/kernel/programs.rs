@@ -91,6 +91,7 @@ pub const PROGRAMS: &[Spec] = &[
     lsm("inet_conn_request"),
     lsm("socket_bind"),
     Spec { name: "packet_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
+    Spec { name: "connection_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
     Spec { name: "packet_ingress", attach: Attach::Packets("cgroup_skb/ingress"), since: None },
     tracepoint("inet_sock_set_state"),
     lsm("unix_stream_connect"),

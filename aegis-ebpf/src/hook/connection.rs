@@ -1,5 +1,8 @@
-//! TCP connections that agents open: the first bytes of those to addresses that are reached by a name have to name a server
-//! that the same rule allows, what goes over each is counted, and its end is recorded.
+//! What goes over agents' sockets is counted, and too much is refused. Of TCP connections that they open to addresses that are
+//! reached by a name, the first bytes have to name a server that the same rule allows. The end of each is recorded.
+//!
+//! A program of its own beside those of `packet`: in one, both would be more than the verifier is given. So what that one
+//! refuses is counted as well.
 
 use aegis_common::{
     counter::Counter,
@@ -7,15 +10,18 @@ use aegis_common::{
     net::{Connection, connection_state},
     policy::image_flag,
 };
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, cgroup_skb},
+    programs::{BtfTracePointContext, SkBuffContext},
+};
 
 use crate::{
     conclude::{self, DROP, GIVE_UP, PASS},
     judge::Decision,
     read::{
-        connection,
+        connection::{self, Passage},
         kernel::Sock,
-        packet::{Headers, Packet, PacketSocket},
+        packet::{Packet, PacketSocket, Segment},
         scratch::Claim,
         server, table,
     },
@@ -24,14 +30,70 @@ use crate::{
 
 const TCP_CLOSE: i32 = 7;
 
+/// A packet that leaves a socket.
+#[cgroup_skb(egress)]
+pub fn connection_egress(context: SkBuffContext) -> i32 {
+    let packet = Packet::new(context.skb.skb);
+    let Some(subject) = Subject::of_packet(packet) else { return PASS };
+    // What a killed agent's connections still have to send waits until it is thawed.
+    if subject.blocked != 0 {
+        return DROP;
+    }
+    let (Some(headers), Some(socket)) = (packet.headers(true), packet.socket()) else { return DROP };
+    let mut segment = None;
+    if headers.is_tcp() {
+        segment = packet.segment(&headers);
+        let Some(segment) = segment else { return DROP };
+        if segment.opens && !connection::begin(socket, &subject) {
+            return DROP;
+        }
+    }
+    // Before it is looked at: behind all ways through that, the verifier would go through the counting once for each.
+    match connection::leaves(&subject, socket, packet.length()) {
+        Passage::Refused => return GIVE_UP,
+        Passage::FirstRefused if tell_spent(packet, socket, &subject) => return GIVE_UP,
+        _ => {}
+    }
+    let Some(segment) = segment else { return PASS };
+    let result = look(packet, socket, &subject, headers.protocol, &segment);
+    if result != PASS {
+        connection::stays(&subject, socket, packet.length());
+    }
+    result
+}
+
+/// Records that an agent has sent all that it may, with the first packet that is too much. False where that is all that
+/// becomes of it.
+#[inline(always)]
+fn tell_spent(packet: Packet, socket: PacketSocket, subject: &Subject) -> bool {
+    let decision = Decision::refuse(reason::BYTES_OUT);
+    let refused = conclude::effective(subject, &decision) == verdict::DENY;
+    let Some(mut claim) = Claim::take() else {
+        table::count(Counter::LostNetwork);
+        table::count(Counter::LostDenial);
+        return refused;
+    };
+    // Read anew: nothing of it stays on the stack for this.
+    let Some(headers) = packet.headers(true) else { return refused };
+    claim.set_body(NetworkBody {
+        address: headers.peer,
+        port: packet.ports(&headers).map_or(0, |ports| ports.to),
+        protocol: headers.protocol.into(),
+        name_len: 0,
+        family: 0,
+        socket_type: 0,
+    });
+    connection::note_sender(&mut claim, socket, subject);
+    let what = (kind::NETWORK, op::SEND);
+    conclude::record_packet(&mut claim, subject, &decision, what, size_of::<NetworkBody>(), 0);
+    claim.release();
+    refused
+}
+
 /// What becomes of a segment that leaves: of a connection that the agent opened, the first one that carries something is looked
 /// at, and what comes later is not.
 #[inline(always)]
-pub fn look(packet: Packet, socket: PacketSocket, subject: &Subject, headers: &Headers) -> i32 {
-    let Some(segment) = packet.segment(headers) else { return DROP };
-    if segment.opens && !connection::begin(socket, subject) {
-        return DROP;
-    }
+fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, segment: &Segment) -> i32 {
     if segment.carried == 0 || !subject.has(image_flag::SERVER_NAMES) {
         return PASS;
     }
@@ -44,7 +106,7 @@ pub fn look(packet: Packet, socket: PacketSocket, subject: &Subject, headers: &H
     }
     let (address, port) = socket.peer();
     // Whether there is a name to speak of.
-    let by_address = table::port_rule(subject.image, address, port, headers.protocol).is_some();
+    let by_address = table::port_rule(subject.image, address, port, protocol).is_some();
     if by_address || subject.default_network == 1 {
         connection.state = connection_state::CHECKED;
         return PASS;
@@ -53,13 +115,13 @@ pub fn look(packet: Packet, socket: PacketSocket, subject: &Subject, headers: &H
     claim.set_body(NetworkBody {
         address,
         port,
-        protocol: headers.protocol.into(),
+        protocol: protocol.into(),
         name_len: 0,
         family: 0,
         socket_type: 0,
     });
     claim.dialogue().question.asker = connection.asker;
-    let length = packet.opening(&segment, &mut claim);
+    let length = packet.opening(segment, &mut claim);
     server::judge(&mut claim, subject, length, connection.opened);
     let decision = claim.decision();
     if conclude::is_recorded(&decision) {

@@ -1,6 +1,5 @@
-//! Packets of agents: all are counted, none goes another way than its address says, and none leaves a killed one. Between them
-//! and their resolvers: a question goes out where a rule allows the name, and the addresses of its answer are known before the
-//! program reads it.
+//! Packets of agents. Between them and their resolvers: a question goes out where a rule allows the name, and the addresses
+//! of its answer are known before the program reads it. None goes another way than its address says.
 //!
 //! The socket decides, by the cgroup in which it was made: the hooks on sockets let an agent send to a resolver from its own
 //! ones alone, and note which ones do. Their packets are questions, wherever NAT sends them. A question that can't be judged
@@ -9,21 +8,19 @@
 use aegis_common::{
     counter::Counter,
     dns,
-    event::{DnsBody, NetworkBody, kind, op, reason, verdict},
+    event::{DnsBody, kind, op, reason, verdict},
     net::Question,
     policy::image_flag,
 };
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
-use super::connection;
 use crate::{
-    conclude::{self, DROP, GIVE_UP, PASS, Refusal},
+    conclude::{self, DROP, PASS, Refusal},
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
-        connection::{self as traffic, Passage},
-        names,
-        packet::{Headers, Packet, PacketSocket},
+        connection, names,
+        packet::{Headers, Packet},
         ring,
         scratch::Claim,
         table,
@@ -53,10 +50,6 @@ fn guard(headers: &Headers, own_port: u16) -> Option<(u8, u64)> {
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let Some(mut subject) = Subject::of_packet(packet) else { return PASS };
-    // What a killed agent's connections still have to send waits until it is thawed.
-    if subject.blocked != 0 {
-        return DROP;
-    }
     let (Some(socket), Some(mut headers)) = (packet.socket(), packet.headers(true)) else { return no_room() };
     let port = socket.port();
     if let Some((op, what)) = guard(&headers, port) {
@@ -68,59 +61,21 @@ pub fn packet_egress(context: SkBuffContext) -> i32 {
             refusal: Refusal::Permission,
             silent: false,
         });
-        if result != 0 {
-            return DROP;
-        }
+        return if result == 0 { PASS } else { DROP };
     }
-    let result = if headers.is_tcp() {
-        connection::look(packet, socket, &subject, &headers)
-    } else if headers.is_udp() && subject.has(image_flag::NAMES) {
-        datagram(packet, socket, &mut subject, &mut headers, port)
-    } else {
-        PASS
-    };
-    if result == PASS { count(packet, socket, &subject, &headers) } else { result }
-}
-
-/// Counts what leaves. Too much does not: TCP gives up, and what it sent before is answered to the program as an error.
-#[inline(always)]
-fn count(packet: Packet, socket: PacketSocket, subject: &Subject, headers: &Headers) -> i32 {
-    let passage = traffic::leaves(subject, socket, packet.length());
-    if passage == Passage::Free {
+    if !headers.is_udp() || !subject.has(image_flag::NAMES) {
         return PASS;
     }
-    let decision = Decision::refuse(reason::BYTES_OUT);
-    if passage == Passage::FirstRefused {
-        let Some(mut claim) = Claim::take() else { return no_room() };
-        let (address, port) = socket.peer();
-        claim.set_body(NetworkBody {
-            address: if port == 0 { headers.peer } else { address },
-            port,
-            protocol: headers.protocol.into(),
-            name_len: 0,
-            family: 0,
-            socket_type: 0,
-        });
-        traffic::note_sender(&mut claim, socket, subject);
-        conclude::record_packet(&mut claim, subject, &decision, (kind::NETWORK, op::SEND), size_of::<NetworkBody>(), 0);
-        claim.release();
-    }
-    if conclude::effective(subject, &decision) == verdict::DENY { GIVE_UP } else { PASS }
-}
-
-/// Judges a datagram to a resolver.
-#[inline(always)]
-fn datagram(packet: Packet, socket: PacketSocket, subject: &mut Subject, headers: &mut Headers, port: u16) -> i32 {
-    let Some(ports) = packet.ports(headers) else { return no_room() };
+    let Some(ports) = packet.ports(&headers) else { return no_room() };
     if ports.to != dns::PORT || !names::is_resolver(subject.image, &headers.peer) {
         let Some(asker) = socket.asker() else { return PASS };
         headers.peer = asker.resolver();
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
-    let mut length = packet.message(headers, &mut claim, true);
-    claim.hide_subject(subject);
+    let mut length = packet.message(&headers, &mut claim, true);
+    claim.hide_subject(&mut subject);
     names::hide(&mut claim, &mut headers.peer, &mut length);
-    let decision = question(&mut claim, subject, headers, port, length);
+    let decision = question(&mut claim, &subject, &headers, port, length);
     claim.decide(decision);
     let decision = claim.decision();
     let mut result = 0;
@@ -128,7 +83,7 @@ fn datagram(packet: Packet, socket: PacketSocket, subject: &mut Subject, headers
         let bytes = names::describe(&mut claim, &headers.peer);
         result = conclude::record_once(
             &mut claim,
-            subject,
+            &subject,
             &decision,
             (kind::DNS, op::QUESTION),
             Refusal::Permission,
@@ -162,7 +117,7 @@ fn question(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, 
 pub fn packet_ingress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let Some(subject) = Subject::of_packet(packet) else { return PASS };
-    traffic::arrives(&subject, packet.socket(), packet.length());
+    connection::arrives(&subject, packet.socket(), packet.length());
     if !subject.has(image_flag::NAMES) {
         return PASS;
     }

@@ -15,7 +15,7 @@ use aya_ebpf::{
 
 use super::{
     fetch_add,
-    kernel::{Sock, boottime},
+    kernel::{Sock, Task, boottime},
     names::same,
     packet::PacketSocket,
     ring,
@@ -159,7 +159,13 @@ pub fn is_spent(slot: u32) -> bool {
     traffic_of(slot).is_none_or(|agent| unsafe { (&raw const (*agent).refused).read_volatile() } != 0)
 }
 
-/// What becomes of a packet for the bytes that its agent may send.
+/// Bytes that an image lets leave.
+#[inline(always)]
+fn most(image: u32) -> u64 {
+    table::image(image).map_or(0, |image| image.most_bytes_out)
+}
+
+/// What becomes of a packet by the bytes that its agent may send. In audit mode what is refused leaves, and is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
     /// It may leave, and is counted.
@@ -170,7 +176,7 @@ pub enum Passage {
     Refused,
 }
 
-/// Counts a packet that is to leave, if it may: `most` bytes of the agent may, 0 for all.
+/// Counts a packet that is to leave, if it may.
 #[inline(always)]
 pub fn leaves(subject: &Subject, socket: PacketSocket, length: u32) -> Passage {
     let length = u64::from(length);
@@ -178,9 +184,8 @@ pub fn leaves(subject: &Subject, socket: PacketSocket, length: u32) -> Passage {
     // SAFETY: a live map value, here and below.
     let passed = unsafe { &raw mut (*agent).passed };
     let before = unsafe { fetch_add(&raw mut (*passed).bytes_out, length) };
-    let most = subject.most_bytes_out;
     let mut passage = Passage::Free;
-    if most != 0 && (is_spent(subject.slot) || before.wrapping_add(length) > most) {
+    if subject.has(image_flag::BYTES_OUT) && (is_spent(subject.slot) || before.wrapping_add(length) > most(subject.image)) {
         passage = match unsafe { fetch_add(&raw mut (*agent).refused, 1) } {
             0 => Passage::FirstRefused,
             _ => Passage::Refused,
@@ -188,6 +193,9 @@ pub fn leaves(subject: &Subject, socket: PacketSocket, length: u32) -> Passage {
         if !subject.has(image_flag::AUDIT) {
             unsafe { fetch_add(&raw mut (*passed).bytes_out, length.wrapping_neg()) };
             return passage;
+        }
+        if passage == Passage::Refused {
+            passage = Passage::Free;
         }
     }
     unsafe { fetch_add(&raw mut (*passed).packets_out, 1) };
@@ -201,13 +209,33 @@ pub fn leaves(subject: &Subject, socket: PacketSocket, length: u32) -> Passage {
     passage
 }
 
+/// Takes back what was counted of a packet that does not leave.
+#[inline(always)]
+pub fn stays(subject: &Subject, socket: PacketSocket, length: u32) {
+    let less = u64::from(length).wrapping_neg();
+    if let Some(agent) = traffic_of(subject.slot) {
+        // SAFETY: a live map value.
+        unsafe {
+            fetch_add(&raw mut (*agent).passed.bytes_out, less);
+            fetch_add(&raw mut (*agent).passed.packets_out, 1u64.wrapping_neg());
+        }
+    }
+    if let Some(connection) = of(socket) {
+        // SAFETY: a live map value.
+        unsafe {
+            fetch_add(&raw mut connection.passed.bytes_out, less);
+            fetch_add(&raw mut connection.passed.packets_out, 1u64.wrapping_neg());
+        }
+    }
+}
+
 /// Puts who sends a packet into the slot: who opened its connection, or else the current task where it is of the agent.
 #[inline(always)]
 pub fn note_sender(claim: &mut Claim, socket: PacketSocket, subject: &Subject) {
     let asker = &mut claim.dialogue().question.asker;
     if let Some(connection) = of(socket) {
         *asker = connection.asker;
-    } else if table::slot_of(table::current_cgroup()) == Some(subject.slot) {
+    } else if Task::current().cgroup_id().and_then(table::slot_of) == Some(subject.slot) {
         ring::note_asker(asker);
     } else {
         *asker = Actor::default();

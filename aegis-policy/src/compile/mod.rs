@@ -208,6 +208,7 @@ pub fn compile(
         (!names.is_empty(), image_flag::NAMES),
         (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),
         (checks_servers, image_flag::SERVER_NAMES),
+        (policy.limits.bytes_out.is_some(), image_flag::BYTES_OUT),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
