@@ -3,7 +3,7 @@
 use aegis_common::{
     counter::Counter,
     event::reason,
-    policy::{agent_flag, image_flag},
+    policy::{agent_flag, ended, image_flag},
 };
 
 use crate::read::{connection, packet::Packet, table};
@@ -61,11 +61,12 @@ impl Subject {
         Some(subject)
     }
 
-    /// Who made the socket of a packet, if that is governed.
+    /// Who made the socket of a packet, if that is governed and has not ended.
     #[inline(always)]
     pub fn of_packet(packet: Packet) -> Option<Self> {
         let cgroup = packet.cgroup();
-        Some(Self::of_slot(cgroup, table::slot_of(cgroup)?))
+        let slot = table::slot_of(cgroup).filter(|slot| *slot < ended::FIRST)?;
+        Some(Self::of_slot(cgroup, slot))
     }
 
     /// The agent that governs `cgroup`.

@@ -4,7 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use aegis_common::{net::AgentTraffic, policy::AgentState};
+use aegis_common::{
+    net::AgentTraffic,
+    policy::{AgentState, agent_flag, ended},
+};
 
 use super::{
     Engine, EngineError, Peer, report,
@@ -86,9 +89,11 @@ impl Engine {
             if !self.flush() {
                 tracing::warn!(session = id, "records of the agent may come after its last entry");
             }
+            self.retire(&session)?;
             cgroups.remove(folder)?;
             used
         } else {
+            self.retire(&session)?;
             super::cgroup::Used::default()
         };
         self.release(&session);
@@ -140,10 +145,20 @@ impl Engine {
         }
     }
 
-    /// Takes the agent out of the kernel's tables. Its cgroup is gone: what stays behind governs nothing.
+    /// Its cgroups are nobody's any more. Before they are removed: the kernel forgets them when their last socket is gone, which
+    /// can be long after, and till then has to know what may still leave it.
+    fn retire(&self, session: &Session) -> Result<(), EngineError> {
+        let slot = session.saved.slot;
+        self.kernel_step("retiring the slot", |k| {
+            let killed = k.agent(slot)?.flags & agent_flag::KILLED != 0;
+            let ended = if killed || session.limits.bytes_out.is_some() { ended::CUT } else { ended::DRAINS };
+            k.retire(slot, ended)
+        })
+    }
+
+    /// Takes the agent out of the kernel's tables. Its cgroup is gone.
     fn release(&self, session: &Session) {
         let saved = &session.saved;
-        report("releasing the cgroup", self.kernel_step("releasing the cgroup", |k| k.unbind_cgroup(saved.cgroup_id)));
         report("disowning objects", self.kernel_step("disowning objects", |k| k.disown_objects(saved.slot)));
         report(
             "freeing the slot",

@@ -78,6 +78,11 @@ pub trait KernelPort: Send {
     /// # Errors
     /// It may still be.
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError>;
+    /// Cgroups of a slot are nobody's any more; their sockets are held to one of [`aegis_common::policy::ended`].
+    ///
+    /// # Errors
+    /// They may still be the slot's.
+    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError>;
     /// All governed cgroups and their slots.
     ///
     /// # Errors
@@ -144,6 +149,10 @@ impl KernelPort for crate::kernel::Kernel {
 
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError> {
         Ok(Self::unbind_cgroup(self, cgroup)?)
+    }
+
+    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError> {
+        Ok(Self::retire(self, slot, ended)?)
     }
 
     fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {

@@ -8,7 +8,7 @@ use aegis_common::{
     counter::Counter,
     event::{NetworkBody, kind, op, reason, verdict},
     net::{Connection, connection_state},
-    policy::image_flag,
+    policy::{ended, image_flag},
 };
 use aya_ebpf::{
     macros::{btf_tracepoint, cgroup_skb},
@@ -34,7 +34,12 @@ const TCP_CLOSE: i32 = 7;
 #[cgroup_skb(egress)]
 pub fn connection_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = Subject::of_packet(packet) else { return PASS };
+    let cgroup = packet.cgroup();
+    let Some(slot) = table::slot_of(cgroup) else { return PASS };
+    if slot >= ended::FIRST {
+        return after_end(packet, slot);
+    }
+    let subject = Subject::of_slot(cgroup, slot);
     // What a killed agent's connections still have to send waits until it is thawed.
     if subject.blocked != 0 {
         return DROP;
@@ -60,6 +65,22 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
         connection::stays(&subject, socket, packet.length());
     }
     result
+}
+
+/// What becomes of a packet whose agent has ended: what its connections still have to send goes out, where their beginning was
+/// looked at.
+#[inline(always)]
+fn after_end(packet: Packet, slot: u32) -> i32 {
+    if slot != ended::DRAINS {
+        return GIVE_UP;
+    }
+    let (Some(headers), Some(socket)) = (packet.headers(true), packet.socket()) else { return DROP };
+    if !headers.is_tcp() {
+        return DROP;
+    }
+    let Some(segment) = packet.segment(&headers) else { return DROP };
+    let looked_at = connection::of(socket).is_none_or(|connection| connection.state == connection_state::CHECKED);
+    if looked_at || segment.carried == 0 && !segment.opens { PASS } else { GIVE_UP }
 }
 
 /// Records that an agent has sent all that it may, with the first packet that is too much. False where that is all that

@@ -93,7 +93,8 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
         table::count(Counter::ConnectionUnkept);
         return false;
     };
-    connection.state = connection_state::FRESH;
+    connection.state =
+        if subject.has(image_flag::SERVER_NAMES) { connection_state::FRESH } else { connection_state::CHECKED };
     if connection.opened != 0 {
         return true;
     }
