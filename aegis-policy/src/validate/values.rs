@@ -362,6 +362,10 @@ mod tests {
         ] {
             assert_eq!(memory(text), Ok(bytes), "{text}");
         }
+        assert_eq!(bytes_out("1B"), Ok(1));
+        for bad in ["0B", "0", "4611687TB", "1"] {
+            assert!(bytes_out(bad).is_err(), "{bad}");
+        }
         for bad in [
             "512",
             "512M",
