@@ -1,7 +1,10 @@
 //! What the pipeline's stages hand to one another. Not a stage itself: stages know these types and
 //! not one another.
 
-use aegis_common::{event::EventHeader, repeat::RepeatKey};
+use aegis_common::{
+    event::{ClosedBody, EventHeader},
+    repeat::RepeatKey,
+};
 
 use crate::proto::event::{Event, InAgent, Loss, Process, event};
 
@@ -73,6 +76,8 @@ pub enum Detail {
         socket_type: u8,
         /// The name that the address answered, as it is on the wire; empty where no name decided.
         name: Vec<u8>,
+        /// Of a connection that is over, how it was.
+        closed: Option<ClosedBody>,
     },
     /// A question to a resolver, or its answer.
     Dns {

@@ -37,6 +37,7 @@ pub const fn reason(number: u8) -> &'static str {
         reason::DNS_OVER_TCP => "dns_over_tcp",
         reason::SERVER_NAME => "server_name",
         reason::NO_SERVER_NAME => "no_server_name",
+        reason::BYTES_OUT => "bytes_out",
         _ => "unknown",
     }
 }
@@ -74,6 +75,7 @@ pub const fn op(number: u8) -> &'static str {
         op::BIND => "bind",
         op::SOURCE_ROUTE => "source_route",
         op::OPENING => "opening",
+        op::CLOSE => "close",
         op::CGROUP_WRITE => "cgroup_write",
         op::IO_URING => "io_uring",
         op::TERMINAL_INPUT => "terminal_input",
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_number_of_the_abi_has_a_word_of_its_own() {
-        let reasons: Vec<_> = (1..=reason::NO_SERVER_NAME).map(reason).collect();
+        let reasons: Vec<_> = (1..=reason::BYTES_OUT).map(reason).collect();
         let ops: Vec<_> = [1..=6, 10..=21, 23..=23, 40..=47, 60..=64, 66..=72].into_iter().flatten().map(op).collect();
         for words in [reasons, ops] {
             let mut unique = words.clone();

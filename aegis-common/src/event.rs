@@ -155,6 +155,8 @@ pub mod reason {
     pub const SERVER_NAME: u8 = 25;
     /// The connection does not name its server at its beginning.
     pub const NO_SERVER_NAME: u8 = 26;
+    /// The agent has sent as many bytes as it may.
+    pub const BYTES_OUT: u8 = 27;
 }
 
 /// Bits of [`EventHeader::flags`].
@@ -225,6 +227,8 @@ pub mod op {
     pub const SOURCE_ROUTE: u8 = 47;
     /// Name the server of a connection, in its first bytes.
     pub const OPENING: u8 = 48;
+    /// End a connection.
+    pub const CLOSE: u8 = 49;
     /// Write into the cgroup file system.
     pub const CGROUP_WRITE: u8 = 60;
     /// Set up an io_uring.
@@ -343,6 +347,18 @@ pub struct NetworkBody {
     pub socket_type: u8,
 }
 assert_size!(NetworkBody, 24);
+
+/// Behind the [`NetworkBody`] of [`op::CLOSE`], before the name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct ClosedBody {
+    /// When the connection began, nanoseconds since boot.
+    pub opened: u64,
+    /// What went over it.
+    pub passed: crate::net::Traffic,
+}
+assert_size!(ClosedBody, 40);
 
 /// Body of [`kind::DNS`]: then `name_len` bytes of the name in question, as it is on the wire without the root's label, then
 /// `addresses` times 16 bytes, IPv4 as `::ffff:a.b.c.d`.

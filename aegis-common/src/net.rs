@@ -185,21 +185,80 @@ pub struct Actor {
 }
 assert_size!(Actor, 48);
 
-/// A TCP connection that an agent opened, kept with its socket until its first bytes were looked at.
+/// What went over sockets: whole IP packets as the kernel hands them on, headers included, before it cuts them to size.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Traffic {
+    /// Bytes that left.
+    pub bytes_out: u64,
+    /// Packets that left.
+    pub packets_out: u64,
+    /// Bytes that came in.
+    pub bytes_in: u64,
+    /// Packets that came in.
+    pub packets_in: u64,
+}
+assert_size!(Traffic, 32);
+
+/// What went over the sockets of an agent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct AgentTraffic {
+    /// All that passed.
+    pub passed: Traffic,
+    /// Packets that did not leave because [`Image::most_bytes_out`](crate::policy::Image::most_bytes_out) had. From the first
+    /// one on nothing leaves.
+    pub refused: u64,
+    /// Connections whose end is still to be recorded.
+    pub open: u64,
+}
+assert_size!(AgentTraffic, 48);
+
+/// A TCP connection that an agent opened. Kept with its socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Connection {
-    /// When, nanoseconds since boot.
+    /// When its first packet left, nanoseconds since boot; 0 while there is none.
     pub opened: u64,
     /// A [`connection_state`].
     pub state: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Slot of the agent.
+    pub slot: u32,
+    /// Cgroup in which the socket was made.
+    pub cgroup: u64,
     /// Who opened it.
     pub asker: Actor,
+    /// What went over it.
+    pub passed: Traffic,
+    /// Where it was let go.
+    pub destination: Destination,
 }
-assert_size!(Connection, 64);
+assert_size!(Connection, 104 + 288);
+
+/// Where a socket that is not connected was last let connect to, by a rule whose decisions are recorded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Destination {
+    /// Address, IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// Port, host order; 0 where the end of the connection is not recorded.
+    pub port: u16,
+    /// Bytes of the name that the address answered; 0 where no name decided.
+    pub name_len: u16,
+    /// Number of the rule.
+    pub rule: u32,
+    /// Index of the image that it is of.
+    pub image: u32,
+    /// Generation of it.
+    pub generation: u32,
+    /// The name, as it is on the wire, without the root's label.
+    pub name: [u8; 256],
+}
+assert_size!(Destination, 288);
 
 /// How far a connection is.
 pub mod connection_state {

@@ -28,6 +28,16 @@ pub mod agent_flag {
     pub const KILLED: u32 = 1 << 1;
 }
 
+/// Instead of a slot, of a cgroup whose agent has ended: its sockets may outlive it, with what they still have to send.
+pub mod ended {
+    /// What was looked at before goes out.
+    pub const DRAINS: u32 = u32::MAX;
+    /// Nothing does: the agent was killed, or could have sent more than it may.
+    pub const CUT: u32 = u32::MAX - 1;
+    /// Slots are below it.
+    pub const FIRST: u32 = CUT;
+}
+
 /// The fixed part of a compiled policy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +66,10 @@ pub struct Image {
     pub most_ttl: u32,
     /// Zero.
     pub reserved: u32,
+    /// Bytes that may leave over the network, whole IP packets, where there is a limit.
+    pub most_bytes_out: u64,
 }
-assert_size!(Image, 56);
+assert_size!(Image, 64);
 
 /// Bits of [`Image::flags`].
 pub mod image_flag {
@@ -93,6 +105,8 @@ pub mod image_flag {
     pub const PRIVATE_ANSWERS: u32 = 1 << 14;
     /// Some rule about a name looks at the first bytes of connections.
     pub const SERVER_NAMES: u32 = 1 << 15;
+    /// Only so many bytes may leave: see [`Image::most_bytes_out`](super::Image::most_bytes_out).
+    pub const BYTES_OUT: u32 = 1 << 16;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

@@ -6,7 +6,7 @@ use aegis_common::{
     environment::VariablePrefix,
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
     limits,
-    net::{Connection, Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
+    net::{AgentTraffic, Connection, Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{AgentState, Image, SyscallKey},
     repeat::{Repeat, RepeatKey},
@@ -141,6 +141,10 @@ pub static CODE_WRITERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(409
 /// programs begin without.
 #[btf_map]
 pub static KNOWN_FILES: InodeStorage<Entry> = InodeStorage::new();
+
+/// Slot to what went over the agent's sockets. Mapped into the agent's memory.
+#[map]
+pub static TRAFFIC: Array<AgentTraffic> = Array::pinned(limits::MAX_AGENTS, BPF_F_MMAPABLE);
 
 /// Connections that agents opened. Pinned, so that one is looked at whichever engine saw it begin.
 #[btf_map]

@@ -3,10 +3,10 @@
 use aegis_common::{
     counter::Counter,
     event::reason,
-    policy::{agent_flag, image_flag},
+    policy::{agent_flag, ended, image_flag},
 };
 
-use crate::read::{packet::Packet, table};
+use crate::read::{connection, packet::Packet, table};
 
 /// A governed task.
 #[derive(Clone, Copy)]
@@ -51,11 +51,22 @@ impl Subject {
         Some(Self::of_slot(cgroup, slot))
     }
 
-    /// Who made the socket of a packet, if that is governed.
+    /// The same where it is to send: who has sent all that it may sends nothing more.
+    #[inline(always)]
+    pub fn sender() -> Option<Self> {
+        let mut subject = Self::current()?;
+        if subject.blocked == 0 && subject.has(image_flag::BYTES_OUT) && connection::is_spent(subject.slot) {
+            subject.blocked = reason::BYTES_OUT;
+        }
+        Some(subject)
+    }
+
+    /// Who made the socket of a packet, if that is governed and has not ended.
     #[inline(always)]
     pub fn of_packet(packet: Packet) -> Option<Self> {
         let cgroup = packet.cgroup();
-        Some(Self::of_slot(cgroup, table::slot_of(cgroup)?))
+        let slot = table::slot_of(cgroup).filter(|slot| *slot < ended::FIRST)?;
+        Some(Self::of_slot(cgroup, slot))
     }
 
     /// The agent that governs `cgroup`.

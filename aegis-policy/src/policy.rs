@@ -125,6 +125,8 @@ pub struct Limits {
     pub cpu_millis: Option<u32>,
     /// Most tasks at one time.
     pub pids: Option<u32>,
+    /// Most bytes that leave over the network.
+    pub bytes_out: Option<u64>,
     /// Longest run.
     pub execution_time: Option<Duration>,
 }

@@ -179,6 +179,7 @@ fn the_smallest_manifest_without_its_host_names_means_what_it_says() {
             memory_bytes: Some(512_000_000),
             cpu_millis: Some(500),
             pids: None,
+            bytes_out: None,
             execution_time: Some(Duration::from_secs(300))
         }
     );
@@ -199,7 +200,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (3, "`bind`"),
         (18, "`exe`"),
         (20, "`ask` of `network`"),
-        (25, "`max_bytes_out`"),
         (30, "`ask` of `fs`"),
         (43, "`rates`"),
         (44, "`budgets`"),

@@ -31,7 +31,7 @@ pub fn list(format: Format, socket: Option<&Path>) -> Result<(), Failure> {
             Ok(())
         }
         Format::Text => {
-            let head = ["NAME", "SESSION", "STATE", "MODE", "POLICY", "TASKS", "ALLOWED", "DENIED", "STARTED"];
+            let head = ["NAME", "SESSION", "STATE", "MODE", "POLICY", "TASKS", "ALLOWED", "DENIED", "SENT", "RECEIVED", "STARTED"];
             let zone = TimeZone::system();
             let rows = reply.agents.iter().map(|agent| agent_row(agent, &zone));
             let rows: Vec<_> = std::iter::once(head.map(str::to_owned).to_vec()).chain(rows).collect();
@@ -50,6 +50,8 @@ fn agent_row(agent: &AgentInfo, zone: &TimeZone) -> Vec<String> {
         agent.tasks.to_string(),
         agent.allowed.to_string(),
         agent.denied.to_string(),
+        output::size(agent.bytes_out),
+        output::size(agent.bytes_in),
         time::local(agent.started_unix_ns, zone),
     ]
 }
@@ -69,6 +71,8 @@ fn agent_json(agent: &AgentInfo) -> Value {
         "tasks": agent.tasks,
         "allowed": agent.allowed,
         "denied": agent.denied,
+        "bytes_out": agent.bytes_out,
+        "bytes_in": agent.bytes_in,
         "started": time::rfc3339(agent.started_unix_ns),
         "banned_calls": agent.banned_calls.iter().map(|call| json!({"name": call.name, "by": call.by})).collect::<Vec<_>>(),
     })

@@ -153,6 +153,9 @@ fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
     if let Some(pids) = limits.pids {
         out.push(("pids", pids.to_string()));
     }
+    if let Some(bytes) = limits.bytes_out {
+        out.push(("max_bytes_out", format!("{bytes} bytes")));
+    }
     if let Some(longest) = limits.execution_time {
         out.push(("execution_time", time::duration(nanoseconds(longest))));
     }
@@ -182,6 +185,7 @@ fn show_json(policy: &Policy) -> Value {
             "memory_bytes": policy.limits.memory_bytes,
             "cpu_millis": policy.limits.cpu_millis,
             "pids": policy.limits.pids,
+            "max_bytes_out": policy.limits.bytes_out,
             "execution_time_ns": policy.limits.execution_time.map(nanoseconds),
         },
         "rules": rules.collect::<Vec<_>>(),

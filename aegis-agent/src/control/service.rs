@@ -251,21 +251,26 @@ impl Inner {
 fn list(engine: &Engine) -> Vec<AgentInfo> {
     use std::sync::atomic::Ordering::Relaxed;
     let sessions = engine.sessions().into_iter();
-    let infos = sessions.map(|s| AgentInfo {
-        tasks: engine.task_count(&s),
-        state: s.state.word().to_owned(),
-        mode: mode_word(s.mode).to_owned(),
-        allowed: s.view.allowed.load(Relaxed),
-        denied: s.view.denied.load(Relaxed),
-        policy: s.policy,
-        name: s.saved.name,
-        session: s.saved.session,
-        cgroup: s.saved.cgroup.display().to_string(),
-        generation: s.saved.generation,
-        image: s.saved.image,
-        started_unix_ns: s.saved.started_unix,
-        slot: s.saved.slot,
-        banned_calls: s.banned_calls.into_iter().map(banned).collect(),
+    let infos = sessions.map(|s| {
+        let passed = engine.traffic(&s);
+        AgentInfo {
+            tasks: engine.task_count(&s),
+            state: s.state.word().to_owned(),
+            mode: mode_word(s.mode).to_owned(),
+            allowed: s.view.allowed.load(Relaxed),
+            denied: s.view.denied.load(Relaxed),
+            policy: s.policy,
+            name: s.saved.name,
+            session: s.saved.session,
+            cgroup: s.saved.cgroup.display().to_string(),
+            generation: s.saved.generation,
+            image: s.saved.image,
+            started_unix_ns: s.saved.started_unix,
+            slot: s.saved.slot,
+            banned_calls: s.banned_calls.into_iter().map(banned).collect(),
+            bytes_out: passed.bytes_out,
+            bytes_in: passed.bytes_in,
+        }
     });
     infos.collect()
 }

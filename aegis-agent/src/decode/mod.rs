@@ -6,7 +6,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
+        CgroupBody, ClosedBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
         verdict,
     },
 };
@@ -91,6 +91,10 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
         }
         kind::NETWORK => {
             let (b, rest) = take::<NetworkBody>(body)?;
+            let (closed, rest) = match header.op {
+                op::CLOSE => take::<ClosedBody>(rest).map(|(closed, rest)| (Some(closed), rest))?,
+                _ => (None, rest),
+            };
             Detail::Network {
                 address: b.address,
                 port: b.port,
@@ -98,6 +102,7 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
                 protocol: b.protocol,
                 socket_type: b.socket_type,
                 name: split(rest, b.name_len.into())?.0.to_vec(),
+                closed,
             }
         }
         kind::DNS => {

@@ -421,7 +421,7 @@ mod tests {
         for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max"] {
             fs::write(dir.path().join(file), "").expect("file");
         }
-        let limits = Limits { memory_bytes: Some(512_000_000), cpu_millis: Some(500), pids: Some(256), execution_time: None };
+        let limits = Limits { memory_bytes: Some(512_000_000), cpu_millis: Some(500), pids: Some(256), ..Limits::default() };
         limit(dir.path(), &limits).expect("limits");
         let read = |file: &str| fs::read_to_string(dir.path().join(file)).expect("file");
         assert_eq!(read("memory.max"), "512000000");

@@ -249,6 +249,7 @@ impl Engine {
         self.kernel_step("activating the agent", |k| {
             // Whoever had the slot before may have left what it learned.
             k.forget_names(slot)?;
+            k.forget_traffic(slot)?;
             k.set_agent(slot, state)
         })?;
         // Children that are there already first: what is made from here on inherits.

@@ -4,7 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use aegis_common::policy::AgentState;
+use aegis_common::{
+    net::AgentTraffic,
+    policy::{AgentState, agent_flag, ended},
+};
 
 use super::{
     Engine, EngineError, Peer, report,
@@ -18,6 +21,10 @@ use crate::{
 
 /// How long tasks may take to end after they were killed. A task in an uninterruptible wait takes longer.
 const EMPTY: Duration = Duration::from_secs(10);
+
+/// How long connections that it left may take to end: their last packets are under way when it is gone. What takes longer is
+/// counted in its last entry.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// How an agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +81,19 @@ impl Engine {
         self.tell_pressure(id);
         let session = self.session(id)?;
         let folder = &session.saved.cgroup;
+        let mut traffic = AgentTraffic::default();
         let used = if cgroups.present(folder) {
             empty(cgroups, &session)?;
             let used = cgroups.used(folder);
+            traffic = self.last_traffic(session.saved.slot);
             if !self.flush() {
                 tracing::warn!(session = id, "records of the agent may come after its last entry");
             }
+            self.retire(&session)?;
             cgroups.remove(folder)?;
             used
         } else {
+            self.retire(&session)?;
             super::cgroup::Used::default()
         };
         self.release(&session);
@@ -99,6 +110,9 @@ impl Engine {
                 io_read: used.io_read,
                 io_write: used.io_write,
                 oom_kills: session.pressure.oom_kills,
+                traffic: Some(crate::enrich::traffic(&traffic.passed)),
+                packets_refused: traffic.refused,
+                connections_open: traffic.open,
             }),
             text: ended_text(&session, text),
             cgroup: cgroups.shown(folder),
@@ -119,10 +133,32 @@ impl Engine {
         Ok(Finished { seq, ended_by: session.saved.ended_by })
     }
 
-    /// Takes the agent out of the kernel's tables. Its cgroup is gone: what stays behind governs nothing.
+    /// What it sent and received, once its connections are over or have taken too long.
+    fn last_traffic(&self, slot: u32) -> AgentTraffic {
+        let until = Instant::now() + CLOSE;
+        loop {
+            let traffic = self.with_kernel(|kernel| kernel.traffic(slot)).and_then(Result::ok).unwrap_or_default();
+            if traffic.open == 0 || Instant::now() >= until {
+                return traffic;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Its cgroups are nobody's any more. Before they are removed: the kernel forgets them when their last socket is gone, which
+    /// can be long after, and till then has to know what may still leave it.
+    fn retire(&self, session: &Session) -> Result<(), EngineError> {
+        let slot = session.saved.slot;
+        self.kernel_step("retiring the slot", |k| {
+            let killed = k.agent(slot)?.flags & agent_flag::KILLED != 0;
+            let ended = if killed || session.limits.bytes_out.is_some() { ended::CUT } else { ended::DRAINS };
+            k.retire(slot, ended)
+        })
+    }
+
+    /// Takes the agent out of the kernel's tables. Its cgroup is gone.
     fn release(&self, session: &Session) {
         let saved = &session.saved;
-        report("releasing the cgroup", self.kernel_step("releasing the cgroup", |k| k.unbind_cgroup(saved.cgroup_id)));
         report("disowning objects", self.kernel_step("disowning objects", |k| k.disown_objects(saved.slot)));
         report(
             "freeing the slot",

@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use aegis_common::policy::agent_flag;
+use aegis_common::{net::Traffic, policy::agent_flag};
 use aegis_policy::{CompileError, Diagnostic, ResolveError, policy::RuntimeRuleError};
 
 use self::{
@@ -228,6 +228,12 @@ impl Engine {
     pub fn task_count(&self, session: &Session) -> u32 {
         let tasks = self.parts.cgroups.as_ref().and_then(|c| c.tasks(&session.saved.cgroup).ok());
         tasks.map_or(0, |t| u32::try_from(t.len()).unwrap_or(u32::MAX))
+    }
+
+    /// What a session's agent sent and received so far.
+    #[must_use]
+    pub fn traffic(&self, session: &Session) -> Traffic {
+        self.with_kernel(|kernel| kernel.traffic(session.saved.slot)).and_then(Result::ok).unwrap_or_default().passed
     }
 
     /// Whether a cgroup path (as `/proc/PID/cgroup` shows it) belongs to an agent.

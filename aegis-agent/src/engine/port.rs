@@ -1,7 +1,7 @@
 //! What the engine asks of the kernel side. [`crate::kernel::Kernel`] answers it; tests answer it with
 //! a table.
 
-use aegis_common::{counter::Counter, policy::AgentState};
+use aegis_common::{counter::Counter, net::AgentTraffic, policy::AgentState};
 use aegis_policy::CompiledImage;
 
 use crate::kernel::HookState;
@@ -48,6 +48,16 @@ pub trait KernelPort: Send {
     /// # Errors
     /// Some of it is still there.
     fn forget_names(&mut self, slot: u32) -> Result<(), PortError>;
+    /// What an agent sent and received.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn traffic(&self, slot: u32) -> Result<AgentTraffic, PortError>;
+    /// Forgets it, before the slot is given to another one.
+    ///
+    /// # Errors
+    /// It is still there.
+    fn forget_traffic(&mut self, slot: u32) -> Result<(), PortError>;
     /// An agent's state.
     ///
     /// # Errors
@@ -68,6 +78,11 @@ pub trait KernelPort: Send {
     /// # Errors
     /// It may still be.
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError>;
+    /// Cgroups of a slot are nobody's any more; their sockets are held to one of [`aegis_common::policy::ended`].
+    ///
+    /// # Errors
+    /// They may still be the slot's.
+    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError>;
     /// All governed cgroups and their slots.
     ///
     /// # Errors
@@ -112,6 +127,14 @@ impl KernelPort for crate::kernel::Kernel {
         Ok(Self::forget_names(self, slot)?)
     }
 
+    fn traffic(&self, slot: u32) -> Result<AgentTraffic, PortError> {
+        Ok(Self::traffic(self, slot)?)
+    }
+
+    fn forget_traffic(&mut self, slot: u32) -> Result<(), PortError> {
+        Ok(Self::forget_traffic(self, slot)?)
+    }
+
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {
         Ok(Self::agent(self, slot)?)
     }
@@ -126,6 +149,10 @@ impl KernelPort for crate::kernel::Kernel {
 
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError> {
         Ok(Self::unbind_cgroup(self, cgroup)?)
+    }
+
+    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError> {
+        Ok(Self::retire(self, slot, ended)?)
     }
 
     fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {

@@ -13,6 +13,7 @@ use std::{net::Ipv6Addr, path::PathBuf, sync::Arc};
 use aegis_common::{
     environment,
     event::{EventHeader, flag, reason, verdict},
+    net::Traffic,
 };
 
 pub use self::{
@@ -23,7 +24,7 @@ use self::{cgroups::CgroupNames, mounts::Mounts, users::Users};
 use crate::{
     clock::Moment,
     mountinfo::{self, Mount},
-    proto::event::{Dns, Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
+    proto::event::{self as entry, Dns, Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
     record::{Detail, Enriched, KernelEvent},
     words,
 };
@@ -128,7 +129,7 @@ impl Enricher {
                 };
                 (Kind::Dns, event::Detail::Dns(dns))
             }
-            Detail::Network { address, port, protocol, name, .. } => {
+            Detail::Network { address, port, protocol, name, closed, .. } => {
                 let network = Network {
                     op: words::op(header.op).to_owned(),
                     address: Ipv6Addr::from(address).to_canonical().to_string(),
@@ -136,6 +137,8 @@ impl Enricher {
                     protocol: words::protocol(protocol),
                     name: words::host_name(&name),
                     errno: u32::from(header.errno),
+                    traffic: closed.map(|closed| traffic(&closed.passed)),
+                    start_time: closed.map_or(0, |closed| self.wall_of(closed.opened)),
                 };
                 (Kind::Network, event::Detail::Network(network))
             }
@@ -148,10 +151,9 @@ impl Enricher {
                 let network = Network {
                     op: words::op(header.op).to_owned(),
                     address,
-                    port: 0,
                     protocol: "unix".to_owned(),
-                    name: String::new(),
                     errno: u32::from(header.errno),
+                    ..Network::default()
                 };
                 (Kind::Network, event::Detail::Network(network))
             }
@@ -224,6 +226,17 @@ fn in_agent(header: &EventHeader, detail: &Detail, own: &[Mount]) -> Option<InAg
         }
         _ => return None,
     })
+}
+
+/// What went over sockets, as entries have it.
+#[must_use]
+pub const fn traffic(passed: &Traffic) -> entry::Traffic {
+    entry::Traffic {
+        bytes_out: passed.bytes_out,
+        packets_out: passed.packets_out,
+        bytes_in: passed.bytes_in,
+        packets_in: passed.packets_in,
+    }
 }
 
 fn comm(bytes: &[u8; 16]) -> Vec<u8> {

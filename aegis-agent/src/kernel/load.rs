@@ -15,6 +15,7 @@ use super::{
     pin::Pins,
     programs::{Attach, PROGRAMS, READERS, Spec},
     states::AgentStates,
+    traffic::TrafficCounters,
     tables::{self, Tables},
 };
 use crate::mountinfo;
@@ -61,9 +62,10 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
     let (hooks, engine) = started?;
     let tables = Tables::take(&mut object, engine)?;
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
+    let traffic = TrafficCounters::map(map_data(&mut object, "TRAFFIC")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
     let repeats = RepeatCounters::new(map_data(&mut object, "REPEATS")?, tables::take(&mut object, "REPEAT_KEYS")?)?;
-    Ok(Kernel { pins, tables, states, hooks, hash_key, adopted, reads_arguments, ring: Some((ring, repeats)) })
+    Ok(Kernel { pins, tables, states, traffic, hooks, hash_key, adopted, reads_arguments, ring: Some((ring, repeats)) })
 }
 
 /// Without `bpf` in the list of active modules the programs load and attach all the same, and are never

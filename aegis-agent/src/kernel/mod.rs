@@ -16,11 +16,13 @@ mod repeats;
 mod ring;
 mod states;
 mod tables;
+mod traffic;
 
 use std::path::PathBuf;
 
 use aegis_common::{
     counter::Counter,
+    net::AgentTraffic,
     policy::{AgentState, image_flag},
 };
 use aegis_policy::CompiledImage;
@@ -48,6 +50,7 @@ pub struct Kernel {
     pins: pin::Pins,
     tables: tables::Tables,
     states: states::AgentStates,
+    traffic: traffic::TrafficCounters,
     hooks: Vec<HookStatus>,
     hash_key: [u64; 2],
     adopted: bool,
@@ -129,6 +132,22 @@ impl Kernel {
         self.tables.forget_names(slot)
     }
 
+    /// What an agent sent and received.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn traffic(&self, slot: u32) -> Result<AgentTraffic, KernelError> {
+        self.traffic.get(slot)
+    }
+
+    /// Forgets what the agent of a slot sent and received. To be called before the slot governs a cgroup.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn forget_traffic(&mut self, slot: u32) -> Result<(), KernelError> {
+        self.traffic.forget(slot)
+    }
+
     /// An agent's state.
     ///
     /// # Errors
@@ -159,6 +178,16 @@ impl Kernel {
     /// When the map can't be changed.
     pub fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
         self.tables.unbind_cgroup(cgroup)
+    }
+
+    /// Cgroups of a slot are nobody's any more, but what their sockets still send is held to one of
+    /// [`aegis_common::policy::ended`]. To be called before they are removed: when the last socket is gone, the kernel forgets
+    /// them.
+    ///
+    /// # Errors
+    /// When the map can't be read or changed.
+    pub fn retire(&mut self, slot: u32, ended: u32) -> Result<(), KernelError> {
+        self.tables.retire(slot, ended)
     }
 
     /// Every governed cgroup and its slot.

@@ -21,6 +21,8 @@ use super::KernelError;
 
 type Hash<const K: usize, const V: usize> = HashMap<MapData, [u8; K], [u8; V]>;
 
+/// `BPF_EXIST`: only what is there is replaced.
+const EXISTING: u64 = 2;
 const PATH_KEY: usize = size_of::<PathKey>();
 const PATH_RULE: usize = size_of::<PathRule>();
 const GLOB_TABLE: usize = size_of::<GlobTable>();
@@ -280,6 +282,16 @@ impl Tables {
     pub fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
         ignore_missing(self.cgroups.remove(&cgroup))
             .map_err(|error| failed("remove from", "CGROUPS", &error))
+    }
+
+    /// Cgroups of a slot are nobody's any more, but what their sockets still send is held to `ended`.
+    pub fn retire(&mut self, slot: u32, ended: u32) -> Result<(), KernelError> {
+        for (cgroup, _) in self.cgroups()?.into_iter().filter(|(_, of)| *of == slot) {
+            // Only where it still is: the kernel takes out what is gone for good.
+            ignore_missing(self.cgroups.insert(cgroup, ended, EXISTING))
+                .map_err(|error| failed("insert into", "CGROUPS", &error))?;
+        }
+        Ok(())
     }
 
     /// Every governed cgroup.

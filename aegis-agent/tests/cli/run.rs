@@ -158,7 +158,7 @@ fn dispositions_are_the_callers_own() {
     // Rust ignores SIGPIPE in aegis; the command must find it as usual, and everything else as a
     // command that is started without aegis finds it.
     let ask = ["-E", "SigIgn|SigBlk", "/proc/self/status"];
-    let plain = outcome(Command::new("grep").args(ask));
+    let plain = outcome(Command::new("/usr/bin/env").args(["--default-signal", "grep"]).args(ask));
     let (code, out, _) = outcome(daemon().run(&["--", "grep"]).args(ask));
     assert_eq!((code, out), (plain.0, plain.1));
 }

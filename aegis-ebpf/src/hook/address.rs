@@ -17,6 +17,7 @@ use crate::{
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
+        connection,
         kernel::{Address, Message, Sock, Socket},
         names, packet,
         scratch::Claim,
@@ -38,7 +39,7 @@ const NETLINK_ROUTE: u32 = 0;
 
 /// Records what was decided about the address in the slot, gives the slot back, and gives the return value.
 #[inline(always)]
-fn conclude_network(mut claim: Claim, subject: &Subject, operation: u8) -> i32 {
+fn conclude_network(mut claim: Claim, subject: &Subject, sock: Sock, operation: u8) -> i32 {
     // From memory: what the verifier does not know of it does not make it verify the record once for each case.
     let decision = claim.decision();
     let mut result = 0;
@@ -54,6 +55,9 @@ fn conclude_network(mut claim: Claim, subject: &Subject, operation: u8) -> i32 {
             size_of::<NetworkBody>(),
             name,
         );
+        if result == 0 && operation != op::LISTEN && !sock.is_null() && !connection::note_destination(sock, &mut claim) {
+            result = conclude::refuse(Refusal::Permission);
+        }
     }
     claim.release();
     result
@@ -130,7 +134,7 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
     if !is_noted(&mut claim, subject, sock) {
         claim.decide(Decision::refuse(reason::NO_ROOM));
     }
-    conclude_network(claim, subject, operation)
+    conclude_network(claim, subject, sock, operation)
 }
 
 /// Notes on the socket that it may send to the resolver in the record's body, if that was decided of one. False where it
@@ -221,7 +225,7 @@ pub fn socket_bind(context: LsmContext) -> i32 {
 /// `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(context: LsmContext) -> i32 {
-    let Some(mut subject) = Subject::current() else { return 0 };
+    let Some(mut subject) = Subject::sender() else { return 0 };
     let address = Address::new(context.arg(1), context.arg(2));
     decide(&mut subject, Socket::new(context.arg(0)), address, op::CONNECT)
 }
@@ -230,10 +234,10 @@ pub fn socket_connect(context: LsmContext) -> i32 {
 /// copy by now, and sendto, sendmmsg and TCP Fast Open come through here too.
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(context: LsmContext) -> i32 {
-    let Some(mut subject) = Subject::current() else { return 0 };
+    let Some(mut subject) = Subject::sender() else { return 0 };
     match Message::new(context.arg(1)).address() {
         Some(address) => decide(&mut subject, Socket::new(context.arg(0)), address, op::SEND),
-        // The connected address was judged when it was connected; a killed agent sends nothing.
+        // The connected address was judged when it was connected; a killed agent sends nothing, nor one that sent all it may.
         None if subject.blocked != 0 => guarded::blocked(&subject, op::SEND),
         None => 0,
     }
@@ -255,7 +259,7 @@ pub fn socket_listen(context: LsmContext) -> i32 {
     }
     let Some(mut claim) = Claim::take() else { return no_room() };
     listened(&mut claim, &subject, sock, socket.kind() as u8);
-    conclude_network(claim, &subject, op::LISTEN)
+    conclude_network(claim, &subject, sock, op::LISTEN)
 }
 
 /// Judges listening where a socket is bound, and fills the record's body.

@@ -1,49 +1,125 @@
-//! TCP connections of agents to addresses that they reach by a name: their first bytes name a server that the same rule
-//! allows. What comes later is not looked at.
+//! What goes over agents' sockets is counted, and too much is refused. Of TCP connections that they open to addresses that are
+//! reached by a name, the first bytes have to name a server that the same rule allows. The end of each is recorded.
 //!
-//! A program of its own beside those of `packet`: in one, both would be more than the verifier is given.
+//! A program of its own beside those of `packet`: in one, both would be more than the verifier is given. So what that one
+//! refuses is counted as well.
 
 use aegis_common::{
     counter::Counter,
-    event::{NetworkBody, kind, op, verdict},
-    net::connection_state,
-    policy::image_flag,
+    event::{NetworkBody, kind, op, reason, verdict},
+    net::{Connection, connection_state},
+    policy::{ended, image_flag},
 };
-use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, cgroup_skb},
+    programs::{BtfTracePointContext, SkBuffContext},
+};
 
 use crate::{
     conclude::{self, DROP, GIVE_UP, PASS},
-    read::{kernel::boottime, packet::Packet, ring, scratch::Claim, server, table},
+    judge::Decision,
+    read::{
+        connection::{self, Passage},
+        kernel::Sock,
+        packet::{Packet, PacketSocket, Segment},
+        scratch::Claim,
+        server, table,
+    },
     subject::Subject,
 };
 
-/// A packet that leaves a socket: of a connection that the agent opened, the first one that carries something is looked at.
+const TCP_CLOSE: i32 = 7;
+
+/// A packet that leaves a socket.
 #[cgroup_skb(egress)]
 pub fn connection_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
-    let Some(subject) = Subject::of_packet(packet) else { return PASS };
-    if !subject.has(image_flag::SERVER_NAMES) {
-        return PASS;
+    let cgroup = packet.cgroup();
+    let Some(slot) = table::slot_of(cgroup) else { return PASS };
+    if slot >= ended::FIRST {
+        return after_end(packet, slot);
     }
-    let Some(headers) = packet.headers(true) else { return DROP };
-    if !headers.is_tcp() {
-        return PASS;
+    let subject = Subject::of_slot(cgroup, slot);
+    // What a killed agent's connections still have to send waits until it is thawed.
+    if subject.blocked != 0 {
+        return DROP;
     }
-    let (Some(segment), Some(socket)) = (packet.segment(&headers), packet.socket()) else { return DROP };
-    if segment.opens {
-        let Some(connection) = socket.keep_connection() else {
-            table::count(Counter::ConnectionUnkept);
+    let (Some(headers), Some(socket)) = (packet.headers(true), packet.socket()) else { return DROP };
+    let mut segment = None;
+    if headers.is_tcp() {
+        segment = packet.segment(&headers);
+        let Some(segment) = segment else { return DROP };
+        if segment.opens && !connection::begin(socket, &subject) {
             return DROP;
-        };
-        connection.opened = boottime();
-        connection.state = connection_state::FRESH;
-        ring::note_asker(&mut connection.asker);
+        }
     }
-    if segment.carried == 0 {
+    // Before it is looked at: behind all ways through that, the verifier would go through the counting once for each.
+    match connection::leaves(&subject, socket, packet.length()) {
+        Passage::Refused => return GIVE_UP,
+        Passage::FirstRefused if tell_spent(packet, socket, &subject) => return GIVE_UP,
+        _ => {}
+    }
+    let Some(segment) = segment else { return PASS };
+    let result = look(packet, socket, &subject, headers.protocol, &segment);
+    if result != PASS {
+        connection::stays(&subject, socket, packet.length());
+    }
+    result
+}
+
+/// What becomes of a packet whose agent has ended: what its connections still have to send goes out, where their beginning was
+/// looked at.
+#[inline(always)]
+fn after_end(packet: Packet, slot: u32) -> i32 {
+    if slot != ended::DRAINS {
+        return GIVE_UP;
+    }
+    let (Some(headers), Some(socket)) = (packet.headers(true), packet.socket()) else { return DROP };
+    if !headers.is_tcp() {
+        return DROP;
+    }
+    let Some(segment) = packet.segment(&headers) else { return DROP };
+    let looked_at = connection::of(socket).is_none_or(|connection| connection.state == connection_state::CHECKED);
+    if looked_at || segment.carried == 0 && !segment.opens { PASS } else { GIVE_UP }
+}
+
+/// Records that an agent has sent all that it may, with the first packet that is too much. False where that is all that
+/// becomes of it.
+#[inline(always)]
+fn tell_spent(packet: Packet, socket: PacketSocket, subject: &Subject) -> bool {
+    let decision = Decision::refuse(reason::BYTES_OUT);
+    let refused = conclude::effective(subject, &decision) == verdict::DENY;
+    let Some(mut claim) = Claim::take() else {
+        table::count(Counter::LostNetwork);
+        table::count(Counter::LostDenial);
+        return refused;
+    };
+    // Read anew: nothing of it stays on the stack for this.
+    let Some(headers) = packet.headers(true) else { return refused };
+    claim.set_body(NetworkBody {
+        address: headers.peer,
+        port: packet.ports(&headers).map_or(0, |ports| ports.to),
+        protocol: headers.protocol.into(),
+        name_len: 0,
+        family: 0,
+        socket_type: 0,
+    });
+    connection::note_sender(&mut claim, socket, subject);
+    let what = (kind::NETWORK, op::SEND);
+    conclude::record_packet(&mut claim, subject, &decision, what, size_of::<NetworkBody>(), 0);
+    claim.release();
+    refused
+}
+
+/// What becomes of a segment that leaves: of a connection that the agent opened, the first one that carries something is looked
+/// at, and what comes later is not.
+#[inline(always)]
+fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, segment: &Segment) -> i32 {
+    if segment.carried == 0 || !subject.has(image_flag::SERVER_NAMES) {
         return PASS;
     }
     // Without one the other side opened it.
-    let Some(connection) = socket.connection() else { return PASS };
+    let Some(connection) = connection::of(socket) else { return PASS };
     match connection.state {
         connection_state::FRESH => {}
         connection_state::CHECKED => return PASS,
@@ -51,7 +127,7 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     }
     let (address, port) = socket.peer();
     // Whether there is a name to speak of.
-    let by_address = table::port_rule(subject.image, address, port, headers.protocol).is_some();
+    let by_address = table::port_rule(subject.image, address, port, protocol).is_some();
     if by_address || subject.default_network == 1 {
         connection.state = connection_state::CHECKED;
         return PASS;
@@ -60,25 +136,63 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     claim.set_body(NetworkBody {
         address,
         port,
-        protocol: headers.protocol.into(),
+        protocol: protocol.into(),
         name_len: 0,
         family: 0,
         socket_type: 0,
     });
     claim.dialogue().question.asker = connection.asker;
-    let length = packet.opening(&segment, &mut claim);
-    server::judge(&mut claim, &subject, length, connection.opened);
+    let length = packet.opening(segment, &mut claim);
+    server::judge(&mut claim, subject, length, connection.opened);
     let decision = claim.decision();
     if conclude::is_recorded(&decision) {
         let bytes = server::tell(&mut claim);
         let what = (kind::NETWORK, op::OPENING);
-        conclude::record_packet(&mut claim, &subject, &decision, what, size_of::<NetworkBody>(), bytes);
+        conclude::record_packet(&mut claim, subject, &decision, what, size_of::<NetworkBody>(), bytes);
     }
     claim.release();
-    if conclude::effective(&subject, &decision) == verdict::DENY {
+    if conclude::effective(subject, &decision) == verdict::DENY {
         connection.state = connection_state::REFUSED;
         return GIVE_UP;
     }
     connection.state = connection_state::CHECKED;
     PASS
+}
+
+/// `void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`: a connection is over where its
+/// socket is closed to the kernel, which can be some time after the program closed it.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
+    if context.arg::<i32>(2) != TCP_CLOSE {
+        return 0;
+    }
+    let Some(connection) = connection::at(Sock::new(context.arg(0))) else { return 0 };
+    if connection.opened == 0 {
+        return 0;
+    }
+    // The agent's place may be another one's by now.
+    if table::slot_of(connection.cgroup) == Some(connection.slot) {
+        if connection.destination.port != 0 {
+            let subject = Subject::of_slot(connection.cgroup, connection.slot);
+            record(&subject, connection);
+        }
+        connection::count_closed(connection.slot);
+    }
+    connection.opened = 0;
+    0
+}
+
+/// Records the end of a connection, by the rule that let it begin.
+#[inline(always)]
+fn record(subject: &Subject, connection: &Connection) {
+    let Some(mut claim) = Claim::take() else {
+        table::count(Counter::LostNetwork);
+        return;
+    };
+    let bytes = connection::tell(&mut claim, connection);
+    let (image, generation) = (connection.destination.image, connection.destination.generation);
+    let subject = Subject { image, generation, ..*subject };
+    let decision = Decision::allow(connection.destination.rule, reason::RULE, true);
+    conclude::record_packet(&mut claim, &subject, &decision, (kind::NETWORK, op::CLOSE), size_of::<NetworkBody>(), bytes);
+    claim.release();
 }

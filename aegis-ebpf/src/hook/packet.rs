@@ -19,7 +19,7 @@ use crate::{
     guarded::{self, Guarded},
     judge::{self, Decision},
     read::{
-        names,
+        connection, names,
         packet::{Headers, Packet},
         ring,
         scratch::Claim,
@@ -117,6 +117,7 @@ fn question(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, 
 pub fn packet_ingress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let Some(subject) = Subject::of_packet(packet) else { return PASS };
+    connection::arrives(&subject, packet.socket(), packet.length());
     if !subject.has(image_flag::NAMES) {
         return PASS;
     }

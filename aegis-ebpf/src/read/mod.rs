@@ -7,6 +7,7 @@
 //! goes through `bpf_probe_read_kernel`.
 
 pub mod arguments;
+pub mod connection;
 pub mod environment;
 pub mod glob;
 pub mod hidden;

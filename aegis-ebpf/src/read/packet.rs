@@ -1,11 +1,8 @@
-//! Packets of sockets that agents made: who made the socket, and the datagrams to and from a resolver.
+//! Packets of sockets that agents made: who made the socket, and what is in them.
 
 use core::ptr;
 
-use aegis_common::{
-    dns::{MAX_MESSAGE, MAX_QUESTION},
-    net::Connection,
-};
+use aegis_common::dns::{MAX_MESSAGE, MAX_QUESTION};
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, __sk_buff, bpf_sock},
     helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes},
@@ -18,7 +15,7 @@ use super::{
     table,
     walk::{load_word, store_word},
 };
-use crate::maps::{ASKERS, CONNECTIONS};
+use crate::maps::ASKERS;
 
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
@@ -89,26 +86,10 @@ pub fn note_asker(sock: Sock, resolver: &mut [u8; 16]) -> bool {
 pub struct PacketSocket(*mut bpf_sock);
 
 impl PacketSocket {
-    /// The connection that it opened, if it did.
+    /// For a helper.
     #[inline(always)]
-    pub fn connection(self) -> Option<&'static mut Connection> {
-        self.stored(0)
-    }
-
-    /// The same, kept from now on. None where there is no memory for it.
-    #[inline(always)]
-    pub fn keep_connection(self) -> Option<&'static mut Connection> {
-        self.stored(BPF_SK_STORAGE_GET_F_CREATE.into())
-    }
-
-    #[inline(always)]
-    fn stored(self, flags: u64) -> Option<&'static mut Connection> {
-        // SAFETY: the helper takes any socket. What it answers lives until the program ends, and of two packets of one socket
-        // that run at once either may have the last word.
-        unsafe {
-            let map = (&raw const CONNECTIONS).cast_mut().cast();
-            bpf_sk_storage_get(map, self.0.cast(), ptr::null_mut(), flags).cast::<Connection>().as_mut()
-        }
+    pub const fn as_ptr(self) -> *mut bpf_sock {
+        self.0
     }
 
     /// Its port, host order, whatever NAT makes of it.
@@ -167,7 +148,8 @@ impl PacketSocket {
 #[derive(Clone, Copy)]
 pub struct Packet(*mut __sk_buff);
 
-/// What the headers say.
+/// What the headers say. Aligned, since the address is read by words.
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub struct Headers {
     /// Address of the other side, IPv4 as `::ffff:a.b.c.d`.
@@ -236,8 +218,9 @@ impl Packet {
         unsafe { bpf_skb_cgroup_id(self.0) }
     }
 
+    /// How long it is, headers included.
     #[inline(always)]
-    fn length(self) -> u32 {
+    pub fn length(self) -> u32 {
         // SAFETY: the context is live.
         unsafe { (*self.0).len }
     }

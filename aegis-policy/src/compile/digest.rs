@@ -160,6 +160,7 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
     fields.maybe(policy.limits.memory_bytes);
     fields.maybe(policy.limits.cpu_millis.map(u64::from));
     fields.maybe(policy.limits.pids.map(u64::from));
+    fields.maybe(policy.limits.bytes_out);
     let millis = policy.limits.execution_time.map(|t| t.as_millis());
     fields.maybe(millis.map(|t| u64::try_from(t).unwrap_or(u64::MAX)));
 }

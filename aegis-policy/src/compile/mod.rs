@@ -208,6 +208,7 @@ pub fn compile(
         (!names.is_empty(), image_flag::NAMES),
         (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),
         (checks_servers, image_flag::SERVER_NAMES),
+        (policy.limits.bytes_out.is_some(), image_flag::BYTES_OUT),
         (policy.anonymous_exec, image_flag::ANONYMOUS_EXEC),
         (policy.default == Default::Allow, image_flag::RECORD_DEFAULT),
     ] {
@@ -229,6 +230,7 @@ pub fn compile(
         least_ttl: policy.dns.least_ttl,
         most_ttl: policy.dns.most_ttl,
         reserved: 0,
+        most_bytes_out: policy.limits.bytes_out.unwrap_or(0),
         // Given when the image is installed.
         serial: 0,
     };

@@ -100,10 +100,7 @@ pub(super) const NETWORK: Keys = &[
     ("dns", Known),
     ("sni", Known),
     ("listen", Known),
-    (
-        "max_bytes_out",
-        Later("bytes are not counted", "delete `max_bytes_out`"),
-    ),
+    ("max_bytes_out", Known),
 ];
 
 pub(super) const DNS: Keys = &[

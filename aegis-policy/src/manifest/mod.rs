@@ -145,6 +145,8 @@ pub struct Manifest {
     pub network_listen: Vec<ListenEntry>,
     /// `permissions.network.dns`.
     pub dns: DnsTexts,
+    /// `permissions.network.max_bytes_out`.
+    pub max_bytes_out: Option<Text>,
     /// `permissions.network.sni`.
     pub sni: Option<Text>,
     /// `permissions.process.no_new_privileges`.
@@ -266,6 +268,8 @@ fn permissions(node: &Node, out: &mut Manifest, errors: &mut Diagnostics) {
         if let Some(node) = network.get("dns") {
             out.dns = dns(node, errors);
         }
+        out.max_bytes_out =
+            network.get("max_bytes_out").and_then(|n| read::text(n, "`network.max_bytes_out`", "max_bytes_out: 200MB", errors));
         out.sni = network.get("sni").and_then(|n| read::word(n, "`network.sni`", SNI, errors));
     }
     if let Some(fs) = fields

@@ -76,6 +76,7 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
             memory_bytes: value(manifest.memory.as_ref(), values::memory, errors),
             cpu_millis: value(manifest.cpu_quota.as_ref(), values::cpu, errors),
             pids: value(manifest.pids.as_ref(), values::pids, errors),
+            bytes_out: value(manifest.max_bytes_out.as_ref(), values::bytes_out, errors),
             execution_time: value(manifest.execution_time.as_ref(), values::duration, errors),
         },
         kill: word(

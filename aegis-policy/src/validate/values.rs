@@ -34,6 +34,9 @@ const LEAST_MEMORY: u64 = 1_000_000;
 /// Most memory: what a 64-bit machine can address.
 const MOST_MEMORY: u64 = 1 << 57;
 
+/// Most bytes to be sent: counting cannot run over before.
+const MOST_BYTES_OUT: u64 = 1 << 62;
+
 /// Splits `512MB` into its number and its unit.
 fn number_and_unit(text: &str) -> (&str, &str) {
     let split = text
@@ -49,8 +52,8 @@ fn decimal(text: &str) -> Option<u64> {
         .then(|| text.parse().ok())?
 }
 
-/// `512MB`, `1GiB`.
-pub(super) fn memory(text: &str) -> Result<u64, Wrong> {
+/// `512MB`, `1GiB`; larger ones than `u64` holds as its largest.
+fn size(text: &str) -> Result<u64, Wrong> {
     const ADVICE: &str = "write a whole number and a unit: 512MB (10^6) or 512MiB (2^20)";
     let (number, unit) = number_and_unit(text);
     let Some(number) = decimal(number) else {
@@ -71,16 +74,30 @@ pub(super) fn memory(text: &str) -> Result<u64, Wrong> {
             "use B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
         );
     };
-    match number.checked_mul(*factor) {
-        Some(bytes) if bytes < LEAST_MEMORY => wrong(
+    Ok(number.saturating_mul(*factor))
+}
+
+/// A size of memory.
+pub(super) fn memory(text: &str) -> Result<u64, Wrong> {
+    match size(text)? {
+        bytes if bytes < LEAST_MEMORY => wrong(
             "the size is too small for any program",
             "write at least 1MB",
         ),
-        Some(bytes) if bytes <= MOST_MEMORY => Ok(bytes),
+        bytes if bytes <= MOST_MEMORY => Ok(bytes),
         _ => wrong(
             "the size is above what a machine can have",
             "write less, or leave `memory` out",
         ),
+    }
+}
+
+/// How much may be sent.
+pub(super) fn bytes_out(text: &str) -> Result<u64, Wrong> {
+    match size(text)? {
+        0 => wrong("nothing at all could be sent", "leave `network.allow` out: then nothing is reached"),
+        bytes if bytes <= MOST_BYTES_OUT => Ok(bytes),
+        _ => wrong("the number is above what can be counted", "write less, or leave `max_bytes_out` out"),
     }
 }
 
@@ -331,7 +348,7 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, Wrong> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cidr, cpu, duration, memory, pids, ports};
+    use super::{bytes_out, cidr, cpu, duration, memory, pids, ports};
     use std::time::Duration;
 
     #[test]
@@ -344,6 +361,10 @@ mod tests {
             ("4096000B", 4_096_000),
         ] {
             assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(bytes_out("1B"), Ok(1));
+        for bad in ["0B", "0", "4611687TB", "1"] {
+            assert!(bytes_out(bad).is_err(), "{bad}");
         }
         for bad in [
             "512",

@@ -15,7 +15,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::entry::Entry;
 use crate::cli::{escape::is_unsafe, time};
-use crate::proto::event::{Event, InAgent, Process, Usage, event::Detail};
+use crate::proto::event::{Event, InAgent, Process, Traffic, Usage, event::Detail};
 
 /// Version of the shape. Raised only when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -263,6 +263,24 @@ impl Serialize for Shown<'_, Usage> {
         map.need("io_read", usage.io_read)?;
         map.need("io_write", usage.io_write)?;
         map.need("oom_kills", usage.oom_kills)?;
+        if let Some(traffic) = &usage.traffic {
+            map.need("traffic", Shown(traffic))?;
+        }
+        map.some_number("packets_refused", usage.packets_refused)?;
+        map.some_number("connections_open", usage.connections_open)?;
+        map.0.end()
+    }
+}
+
+/// By the names of OCSF.
+impl Serialize for Shown<'_, Traffic> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let traffic = self.0;
+        let mut map = Fields(serializer.serialize_map(None)?);
+        map.need("bytes_out", traffic.bytes_out)?;
+        map.need("packets_out", traffic.packets_out)?;
+        map.need("bytes_in", traffic.bytes_in)?;
+        map.need("packets_in", traffic.packets_in)?;
         map.0.end()
     }
 }
@@ -324,6 +342,10 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.need("protocol", &network.protocol)?;
             map.need("name", &network.name)?;
             map.need("op", &network.op)?;
+            if let Some(traffic) = &network.traffic {
+                map.need("start_time", time::rfc3339(network.start_time))?;
+                map.need("traffic", Shown(traffic))?;
+            }
             map.some_number("errno", network.errno)
         }
         Detail::Dns(dns) => {

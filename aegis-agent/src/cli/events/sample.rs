@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use crate::proto::event::{
-    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, Kind, Loss, Network, Operator, Policy, Process, Usage, Verdict,
+    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, Kind, Loss, Network, Operator, Policy, Process, Traffic, Usage, Verdict,
     event::Detail,
 };
 
@@ -85,6 +85,17 @@ pub(crate) fn all() -> Vec<Entry> {
         protocol: "tcp".to_owned(),
         name: String::new(),
         errno: 13,
+        ..Network::default()
+    };
+    let closed = Network {
+        op: "close".to_owned(),
+        address: "192.0.2.10".to_owned(),
+        port: 443,
+        protocol: "tcp".to_owned(),
+        name: "api.example".to_owned(),
+        traffic: Some(Traffic { bytes_out: 1_500, packets_out: 9, bytes_in: 20_400_000, packets_in: 14 }),
+        start_time: 1_795_181_759_000_000_000,
+        ..Network::default()
     };
     let dns = Dns {
         op: "answer".to_owned(),
@@ -137,5 +148,6 @@ pub(crate) fn all() -> Vec<Entry> {
         entry(9, Kind::Loss, Verdict::Unspecified, "", Detail::Loss(loss)),
         entry(10, Kind::Agent, Verdict::Unspecified, "", Detail::AgentState(ended)),
         entry(11, Kind::Dns, Verdict::Allow, "network.allow:api.example:443:tcp", Detail::Dns(dns)),
+        entry(12, Kind::Network, Verdict::Allow, "network.allow:api.example:443:tcp", Detail::Network(closed)),
     ]
 }

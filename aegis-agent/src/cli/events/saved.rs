@@ -11,7 +11,7 @@ use super::entry::{Entry, kind_number, verdict_number};
 use super::json::{NO_LOGIN, SCHEMA};
 use crate::cli::time;
 use crate::proto::event::{
-    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Usage,
+    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Traffic, Usage,
     event::Detail,
 };
 
@@ -249,6 +249,10 @@ fn file(o: Object<'_>) -> Result<Detail> {
 }
 
 fn network(o: Object<'_>) -> Result<Detail> {
+    let start_time = match o.get("start_time") {
+        Some(_) => time::parse_rfc3339(&o.text("start_time")?).ok_or(SavedError::Field("start_time"))?,
+        None => 0,
+    };
     Ok(Detail::Network(Network {
         op: o.text("op")?,
         address: o.text("address")?,
@@ -256,7 +260,18 @@ fn network(o: Object<'_>) -> Result<Detail> {
         protocol: o.text("protocol")?,
         name: o.text("name")?,
         errno: o.number("errno")?,
+        traffic: o.object("traffic")?.map(traffic).transpose()?,
+        start_time,
     }))
+}
+
+fn traffic(o: Object<'_>) -> Result<Traffic> {
+    Ok(Traffic {
+        bytes_out: o.number("bytes_out")?,
+        packets_out: o.number("packets_out")?,
+        bytes_in: o.number("bytes_in")?,
+        packets_in: o.number("packets_in")?,
+    })
 }
 
 fn dns(o: Object<'_>) -> Result<Detail> {
@@ -284,6 +299,9 @@ fn agent(o: Object<'_>) -> Result<Detail> {
             io_read: u.number("io_read")?,
             io_write: u.number("io_write")?,
             oom_kills: u.number("oom_kills")?,
+            traffic: u.object("traffic")?.map(traffic).transpose()?,
+            packets_refused: u.number("packets_refused")?,
+            connections_open: u.number("connections_open")?,
         })
     };
     Ok(Detail::AgentState(Agent {

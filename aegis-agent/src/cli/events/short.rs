@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::entry::Entry;
-use crate::cli::{escape, time};
+use crate::cli::{escape, output, time};
 use crate::proto::event::{Dns, Event, Exit, File, InAgent, Network, Operator, Process, event::Detail};
 
 /// Arguments longer than this are cut (`-o json` has all of them).
@@ -186,6 +186,10 @@ fn on_network(network: &Network) -> String {
     let mut out = join(&[&escape::text(&network.op), &escape::text(&network.protocol), &end]);
     if !network.name.is_empty() {
         put(&mut out, format_args!(" ({})", escape::text(&network.name)));
+    }
+    if let Some(traffic) = &network.traffic {
+        let (sent, received) = (output::size(traffic.bytes_out), output::size(traffic.bytes_in));
+        put(&mut out, format_args!(", {sent} sent, {received} received"));
     }
     with_errno(out, network.errno)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::{args::EventFormat, escape::is_unsafe, failure::Failure},
-    proto::event::{Agent, Event, Exec, Exit, File, Guard, InAgent, Network, Operator, Policy, Process, Repeat, event::Detail},
+    proto::event::{Agent, Event, Exec, Exit, File, Guard, InAgent, Network, Operator, Policy, Process, Repeat, Traffic, event::Detail},
 };
 
 const PLAIN: Style = Style { zone: TimeZone::UTC, colour: false };
@@ -79,6 +79,7 @@ fn every_kind_has_its_line() {
         "2026-11-20 13:36:00.123  coder                   loss     3 records lost (7 in all): lost_file kernel",
         r"2026-11-20 13:36:00.123  coder                   agent    ended: sh -c 'echo \'hi there\'', killed by SIGKILL after 1min 1s",
         "2026-11-20 13:36:00.123  coder          allow    dns      answer api.example A = 192.0.2.10, 192.0.2.11 (192.0.2.53)  by /usr/bin/cat[4242]  rule network.allow:api.example:443:tcp",
+        "2026-11-20 13:36:00.123  coder          allow    network  close tcp 192.0.2.10:443 (api.example), 1.5 kB sent, 20.4 MB received  by /usr/bin/cat[4242]  rule network.allow:api.example:443:tcp",
     ];
     assert_eq!(shown, expected);
 }
@@ -229,7 +230,9 @@ fn detail() -> impl Strategy<Value = Detail> {
             },
         ),
         (text(), text(), any::<u32>(), text(), text()).prop_map(|(op, address, port, protocol, name)| {
-            Detail::Network(Network { op, address, port, protocol, name, errno: port })
+            let traffic = (port % 2 == 0).then_some(Traffic { bytes_out: port.into(), ..Traffic::default() });
+            let start_time = u64::from(port) * u64::from(traffic.is_some());
+            Detail::Network(Network { op, address, port, protocol, name, errno: port, traffic, start_time })
         }),
         (text(), text(), any::<u32>()).prop_map(|(op, subject, errno)| Detail::Guard(Guard { op, subject, errno })),
         (text(), vec(bytes(), 0..3), any::<i32>(), text()).prop_map(|(state, argv, exit_code, text)| {

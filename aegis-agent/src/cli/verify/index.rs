@@ -241,10 +241,10 @@ mod tests {
     fn an_index_made_from_the_log_agrees_and_one_that_is_behind_says_so() {
         let bench = Bench::new();
         let outcome = compare(&beside(&bench.log()).unwrap(), &bench.log()).unwrap();
-        assert_eq!((outcome.indexed, outcome.behind, outcome.difference), (12, 0, None));
+        assert_eq!((outcome.indexed, outcome.behind, outcome.difference), (13, 0, None));
         bench.append();
         let outcome = compare(&beside(&bench.log()).unwrap(), &bench.log()).unwrap();
-        assert_eq!((outcome.indexed, outcome.behind, outcome.difference), (12, 12, None));
+        assert_eq!((outcome.indexed, outcome.behind, outcome.difference), (13, 13, None));
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn rows_without_entries_are_found() {
         let bench = Bench::new();
-        bench.sql("INSERT INTO entries SELECT 12, time, kind, verdict, agent, session, rule, reason, pid, start, path FROM entries WHERE seq = 10");
-        assert!(bench.difference().unwrap().contains("the log has 12"));
+        bench.sql("INSERT INTO entries SELECT 13, time, kind, verdict, agent, session, rule, reason, pid, start, path FROM entries WHERE seq = 10");
+        assert!(bench.difference().unwrap().contains("the log has 13"));
     }
 }

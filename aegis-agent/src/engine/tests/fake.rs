@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use aegis_common::{counter::Counter, policy::AgentState};
+use aegis_common::{counter::Counter, net::AgentTraffic, policy::AgentState};
 use aegis_policy::{CompiledImage, policy::Limits};
 
 use super::super::{
@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) groups: BTreeMap<PathBuf, Group>,
     pub(super) next_id: u64,
     pub(super) forgotten: Vec<u32>,
+    pub(super) traffic: BTreeMap<u32, AgentTraffic>,
     pub(super) fail: Option<&'static str>,
     pub(super) adopted: bool,
     pub(super) order: Vec<&'static str>,
@@ -89,6 +90,13 @@ impl KernelPort for Fake {
         self.step("forget_names")?.forgotten.push(slot);
         Ok(())
     }
+    fn traffic(&self, slot: u32) -> Result<AgentTraffic, PortError> {
+        Ok(self.world().traffic.get(&slot).copied().unwrap_or_default())
+    }
+    fn forget_traffic(&mut self, slot: u32) -> Result<(), PortError> {
+        self.step("forget_traffic")?.traffic.remove(&slot);
+        Ok(())
+    }
     fn agent(&self, slot: u32) -> Result<AgentState, PortError> {
         Ok(self.world().agents.get(&slot).copied().unwrap_or_default())
     }
@@ -101,6 +109,10 @@ impl KernelPort for Fake {
     }
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError> {
         self.step("unbind")?.bound.remove(&cgroup);
+        Ok(())
+    }
+    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError> {
+        self.step("retire")?.bound.values_mut().filter(|of| **of == slot).for_each(|of| *of = ended);
         Ok(())
     }
     fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {

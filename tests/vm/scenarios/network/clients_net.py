@@ -63,6 +63,8 @@ def up():
     # Addresses that no name of a client leads to are there as well.
     names_net.ZONE = {**ZONE, "nobody": (addresses(), 1)}
     names_net.PORTS = []
+    # A busy machine is slow to answer a thousand requests.
+    names_net.PATIENCE = "timeout:5 attempts:2"
     names_net.up(False)
     server = subprocess.Popen(
         ["ip", "netns", "exec", names_net.SPACE, sys.executable, "-SB", f"{PROGRAMS}/clients_tls.py", CERTIFICATES],

@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 
+# How long the C library waits for an answer: most that do not come were refused.
+PATIENCE = "timeout:1 attempts:1"
 SPACE, HERE, THERE = "aegis-names", "aegis-n0", "aegis-n1"
 RESOLVER, ROGUE, RESOLVER6 = "192.0.2.53", "198.51.100.53", "2001:db8::53"
 # The resolver of a network namespace that is joined to this one later.
@@ -75,7 +77,7 @@ def up(attacks):
         kept.write(now.read())
     with open("/etc/resolv.conf", "w") as conf:
         more = f"nameserver {RESOLVER6}\nnameserver {NATTED}\n" if attacks else ""
-        conf.write(f"nameserver {RESOLVER}\n{more}options timeout:1 attempts:1\n")
+        conf.write(f"nameserver {RESOLVER}\n{more}options {PATIENCE}\n")
     if attacks:
         subprocess.run(["nft", "-f", "-"], input=NAT.encode(), check=True)
     begun, end = os.pipe()
