@@ -14,6 +14,8 @@ pub const MAX_AGENTS: u32 = 1024;
 pub const MAX_IMAGES: u32 = 2 * MAX_AGENTS;
 /// Cgroups governed at one time.
 pub const MAX_CGROUPS: u32 = 65_536;
+/// Cgroups of agents that ended killed, which are remembered for their sockets.
+pub const MAX_CUT: u32 = 16_384;
 /// Path rules of all images together.
 pub const MAX_PATH_RULES: u32 = 1 << 20;
 /// Anchors (directories with a rule at or below them) of all images together.

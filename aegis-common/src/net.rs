@@ -216,12 +216,12 @@ pub struct AgentTraffic {
 }
 assert_size!(AgentTraffic, 48);
 
-/// A TCP connection that an agent opened. Kept with its socket.
+/// A TCP connection of an agent. Kept with its socket, which can outlive the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Connection {
-    /// When its first packet left, nanoseconds since boot; 0 while there is none.
+    /// When its first packet left, nanoseconds since boot; 0 while there is none, and where the other side opened it.
     pub opened: u64,
     /// A [`connection_state`].
     pub state: u32,
@@ -268,6 +268,8 @@ pub mod connection_state {
     pub const CHECKED: u32 = 1;
     /// They do not: nothing is sent.
     pub const REFUSED: u32 = 2;
+    /// As [`CHECKED`], of an agent that may send only so much: nothing is sent once nobody counts.
+    pub const COUNTED: u32 = 3;
 }
 
 /// An address that answered an allowed name.

@@ -28,16 +28,6 @@ pub mod agent_flag {
     pub const KILLED: u32 = 1 << 1;
 }
 
-/// Instead of a slot, of a cgroup whose agent has ended: its sockets may outlive it, with what they still have to send.
-pub mod ended {
-    /// What was looked at before goes out.
-    pub const DRAINS: u32 = u32::MAX;
-    /// Nothing does: the agent was killed, or could have sent more than it may.
-    pub const CUT: u32 = u32::MAX - 1;
-    /// Slots are below it.
-    pub const FIRST: u32 = CUT;
-}
-
 /// The fixed part of a compiled policy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -146,7 +146,11 @@ pub static KNOWN_FILES: InodeStorage<Entry> = InodeStorage::new();
 #[map]
 pub static TRAFFIC: Array<AgentTraffic> = Array::pinned(limits::MAX_AGENTS, BPF_F_MMAPABLE);
 
-/// Connections that agents opened. Pinned, so that one is looked at whichever engine saw it begin.
+/// Cgroups of agents that ended killed: their sockets send nothing more. An evicted one's do, if there still are any.
+#[map]
+pub static CUT: LruHashMap<u64, u32> = LruHashMap::pinned(limits::MAX_CUT, 0);
+
+/// Connections of agents. Pinned, so that one is looked at whichever engine saw it begin.
 #[btf_map]
 pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 

@@ -3,7 +3,7 @@
 use aegis_common::{
     counter::Counter,
     event::reason,
-    policy::{agent_flag, ended, image_flag},
+    policy::{agent_flag, image_flag},
 };
 
 use crate::read::{connection, packet::Packet, table};
@@ -47,8 +47,7 @@ impl Subject {
     #[inline(always)]
     pub fn current() -> Option<Self> {
         let cgroup = table::current_cgroup();
-        let slot = table::slot_of(cgroup)?;
-        Some(Self::of_slot(cgroup, slot))
+        Some(Self::of_slot(cgroup, table::slot_of(cgroup)?))
     }
 
     /// The same where it is to send: who has sent all that it may sends nothing more.
@@ -61,11 +60,11 @@ impl Subject {
         Some(subject)
     }
 
-    /// Who made the socket of a packet, if that is governed and has not ended.
+    /// Who made the socket of a packet, if that is governed.
     #[inline(always)]
     pub fn of_packet(packet: Packet) -> Option<Self> {
         let cgroup = packet.cgroup();
-        let slot = table::slot_of(cgroup).filter(|slot| *slot < ended::FIRST)?;
+        let slot = table::slot_of(cgroup)?;
         Some(Self::of_slot(cgroup, slot))
     }
 

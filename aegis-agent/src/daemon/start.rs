@@ -46,9 +46,6 @@ const TAIL: u64 = 10_000;
 /// How long a transient engine waits for another one that has the lock and does not listen yet.
 const OTHER: Duration = Duration::from_secs(50);
 
-/// How long a transient engine waits for the sockets of its agents: TCP gives up in eight seconds what is refused.
-const DRAIN: Duration = Duration::from_secs(15);
-
 type SharedKernel = Arc<Mutex<Option<Box<dyn KernelPort>>>>;
 
 /// A daemon that runs.
@@ -143,10 +140,6 @@ impl Running {
         let mut text = format!("{agents} agents stay governed");
         if detach {
             let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let left = kernel.as_ref().map_or(0, |kernel| sockets_left(kernel.as_ref()));
-            if left > 0 {
-                tracing::warn!(cgroups = left, "sockets of agents that have ended still have something to send: they are let go");
-            }
             text = match kernel.map(KernelPort::detach_all) {
                 None => "nothing was in the kernel".into(),
                 Some(Ok(())) => "the programs were taken out of the kernel".into(),
@@ -166,19 +159,6 @@ impl Running {
             Ok(Err(error)) => Err(DaemonError::Log(error.to_string())),
             Err(_) => Err(DaemonError::LogClosed),
         }
-    }
-}
-
-/// Waits for the sockets of agents that have ended: what they may not send goes out once nothing holds them. How many cgroups
-/// had some in the end.
-fn sockets_left(kernel: &dyn KernelPort) -> usize {
-    let until = Instant::now() + DRAIN;
-    loop {
-        let left = kernel.cgroups().map_or(0, |all| all.len());
-        if left == 0 || Instant::now() >= until {
-            return left;
-        }
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

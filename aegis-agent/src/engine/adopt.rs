@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use aegis_common::policy::{agent_flag, ended};
+use aegis_common::policy::agent_flag;
 use aegis_policy::check;
 
 use super::{
@@ -158,7 +158,7 @@ impl Engine {
         let slots: BTreeSet<u32> = self.sessions().iter().map(|s| s.saved.slot).collect();
         let mut strange: BTreeSet<u32> = BTreeSet::new();
         for (_, slot) in governed {
-            if slot < ended::FIRST && !slots.contains(&slot) && strange.insert(slot) {
+            if !slots.contains(&slot) && strange.insert(slot) {
                 self.registry().slots.claim(slot);
             }
         }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use aegis_common::{
     net::AgentTraffic,
-    policy::{AgentState, agent_flag, ended},
+    policy::{AgentState, agent_flag},
 };
 
 use super::{
     Engine, EngineError, Peer, report,
     cgroup::CgroupPort,
+    port::KernelPort,
     session::{EndedBy, Session, State},
 };
 use crate::{
@@ -89,11 +90,14 @@ impl Engine {
             if !self.flush() {
                 tracing::warn!(session = id, "records of the agent may come after its last entry");
             }
-            self.retire(&session)?;
+            // Its sockets can outlive it. Before the kernel forgets its cgroups.
+            self.kernel_step("holding its sockets", |k| {
+                let killed = k.agent(session.saved.slot)?.flags & agent_flag::KILLED != 0;
+                if killed { k.cut(session.saved.slot) } else { Ok(()) }
+            })?;
             cgroups.remove(folder)?;
             used
         } else {
-            self.retire(&session)?;
             super::cgroup::Used::default()
         };
         self.release(&session);
@@ -145,20 +149,15 @@ impl Engine {
         }
     }
 
-    /// Its cgroups are nobody's any more. Before they are removed: the kernel forgets them when their last socket is gone, which
-    /// can be long after, and till then has to know what may still leave it.
-    fn retire(&self, session: &Session) -> Result<(), EngineError> {
-        let slot = session.saved.slot;
-        self.kernel_step("retiring the slot", |k| {
-            let killed = k.agent(slot)?.flags & agent_flag::KILLED != 0;
-            let ended = if killed || session.limits.bytes_out.is_some() { ended::CUT } else { ended::DRAINS };
-            k.retire(slot, ended)
-        })
-    }
-
-    /// Takes the agent out of the kernel's tables. Its cgroup is gone.
+    /// Takes the agent out of the kernel's tables. Its cgroup is gone: what stays behind governs nothing.
     fn release(&self, session: &Session) {
         let saved = &session.saved;
+        // Those that it made too: the kernel keeps a cgroup as long as pages are charged to it.
+        let release = |k: &mut dyn KernelPort| {
+            let all = k.cgroups()?.into_iter().filter(|(_, slot)| *slot == saved.slot);
+            all.map(|(cgroup, _)| cgroup).chain([saved.cgroup_id]).try_for_each(|cgroup| k.unbind_cgroup(cgroup))
+        };
+        report("releasing the cgroups", self.kernel_step("releasing the cgroups", release));
         report("disowning objects", self.kernel_step("disowning objects", |k| k.disown_objects(saved.slot)));
         report(
             "freeing the slot",

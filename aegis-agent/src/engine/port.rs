@@ -78,11 +78,11 @@ pub trait KernelPort: Send {
     /// # Errors
     /// It may still be.
     fn unbind_cgroup(&mut self, cgroup: u64) -> Result<(), PortError>;
-    /// Cgroups of a slot are nobody's any more; their sockets are held to one of [`aegis_common::policy::ended`].
+    /// The sockets of a slot's cgroups send nothing more once they are governed no longer.
     ///
     /// # Errors
-    /// They may still be the slot's.
-    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError>;
+    /// They may still.
+    fn cut(&mut self, slot: u32) -> Result<(), PortError>;
     /// All governed cgroups and their slots.
     ///
     /// # Errors
@@ -151,8 +151,8 @@ impl KernelPort for crate::kernel::Kernel {
         Ok(Self::unbind_cgroup(self, cgroup)?)
     }
 
-    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError> {
-        Ok(Self::retire(self, slot, ended)?)
+    fn cut(&mut self, slot: u32) -> Result<(), PortError> {
+        Ok(Self::cut(self, slot)?)
     }
 
     fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use aegis_common::policy::{AgentState, agent_flag, ended};
+use aegis_common::policy::{AgentState, agent_flag};
 use aegis_log::{Reader, Writer, WriterOptions};
 use prost::Message as _;
 
@@ -111,8 +111,7 @@ impl Bench {
 
     fn nothing_left(&self) {
         let world = self.fake.world();
-        assert!(world.images.is_empty() && world.agents.is_empty());
-        assert!(world.bound.values().all(|slot| *slot >= ended::FIRST), "the kernel forgets them when their sockets are gone");
+        assert!(world.images.is_empty() && world.agents.is_empty() && world.bound.is_empty());
         assert!(world.groups.is_empty(), "cgroups stay");
         drop(world);
         let files = |folder: &str| std::fs::read_dir(self.dir.path().join(folder)).expect("folder").count();

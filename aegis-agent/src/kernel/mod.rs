@@ -180,14 +180,12 @@ impl Kernel {
         self.tables.unbind_cgroup(cgroup)
     }
 
-    /// Cgroups of a slot are nobody's any more, but what their sockets still send is held to one of
-    /// [`aegis_common::policy::ended`]. To be called before they are removed: when the last socket is gone, the kernel forgets
-    /// them.
+    /// The sockets of a slot's cgroups send nothing more once they are governed no longer.
     ///
     /// # Errors
     /// When the map can't be read or changed.
-    pub fn retire(&mut self, slot: u32, ended: u32) -> Result<(), KernelError> {
-        self.tables.retire(slot, ended)
+    pub fn cut(&mut self, slot: u32) -> Result<(), KernelError> {
+        self.tables.cut(slot)
     }
 
     /// Every governed cgroup and its slot.

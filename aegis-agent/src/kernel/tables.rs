@@ -21,8 +21,6 @@ use super::KernelError;
 
 type Hash<const K: usize, const V: usize> = HashMap<MapData, [u8; K], [u8; V]>;
 
-/// `BPF_EXIST`: only what is there is replaced.
-const EXISTING: u64 = 2;
 const PATH_KEY: usize = size_of::<PathKey>();
 const PATH_RULE: usize = size_of::<PathRule>();
 const GLOB_TABLE: usize = size_of::<GlobTable>();
@@ -50,6 +48,7 @@ const IMAGE: usize = size_of::<Image>();
 /// The open maps.
 pub struct Tables {
     cgroups: HashMap<MapData, u64, u32>,
+    cut: HashMap<MapData, u64, u32>,
     images: Array<MapData, [u8; IMAGE]>,
     path_rules: Hash<PATH_KEY, PATH_RULE>,
     anchors: Hash<PATH_KEY, 4>,
@@ -102,6 +101,7 @@ impl Tables {
     pub fn take(object: &mut Ebpf, engine: Array<MapData, u64>) -> Result<Self, KernelError> {
         let mut tables = Self {
             cgroups: take(object, "CGROUPS")?,
+            cut: take(object, "CUT")?,
             images: take(object, "IMAGES")?,
             path_rules: take(object, "PATH_RULES")?,
             anchors: take(object, "ANCHORS")?,
@@ -284,12 +284,10 @@ impl Tables {
             .map_err(|error| failed("remove from", "CGROUPS", &error))
     }
 
-    /// Cgroups of a slot are nobody's any more, but what their sockets still send is held to `ended`.
-    pub fn retire(&mut self, slot: u32, ended: u32) -> Result<(), KernelError> {
+    /// The sockets of a slot's cgroups send nothing more once they are governed no longer.
+    pub fn cut(&mut self, slot: u32) -> Result<(), KernelError> {
         for (cgroup, _) in self.cgroups()?.into_iter().filter(|(_, of)| *of == slot) {
-            // Only where it still is: the kernel takes out what is gone for good.
-            ignore_missing(self.cgroups.insert(cgroup, ended, EXISTING))
-                .map_err(|error| failed("insert into", "CGROUPS", &error))?;
+            insert(&mut self.cut, "CUT", cgroup, 0)?;
         }
         Ok(())
     }

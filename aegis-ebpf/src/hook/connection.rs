@@ -8,7 +8,6 @@ use aegis_common::{
     counter::Counter,
     event::{NetworkBody, kind, op, reason, verdict},
     net::{Connection, connection_state},
-    policy::{ended, image_flag},
 };
 use aya_ebpf::{
     macros::{btf_tracepoint, cgroup_skb},
@@ -35,10 +34,7 @@ const TCP_CLOSE: i32 = 7;
 pub fn connection_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let cgroup = packet.cgroup();
-    let Some(slot) = table::slot_of(cgroup) else { return PASS };
-    if slot >= ended::FIRST {
-        return after_end(packet, slot);
-    }
+    let Some(slot) = table::slot_of(cgroup) else { return after_end(packet) };
     let subject = Subject::of_slot(cgroup, slot);
     // What a killed agent's connections still have to send waits until it is thawed.
     if subject.blocked != 0 {
@@ -67,20 +63,19 @@ pub fn connection_egress(context: SkBuffContext) -> i32 {
     result
 }
 
-/// What becomes of a packet whose agent has ended: what its connections still have to send goes out, where their beginning was
-/// looked at.
+/// What becomes of a packet that nobody governs. The kernel keeps the connections of a process that is gone, with what they
+/// still have to send: of an agent that has ended that goes out where its beginning was looked at, and where the agent was not
+/// killed and could not have sent more than it may.
 #[inline(always)]
-fn after_end(packet: Packet, slot: u32) -> i32 {
-    if slot != ended::DRAINS {
-        return GIVE_UP;
+fn after_end(packet: Packet) -> i32 {
+    let Some(socket) = packet.socket() else { return PASS };
+    let Some(connection) = connection::of(socket) else { return PASS };
+    if connection.state == connection_state::CHECKED && !table::is_cut(connection.cgroup) {
+        return PASS;
     }
-    let (Some(headers), Some(socket)) = (packet.headers(true), packet.socket()) else { return DROP };
-    if !headers.is_tcp() {
-        return DROP;
-    }
+    let Some(headers) = packet.headers(true) else { return DROP };
     let Some(segment) = packet.segment(&headers) else { return DROP };
-    let looked_at = connection::of(socket).is_none_or(|connection| connection.state == connection_state::CHECKED);
-    if looked_at || segment.carried == 0 && !segment.opens { PASS } else { GIVE_UP }
+    if segment.carried == 0 && !segment.opens { PASS } else { GIVE_UP }
 }
 
 /// Records that an agent has sent all that it may, with the first packet that is too much. False where that is all that
@@ -115,21 +110,22 @@ fn tell_spent(packet: Packet, socket: PacketSocket, subject: &Subject) -> bool {
 /// at, and what comes later is not.
 #[inline(always)]
 fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, segment: &Segment) -> i32 {
-    if segment.carried == 0 || !subject.has(image_flag::SERVER_NAMES) {
+    if segment.carried == 0 {
         return PASS;
     }
-    // Without one the other side opened it.
-    let Some(connection) = connection::of(socket) else { return PASS };
+    let Some(connection) = connection::of(socket) else {
+        return if connection::keep_incoming(socket, subject) { PASS } else { DROP };
+    };
     match connection.state {
         connection_state::FRESH => {}
-        connection_state::CHECKED => return PASS,
-        _ => return GIVE_UP,
+        connection_state::REFUSED => return GIVE_UP,
+        _ => return PASS,
     }
     let (address, port) = socket.peer();
     // Whether there is a name to speak of.
     let by_address = table::port_rule(subject.image, address, port, protocol).is_some();
     if by_address || subject.default_network == 1 {
-        connection.state = connection_state::CHECKED;
+        connection.state = connection::looked_at(subject);
         return PASS;
     }
     let Some(mut claim) = Claim::take() else { return DROP };
@@ -155,7 +151,7 @@ fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, s
         connection.state = connection_state::REFUSED;
         return GIVE_UP;
     }
-    connection.state = connection_state::CHECKED;
+    connection.state = connection::looked_at(subject);
     PASS
 }
 

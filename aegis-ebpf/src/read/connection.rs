@@ -93,8 +93,7 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
         table::count(Counter::ConnectionUnkept);
         return false;
     };
-    connection.state =
-        if subject.has(image_flag::SERVER_NAMES) { connection_state::FRESH } else { connection_state::CHECKED };
+    connection.state = if subject.has(image_flag::SERVER_NAMES) { connection_state::FRESH } else { looked_at(subject) };
     if connection.opened != 0 {
         return true;
     }
@@ -112,6 +111,25 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
         // SAFETY: a live map value.
         unsafe { fetch_add(&raw mut (*agent).open, 1) };
     }
+    true
+}
+
+/// The state of a connection whose beginning was looked at, or need not be.
+#[inline(always)]
+pub fn looked_at(subject: &Subject) -> u32 {
+    if subject.has(image_flag::BYTES_OUT) { connection_state::COUNTED } else { connection_state::CHECKED }
+}
+
+/// Keeps a connection that the other side opened: what the agent has to send over it may outlive it. False where there is no
+/// memory to keep it in.
+#[inline(always)]
+pub fn keep_incoming(socket: PacketSocket, subject: &Subject) -> bool {
+    let Some(connection) = kept(socket.as_ptr().cast(), BPF_SK_STORAGE_GET_F_CREATE.into()) else {
+        table::count(Counter::ConnectionUnkept);
+        return false;
+    };
+    connection.cgroup = subject.cgroup;
+    connection.state = looked_at(subject);
     true
 }
 

@@ -17,7 +17,7 @@ use aya_ebpf::{
 
 use super::{fetch_add, kernel::Task, overlay::Lender};
 use crate::maps::{
-    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CODE_WRITERS, CONTENT_RULES, COUNTERS, ENGINE, ENTERED,
+    AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CODE_WRITERS, CONTENT_RULES, COUNTERS, CUT, ENGINE, ENTERED,
     EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, OBJECTS,
     PATH_RULES, PINS, SYSCALL_RULES, VARIABLES,
 };
@@ -80,6 +80,12 @@ pub fn govern(cgroup: u64, slot: u32) {
 pub fn forget(cgroup: u64) {
     // A cgroup that was never governed is not in the map.
     let _ = CGROUPS.remove(&cgroup);
+}
+
+/// Whether nothing more is sent of what is left of a cgroup's sockets.
+#[inline(always)]
+pub fn is_cut(cgroup: u64) -> bool {
+    CUT.get_ptr(&cgroup).is_some()
 }
 
 /// State of an agent.

@@ -111,9 +111,8 @@ impl KernelPort for Fake {
         self.step("unbind")?.bound.remove(&cgroup);
         Ok(())
     }
-    fn retire(&mut self, slot: u32, ended: u32) -> Result<(), PortError> {
-        self.step("retire")?.bound.values_mut().filter(|of| **of == slot).for_each(|of| *of = ended);
-        Ok(())
+    fn cut(&mut self, _slot: u32) -> Result<(), PortError> {
+        self.step("cut").map(drop)
     }
     fn cgroups(&self) -> Result<Vec<(u64, u32)>, PortError> {
         Ok(self.world().bound.iter().map(|(c, s)| (*c, *s)).collect())
