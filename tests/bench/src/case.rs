@@ -92,7 +92,7 @@ impl Bench<'_> {
         for operation in operations.iter().copied() {
             let covered = match case.by {
                 By::Landlock(_) => match operation {
-                    Operation::Tcp => knows_ports,
+                    Operation::Tcp | Operation::Exchange => knows_ports,
                     Operation::Udp => false,
                     _ => true,
                 },
@@ -132,7 +132,7 @@ impl Bench<'_> {
         );
         let (beside, refusals) = match case.by {
             // It goes on, and its record says that it would not have.
-            By::Aegis(manifest) if manifest.audit => (1, 0),
+            By::Aegis(manifest) if manifest.audit => (if operation.connects() { 2 } else { 1 }, 0),
             By::Aegis(_) => (operation.records_beside_refusal(), 1),
             _ => (0, 0),
         };
@@ -157,6 +157,7 @@ impl Bench<'_> {
             By::Aegis(manifest) => operation.records(manifest.recorded) * u64::from(count),
             _ => 0,
         };
+        let _answering = (operation == Operation::Exchange).then(|| self.stage.answer()).transpose()?;
         let mut times = Vec::with_capacity(self.batches);
         // The first one fills caches and does not count.
         for batch in 0..=self.batches {
@@ -168,7 +169,9 @@ impl Bench<'_> {
                 }
             }
             let time = worker.run(operation, count)?;
-            self.stage.accept_all()?;
+            if operation == Operation::Tcp {
+                self.stage.accept_all()?;
+            }
             if let Some(seen) = self.records()? {
                 ensure!(
                     !self.checked || (seen.all() == expected && seen.refusals() == 0),

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open, unlink};
-use rustix::io::read;
+use rustix::io::{read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 /// An operation, and a column of the table.
@@ -28,6 +28,8 @@ pub enum Operation {
     OpenSecond,
     /// Make a TCP socket, connect it to a listener on loopback, close it.
     Tcp,
+    /// The same, with 64 bytes sent over it and 64 received.
+    Exchange,
     /// Connect a UDP socket that is there already.
     Udp,
     /// Start `/bin/true` and wait for its end.
@@ -38,13 +40,14 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OpenShallow,
         Self::OpenDeep,
         Self::OpenDeepest,
         Self::OpenFirst,
         Self::OpenSecond,
         Self::Tcp,
+        Self::Exchange,
         Self::Udp,
         Self::Exec,
         Self::Create,
@@ -59,6 +62,7 @@ impl Operation {
             Self::OpenFirst => "first/3",
             Self::OpenSecond => "second/3",
             Self::Tcp => "tcp",
+            Self::Exchange => "tcp/64",
             Self::Udp => "udp",
             Self::Exec => "exec",
             Self::Create => "create",
@@ -75,6 +79,11 @@ impl Operation {
         matches!(self, Self::OpenShallow | Self::OpenDeep | Self::OpenDeepest) || self.opens_many()
     }
 
+    /// Whether it is a connection of TCP, whose end is recorded too.
+    pub const fn connects(self) -> bool {
+        matches!(self, Self::Tcp | Self::Exchange)
+    }
+
     /// Whether it opens another file each time.
     pub const fn opens_many(self) -> bool {
         matches!(self, Self::OpenFirst | Self::OpenSecond)
@@ -87,6 +96,7 @@ impl Operation {
             Self::OpenShallow | Self::OpenDeep | Self::OpenDeepest | Self::OpenFirst | Self::OpenSecond => 200,
             // Not more than the listener's backlog holds.
             Self::Tcp => 100,
+            Self::Exchange => 50,
             Self::Udp => 500,
             Self::Exec => 20,
             Self::Create => 50,
@@ -105,6 +115,8 @@ impl Operation {
             (_, false) => 0,
             // Created, opened for writing, unlinked.
             (Self::Create, true) => 3,
+            // Connected, closed.
+            (Self::Tcp | Self::Exchange, true) => 2,
             (_, true) => 1,
         }
     }
@@ -158,6 +170,8 @@ const SEALED_NEW: &CStr = c"/sealed/new";
 pub const PROGRAM: &str = "/usr/bin/true";
 /// The same program where it may not be run.
 pub const SEALED_PROGRAM: &str = "/sealed/true";
+/// Bytes that go over a connection, each way.
+pub const EXCHANGED: usize = 64;
 /// Port that no rule names.
 const SEALED_PORT: u16 = 2;
 
@@ -175,7 +189,8 @@ impl Tools {
             Operation::OpenDeep => open_and_read(DEEP),
             Operation::OpenDeepest => open_and_read(DEEPEST),
             Operation::OpenFirst | Operation::OpenSecond => open_and_read(&self.first[turn % self.first.len()]),
-            Operation::Tcp => connect_tcp(self.tcp_port),
+            Operation::Tcp => connect_tcp(self.tcp_port).map(drop),
+            Operation::Exchange => exchange(self.tcp_port),
             Operation::Udp => self.connect_udp(self.udp_port),
             Operation::Exec => run(PROGRAM),
             Operation::Create => create(NEW),
@@ -188,13 +203,13 @@ impl Tools {
             (Operation::OpenShallow | Operation::OpenFirst | Operation::OpenSecond, _) => open_and_read(SEALED_SHALLOW),
             (Operation::OpenDeepest, _) => open_and_read(SEALED_DEEPEST),
             (Operation::OpenDeep, _) => open_and_read(SEALED_DEEP),
-            (Operation::Tcp, Forbidden::Place) => match connect_tcp(SEALED_PORT) {
+            (Operation::Tcp | Operation::Exchange, Forbidden::Place) => match connect_tcp(SEALED_PORT) {
                 // Nobody listens there: the kernel let the attempt through.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-                other => other,
+                other => other.map(drop),
             },
             (Operation::Udp, Forbidden::Place) => self.connect_udp(SEALED_PORT),
-            (Operation::Tcp, Forbidden::Family) => socket(AddressFamily::INET6, SocketType::STREAM).map(drop),
+            (Operation::Tcp | Operation::Exchange, Forbidden::Family) => socket(AddressFamily::INET6, SocketType::STREAM).map(drop),
             (Operation::Udp, Forbidden::Family) => socket(AddressFamily::INET6, SocketType::DGRAM).map(drop),
             (Operation::Exec, _) => run(SEALED_PROGRAM),
             (Operation::Create, _) => create(SEALED_NEW),
@@ -228,11 +243,19 @@ fn create(path: &CStr) -> io::Result<()> {
     Ok(unlink(path)?)
 }
 
-fn connect_tcp(port: u16) -> io::Result<()> {
+fn connect_tcp(port: u16) -> io::Result<OwnedFd> {
     let made = socket(AddressFamily::INET, SocketType::STREAM)?;
     // Closing resets the connection: none waits for its time to end, which would use up the ports.
     sockopt::set_socket_linger(&made, Some(Duration::ZERO))?;
-    Ok(connect(&made, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
+    connect(&made, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    Ok(made)
+}
+
+fn exchange(port: u16) -> io::Result<()> {
+    let connection = connect_tcp(port)?;
+    let mut bytes = [0; EXCHANGED];
+    write(&connection, &bytes)?;
+    if read(&connection, &mut bytes)? == EXCHANGED { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn run(program: &str) -> io::Result<()> {

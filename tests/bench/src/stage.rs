@@ -2,15 +2,18 @@
 
 use std::ffi::CStr;
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::{Context as _, Result};
 
 use crate::operation::{
-    DEEP, DEEPEST, PROGRAM, SEALED_DEEP, SEALED_DEEPEST, SEALED_PROGRAM, SEALED_SHALLOW, SHALLOW, first_files,
+    DEEP, DEEPEST, EXCHANGED, PROGRAM, SEALED_DEEP, SEALED_DEEPEST, SEALED_PROGRAM, SEALED_SHALLOW, SHALLOW, first_files,
 };
 
 /// Root of the cgroup tree of the test machines.
@@ -49,6 +52,25 @@ impl Stage {
         Ok((self.tcp.local_addr()?.port(), self.udp.local_addr()?.port()))
     }
 
+    /// Answers what comes over connections, until what this returns is dropped.
+    pub fn answer(&self) -> Result<Answering> {
+        let listener = self.tcp.try_clone().context("clone the listener")?;
+        listener.set_nonblocking(false).context("make the listener blocking")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let address = listener.local_addr()?;
+        let served = listener.try_clone().context("clone the listener")?;
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok((mut connection, _)) = served.accept() else { continue };
+                let mut bytes = [0; EXCHANGED];
+                // Who connects sees what goes wrong.
+                let _ = connection.read_exact(&mut bytes).and_then(|()| connection.write_all(&bytes));
+            }
+        });
+        Ok(Answering { stop, address, listener, thread: Some(thread) })
+    }
+
     /// Takes in what connected since the last time.
     pub fn accept_all(&self) -> Result<()> {
         loop {
@@ -60,6 +82,24 @@ impl Stage {
                 Err(error) => return Err(error).context("accept"),
             }
         }
+    }
+}
+
+/// A thread that answers.
+pub struct Answering {
+    stop: Arc<AtomicBool>,
+    address: SocketAddr,
+    listener: TcpListener,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // It waits for a connection: one more, and it looks.
+        drop(TcpStream::connect(self.address));
+        let joined = self.thread.take().is_some_and(|thread| thread.join().is_ok());
+        assert!(joined && self.listener.set_nonblocking(true).is_ok(), "the listener is as it was");
     }
 }
 
