@@ -34,6 +34,8 @@ pub const MAX_PINS: u32 = 1 << 14;
 pub const MAX_ARGUMENTS: u32 = 1 << 17;
 /// Denied variables of all images together, and the known ones.
 pub const MAX_VARIABLES: u32 = 1 << 14;
+/// Programs that address rules are for, of all images together.
+pub const MAX_PROGRAMS: u32 = 1 << 14;
 /// Banned system calls of all images together, both entries counted.
 pub const MAX_SYSCALL_RULES: u32 = 1 << 16;
 /// Keys and System V objects of all agents.

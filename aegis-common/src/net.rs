@@ -22,6 +22,35 @@ impl NetPrefix {
     pub const LISTEN: u32 = 1 << 31;
 }
 
+/// Which rules of an image a look-up sees: they are written once for each program that has rules of its own. In keys it
+/// stands above the image.
+pub mod view {
+    /// Of all programs that have no rules of their own.
+    pub const OTHERS: u32 = 0;
+    /// Of all programs together: what some program may do.
+    pub const ALL: u32 = 0x7fff;
+    /// Programs with rules of their own that one image has.
+    pub const MOST: u32 = 64;
+    /// Bits of an image's index.
+    const INDEX_BITS: u32 = 16;
+
+    const _: () = assert!(crate::limits::MAX_IMAGES <= 1 << INDEX_BITS);
+
+    /// The image in a key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(image: u32, view: u32) -> u32 {
+        image | view << INDEX_BITS
+    }
+
+    /// The index of the image in a key, whatever the view, and of [`NetPrefix::LISTEN`](super::NetPrefix::LISTEN).
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(image: u32) -> u32 {
+        image & ((1 << INDEX_BITS) - 1)
+    }
+}
+
 /// Bits of the key before the address.
 pub const IMAGE_BITS: u32 = 32;
 /// Bits of an IPv4-mapped address before the IPv4 address.

@@ -67,6 +67,8 @@ pub mod path_flag {
     pub const STARTS: u16 = 1 << 1;
     /// The program at this name is pinned, or may not have certain arguments.
     pub const PROGRAM: u16 = 1 << 2;
+    /// Address rules are for the program at this name: its number is in `PROGRAMS` under the same key.
+    pub const EXE: u16 = 1 << 3;
 }
 
 /// A file by identity: denies follow the file under every name it has.

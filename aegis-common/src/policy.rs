@@ -97,6 +97,8 @@ pub mod image_flag {
     pub const SERVER_NAMES: u32 = 1 << 15;
     /// Only so many bytes may leave: see [`Image::most_bytes_out`](super::Image::most_bytes_out).
     pub const BYTES_OUT: u32 = 1 << 16;
+    /// Some rule about addresses or names is for one program: a program looks in its own [`view`](crate::net::view).
+    pub const PROGRAMS: u32 = 1 << 17;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

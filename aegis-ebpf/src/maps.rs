@@ -18,7 +18,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
 
-use crate::read::{memory::Entry, overlay::Lender, packet::Asker, scratch::Scratch};
+use crate::read::{memory::Entry, overlay::Lender, packet::Asker, running::{Running, TaskStorage}, scratch::Scratch};
 
 /// Cgroup id to slot. Written by the agent and by the cgroup hooks.
 #[map]
@@ -69,6 +69,12 @@ pub static ARGUMENT_RULES: HashMap<ArgumentKey, u32> =
 /// Denied variables of the environment, by the number of the rule; known ones, by their bit.
 #[map]
 pub static VARIABLES: LpmTrie<VariablePrefix, u32> = LpmTrie::pinned(limits::MAX_VARIABLES, 0);
+/// Programs that address rules are for, to their view of them.
+#[map]
+pub static PROGRAMS: HashMap<PathKey, u32> = HashMap::pinned(limits::MAX_PROGRAMS, BPF_F_NO_PREALLOC);
+/// Process to the program that it runs. Pinned, so that a new engine knows those that run.
+#[btf_map]
+pub static RUNNING: TaskStorage<Running> = TaskStorage::new();
 /// Banned system calls.
 #[map]
 pub static SYSCALL_RULES: HashMap<SyscallKey, u32> =

@@ -43,6 +43,8 @@ pub enum Operation {
     PutArgumentRule(ArgumentKey, u32),
     /// Enter a denied variable, by a prefix of this length.
     PutVariable(u32, VariablePrefix, u32),
+    /// Enter a program that address rules are for.
+    PutProgram(PathKey, u32),
     /// Enter a banned system call.
     PutSyscall(SyscallKey, u32),
     /// Enter the rules of an address prefix of this length.
@@ -75,6 +77,8 @@ pub enum Operation {
     RemoveArgumentRule(ArgumentKey),
     /// Remove a denied variable.
     RemoveVariable(u32, VariablePrefix),
+    /// Remove a program that address rules are for.
+    RemoveProgram(PathKey),
     /// Remove a banned system call.
     RemoveSyscall(SyscallKey),
     /// Remove the rules of an address prefix of this length.
@@ -151,6 +155,7 @@ fn fill(new: &CompiledImage, out: &mut Vec<Operation>) {
     out.extend(new.argument_steps.iter().map(|(k, v)| Operation::PutArgument(*k, *v)));
     out.extend(new.argument_rules.iter().map(|(k, v)| Operation::PutArgumentRule(*k, *v)));
     out.extend(new.variables.iter().map(|(n, k, v)| Operation::PutVariable(*n, *k, *v)));
+    out.extend(new.programs.iter().map(|(k, v)| Operation::PutProgram(*k, *v)));
     out.extend(
         new.syscall_rules
             .iter()
@@ -192,6 +197,7 @@ fn clear(old: &CompiledImage, out: &mut Vec<Operation>) {
     out.extend(old.argument_steps.iter().map(|(k, _)| Operation::RemoveArgument(*k)));
     out.extend(old.argument_rules.iter().map(|(k, _)| Operation::RemoveArgumentRule(*k)));
     out.extend(old.variables.iter().map(|(n, k, _)| Operation::RemoveVariable(*n, *k)));
+    out.extend(old.programs.iter().map(|(k, _)| Operation::RemoveProgram(*k)));
     out.extend(
         old.syscall_rules
             .iter()

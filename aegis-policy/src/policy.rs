@@ -251,6 +251,18 @@ impl PathEffect {
     }
 }
 
+impl Effect {
+    /// The program that the rule is for, where it is for one alone.
+    #[must_use]
+    pub const fn exe(&self) -> Option<&AbsPath> {
+        match self {
+            Self::Network(effect) => effect.exe.as_ref(),
+            Self::Name(effect) => effect.exe.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// A rule about addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkEffect {
@@ -262,6 +274,8 @@ pub struct NetworkEffect {
     pub ports: Vec<PortRange>,
     /// Transport protocol.
     pub protocol: Protocol,
+    /// The program that the rule is for, or what is below a directory; every program without it.
+    pub exe: Option<AbsPath>,
 }
 
 /// A rule about listening.
@@ -285,6 +299,8 @@ pub struct NameEffect {
     /// What becomes of connections that do not name a server that fits, on any of the ports. None: as the policy says, on
     /// the ports of the web.
     pub sni: Option<ServerCheck>,
+    /// As [`NetworkEffect::exe`].
+    pub exe: Option<AbsPath>,
 }
 
 /// What becomes of a connection that does not name a server by which its address may be reached, in its first bytes.

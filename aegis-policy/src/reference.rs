@@ -92,6 +92,10 @@ pub struct Reference<'p> {
     policy: &'p Policy,
     names: Names,
     held: Vec<Held<'p>>,
+    /// Ids of rules that are for a program, and where that is.
+    programs: Vec<(&'p str, Vec<Spot>)>,
+    /// The program that asks.
+    program: Option<Spot>,
 }
 
 impl<'p> Reference<'p> {
@@ -167,11 +171,14 @@ impl<'p> Reference<'p> {
             }
             held.push(one);
         }
-        Ok(Self {
-            policy,
-            names,
-            held,
-        })
+        let mut programs = Vec::new();
+        for rule in &policy.rules {
+            if let Some(exe) = rule.effect.exe() {
+                let held = names.allowed_at(host, exe.to_bytes().as_slice(), &Vec::new())?;
+                programs.push((rule.id.as_str(), held.into_iter().map(|held| held.at).collect()));
+            }
+        }
+        Ok(Self { policy, names, held, programs, program: None })
     }
 
     /// Whether one name may be used for `wanted` (`perm::*`). `path` is a host path without links;
@@ -355,7 +362,8 @@ impl<'p> Reference<'p> {
     fn holds_rule(&self, path: &str) -> bool {
         let spot = self.names.spot(path.as_bytes());
         let below = |at: &at::Held| spot.is_at_or_above(&at.at);
-        self.held.iter().any(|h| {
+        let of_program = |(_, spots): &(&str, Vec<Spot>)| spots.iter().any(|at| spot.is_at_or_above(at));
+        self.programs.iter().any(of_program) || self.held.iter().any(|h| {
             h.allow != 0 && h.allowed_at.iter().any(below)
                 || (h.deny != 0 || h.arguments.is_some()) && h.denied_at.iter().any(below)
         })

@@ -17,7 +17,7 @@ use aegis_common::environment::VARIABLE;
 use aegis_common::glob::{GLOB_WORDS, GlobEntry, GlobKey, GlobSet, GlobTable, filter_bit};
 use aegis_common::hash::{self, PathHasher};
 use aegis_common::limits::MAX_DEPTH;
-use aegis_common::net::{NameKey, PortRules};
+use aegis_common::net::{NameKey, PortRules, view};
 use aegis_common::path::{
     ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey, path_flag, perm,
 };
@@ -93,6 +93,8 @@ pub struct Kernel<'i> {
     steps: HashMap<ArgumentKey, ArgumentStep>,
     ends: HashMap<ArgumentKey, u32>,
     names: HashMap<NameKey, PortRules>,
+    /// Whose rules about addresses.
+    view: u32,
 }
 
 impl<'i> Kernel<'i> {
@@ -112,6 +114,7 @@ impl<'i> Kernel<'i> {
             steps: image.argument_steps.iter().copied().collect(),
             ends: image.argument_rules.iter().copied().collect(),
             names: image.names.iter().copied().collect(),
+            view: view::OTHERS,
         }
     }
 

@@ -198,7 +198,6 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
     let errors = check(WHOLE.as_bytes(), "agent.yaml").unwrap_err();
     let expected = [
         (3, "`bind`"),
-        (18, "`exe`"),
         (20, "`ask` of `network`"),
         (30, "`ask` of `fs`"),
         (43, "`rates`"),

@@ -186,7 +186,9 @@ const BREAKS: &[(&str, &str)] = &[
     ("cidr", "      - {cidr: 10.0.0.0/8, ports: []}"),
     ("cidr", "      - {cidr: 10.0.0.0/8, protocol: icmp}"),
     ("cidr", "      - {cidr: 10.0.0.0/8, protcol: tcp}"),
-    ("cidr", "      - {cidr: 10.0.0.0/8, exe: /usr/bin/psql}"),
+    ("cidr", "      - {cidr: 10.0.0.0/8, exe: bin/psql}"),
+    ("cidr", "      - {cidr: 10.0.0.0/8, exe: \"/usr/bin/psql*\"}"),
+    ("cidr", "      - {unix: /run/x.sock, exe: /usr/bin/psql}"),
     ("cidr", "      - {cidr: 10.0.0.0/8, unix: /run/x}"),
     ("cidr", "      - {unix: /run/x, ports: [1]}"),
     ("cidr", "      - {unix: \"@x\"}"),
@@ -253,7 +255,7 @@ fn of_a_thousand_manifests_with_one_fault_each_the_error_names_the_line() {
         TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let strategy = (good(), proptest::arbitrary::any::<Index>());
     let mut tried = vec![0u32; BREAKS.len()];
-    for n in 0..1100 {
+    for n in 0..1150 {
         let (lines, pick) = strategy.new_tree(&mut runner).unwrap().current();
         let text = source(&lines);
         check(text.as_bytes(), "good.yaml")

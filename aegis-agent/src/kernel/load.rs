@@ -47,6 +47,9 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         // Maps that are declared in BTF say nothing of pins themselves.
         .map_pin_path("ASKERS", map_dir.join("ASKERS"))
         .map_pin_path("CONNECTIONS", map_dir.join("CONNECTIONS"))
+        .map_pin_path("RUNNING", map_dir.join("RUNNING"))
+        // Storage of tasks, which is read by programs alone.
+        .allow_unsupported_maps()
         .override_global("KERNEL_OFFSETS", found.as_bytes(), true)
         .override_global("KERNEL_FACTS", facts.as_bytes(), true)
         .override_global("HASH_KEY", hash_key.as_bytes(), true)

@@ -84,6 +84,7 @@ pub const PROGRAMS: &[Spec] = &[
     Spec { name: READERS[0], attach: Attach::Lsm("bprm_check_security"), since: None },
     Spec { name: READERS[1], attach: Attach::Lsm("bprm_check_security"), since: None },
     lsm("bprm_creds_from_file"),
+    lsm("bprm_committed_creds"),
     lsm("socket_create"),
     lsm("socket_connect"),
     lsm("socket_sendmsg"),

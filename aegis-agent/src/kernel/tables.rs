@@ -6,7 +6,7 @@ use aegis_common::{
     counter::{COUNTERS, Counter},
     environment::{EVERY_IMAGE, KNOWN, VariablePrefix, known_bit},
     glob::{GlobEntry, GlobKey, GlobSet, GlobTable},
-    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey},
+    net::{Learned, NameKey, NetPrefix, PlaceKey, PortRules, Question, ResolverKey, view},
     path::{ContentKey, ContentRule, InodeKey, InodeRule, PathKey, PathRule, PinKey},
     policy::{Image, SyscallKey, engine, image_flag},
 };
@@ -51,6 +51,7 @@ pub struct Tables {
     cut: HashMap<MapData, u64, u32>,
     images: Array<MapData, [u8; IMAGE]>,
     path_rules: Hash<PATH_KEY, PATH_RULE>,
+    programs: Hash<PATH_KEY, 4>,
     anchors: Hash<PATH_KEY, 4>,
     glob_tables: Hash<4, GLOB_TABLE>,
     glob_entries: Hash<GLOB_KEY, GLOB_ENTRY>,
@@ -114,6 +115,7 @@ impl Tables {
             argument_steps: take(object, "ARGUMENT_STEPS")?,
             argument_rules: take(object, "ARGUMENT_RULES")?,
             variables: take(object, "VARIABLES")?,
+            programs: take(object, "PROGRAMS")?,
             syscall_rules: take(object, "SYSCALL_RULES")?,
             net_rules: take(object, "NET_RULES")?,
             objects: take(object, "OBJECTS")?,
@@ -191,6 +193,9 @@ impl Tables {
         for (length, key, rule) in &image.variables {
             self.put_variable(*length, key, *rule)?;
         }
+        for (key, view) in &image.programs {
+            insert(&mut self.programs, "PROGRAMS", bytes(key), view.to_ne_bytes())?;
+        }
         for (key, rule) in &image.syscall_rules {
             insert(&mut self.syscall_rules, "SYSCALL_RULES", bytes(key), rule.to_ne_bytes())?;
         }
@@ -230,7 +235,7 @@ impl Tables {
     /// Removes an image: invalid first, then its rules.
     pub fn remove_image(&mut self, index: u32) -> Result<(), KernelError> {
         self.set_image(index, &Image::default())?;
-        // In every key but that of an address, the image is the first word.
+        // The image is the first word of every key.
         let own = index.to_ne_bytes();
         remove_where(&mut self.path_rules, "PATH_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.anchors, "ANCHORS", |key| key.starts_with(&own))?;
@@ -242,13 +247,12 @@ impl Tables {
         remove_where(&mut self.pins, "PINS", |key| key.starts_with(&own))?;
         remove_where(&mut self.argument_steps, "ARGUMENT_STEPS", |key| key.starts_with(&own))?;
         remove_where(&mut self.argument_rules, "ARGUMENT_RULES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.programs, "PROGRAMS", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
-        remove_where(&mut self.names, "NAMES", |key| key.starts_with(&own))?;
+        remove_where(&mut self.names, "NAMES", |key| key.first_chunk().is_some_and(|word| in_view(index, u32::from_ne_bytes(*word))))?;
         remove_where(&mut self.resolvers, "RESOLVERS", |key| key.starts_with(&own))?;
-        let own = index.to_be_bytes();
-        remove_prefixes(&mut self.variables, "VARIABLES", own)?;
-        remove_prefixes(&mut self.net_rules, "NET_RULES", own)?;
-        remove_prefixes(&mut self.net_rules, "NET_RULES", (index | NetPrefix::LISTEN).to_be_bytes())
+        remove_prefixes(&mut self.variables, "VARIABLES", |image| image == index)?;
+        remove_prefixes(&mut self.net_rules, "NET_RULES", |image| in_view(index, image))
     }
 
     /// What an agent made is nobody's any more.
@@ -341,15 +345,21 @@ fn remove_where<const K: usize, const V: usize>(
     Ok(())
 }
 
+/// Whether a key is of an image, whoever's view it is in.
+const fn in_view(image: u32, key: u32) -> bool {
+    view::index(key) == image
+}
+
 /// Removes the prefixes of an image.
 fn remove_prefixes<const K: usize, const V: usize>(
     map: &mut LpmTrie<MapData, [u8; K], [u8; V]>,
     name: &'static str,
-    own: [u8; 4],
+    ours: impl Fn(u32) -> bool,
 ) -> Result<(), KernelError> {
     let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(|error| failed("read", name, &error))?;
     for key in keys {
-        if key.data().starts_with(&own) {
+        let data = key.data();
+        if data.first_chunk().is_some_and(|image| ours(u32::from_be_bytes(*image))) {
             ignore_missing(map.remove(&key)).map_err(|error| failed("remove from", name, &error))?;
         }
     }

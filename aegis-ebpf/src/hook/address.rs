@@ -19,7 +19,7 @@ use crate::{
     read::{
         connection,
         kernel::{Address, Message, Sock, Socket},
-        names, packet,
+        names, packet, running,
         scratch::Claim,
         table,
     },
@@ -114,10 +114,12 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
     }
     claim.decide(decision);
     if !claim.decision().deny {
+        let image = running::image(subject);
+        let image = claim.dialogue().look_in(image);
         decision = if subject.blocked != 0 {
             Decision::refuse(subject.blocked)
         } else {
-            judge::address(subject, table::port_rule(subject.image, body.address, body.port, protocol as u8))
+            judge::address(subject, table::port_rule(image, body.address, body.port, protocol as u8))
         };
         claim.decide(decision);
     }

@@ -7,7 +7,7 @@
 use aegis_common::{
     counter::Counter,
     event::{NetworkBody, kind, op, reason, verdict},
-    net::{Connection, connection_state},
+    net::{Connection, connection_state, view},
 };
 use aya_ebpf::{
     macros::{btf_tracepoint, cgroup_skb},
@@ -123,7 +123,8 @@ fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, s
     }
     let (address, port) = socket.peer();
     // Whether there is a name to speak of.
-    let by_address = table::port_rule(subject.image, address, port, protocol).is_some();
+    let image = connection::image(connection, subject);
+    let by_address = table::port_rule(image, address, port, protocol).is_some();
     if by_address || subject.default_network == 1 {
         connection.state = connection::looked_at(subject);
         return PASS;
@@ -139,7 +140,7 @@ fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, s
     });
     claim.dialogue().question.asker = connection.asker;
     let length = packet.opening(segment, &mut claim);
-    server::judge(&mut claim, subject, length, connection.opened);
+    server::judge(&mut claim, subject, image, length, connection.opened);
     let decision = claim.decision();
     if conclude::is_recorded(&decision) {
         let bytes = server::tell(&mut claim);
@@ -186,7 +187,7 @@ fn record(subject: &Subject, connection: &Connection) {
         return;
     };
     let bytes = connection::tell(&mut claim, connection);
-    let (image, generation) = (connection.destination.image, connection.destination.generation);
+    let (image, generation) = (view::index(connection.destination.image), connection.destination.generation);
     let subject = Subject { image, generation, ..*subject };
     let decision = Decision::allow(connection.destination.rule, reason::RULE, true);
     conclude::record_packet(&mut claim, &subject, &decision, (kind::NETWORK, op::CLOSE), size_of::<NetworkBody>(), bytes);

@@ -22,6 +22,7 @@ use crate::{
         arguments, environment,
         kernel::{Binprm, File},
         program::{self, Said},
+        running,
         scratch::{Claim, Refused},
         table,
         walk::{outcome, spell},
@@ -281,6 +282,22 @@ pub fn bprm_check_environment(context: LsmContext) -> i32 {
     };
     claim.release();
     result
+}
+
+/// `void bprm_committed_creds(const struct linux_binprm *bprm)`: the old program is gone. Notes the new one, where rules about
+/// addresses are for some program. What can't be looked at is one of the others.
+#[lsm(hook = "bprm_committed_creds")]
+pub fn bprm_committed_creds(context: LsmContext) -> i32 {
+    let Some(subject) = Subject::current() else { return 0 };
+    if !subject.has(image_flag::PROGRAMS) {
+        return 0;
+    }
+    running::forget();
+    let said = by_name(&subject, Binprm::new(context.arg(0)).file(), true);
+    if let Ok(Said { view: view @ 1.., .. }) = said {
+        running::begin(&subject, view);
+    }
+    0
 }
 
 /// A check that let the program pass.

@@ -3,6 +3,7 @@
 
 use aegis_common::{
     event::{ExecBody, ExitBody, ForkBody, flag, kind, op, reason},
+    policy::image_flag,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
@@ -12,6 +13,7 @@ use crate::{
     read::{
         environment,
         kernel::{Binprm, Task},
+        running,
         scratch::Claim,
         table,
         walk::spell,
@@ -83,6 +85,9 @@ pub fn sched_process_fork(context: BtfTracePointContext) -> i32 {
     let (parent, child) = (Task::new(context.arg(0)), Task::new(context.arg(1)));
     if parent.tgid() == child.tgid() {
         return 0;
+    }
+    if subject.has(image_flag::PROGRAMS) {
+        running::inherit(child);
     }
     note(&subject, kind::FORK, ForkBody {
         child_start: child.start(),

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use aegis_common::{
     counter::Counter,
     event::{ClosedBody, NetworkBody},
-    net::{Actor, AgentTraffic, Connection, Traffic, connection_state},
+    net::{Actor, AgentTraffic, Connection, Traffic, connection_state, view},
     policy::image_flag,
 };
 use aya_ebpf::{
@@ -69,13 +69,14 @@ pub fn note_destination(sock: Sock, claim: &mut Claim) -> bool {
     if connection.opened != 0 {
         return true;
     }
+    let image = claim.dialogue().image;
     let header = claim.header();
     let destination = &mut connection.destination;
     destination.address = body.address;
     destination.port = body.port;
     destination.name_len = body.name_len;
     destination.rule = header.rule;
-    destination.image = header.image;
+    destination.image = image;
     destination.generation = header.generation;
     // SAFETY: the record's bytes are more than a name's.
     unsafe {
@@ -112,6 +113,13 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
         unsafe { fetch_add(&raw mut (*agent).open, 1) };
     }
     true
+}
+
+/// The image that rules about a connection are looked up in: as the program sees it that opened the connection.
+#[inline(always)]
+pub fn image(connection: &Connection, subject: &Subject) -> u32 {
+    let of = &connection.destination;
+    if of.port != 0 && view::index(of.image) == subject.image { of.image } else { subject.image }
 }
 
 /// The state of a connection whose beginning was looked at, or need not be.

@@ -19,6 +19,7 @@ pub mod packet;
 pub mod program;
 pub mod repeat;
 pub mod ring;
+pub mod running;
 pub mod scratch;
 pub mod server;
 mod strings;

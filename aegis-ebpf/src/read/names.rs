@@ -11,7 +11,7 @@ use aegis_common::{
     event::DnsBody,
     hash::PathHasher,
     limits::{PLACE_SETS, PLACES_PER_SET},
-    net::{Learned, NameKey, PlaceKey, PortRule, Question, ResolverKey},
+    net::{Learned, NameKey, PlaceKey, PortRule, Question, ResolverKey, view},
     opening,
     policy::image_flag,
 };
@@ -95,6 +95,17 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
+    /// Looks rules up in an image. Answers it anew, for the verifier: it follows what comes after once, not for each way here.
+    #[inline(always)]
+    pub fn look_in(&mut self, image: u32) -> u32 {
+        let place = &raw mut self.image;
+        // SAFETY: the slot is live and claimed; volatile, so that it is not carried over in registers.
+        unsafe {
+            place.write_volatile(image);
+            place.read_volatile()
+        }
+    }
+
     /// Takes in a label, the next one to the left, and notes rules about the name so far: about itself, or where something is
     /// `left`, about what is below it.
     #[inline(always)]
@@ -195,11 +206,11 @@ pub fn hide(claim: &mut Claim, resolver: &mut [u8; 16], length: &mut u32) {
     }
 }
 
-/// Begins with what an agent says or hears.
+/// Begins with what an agent says or hears, by the rules of an image.
 #[inline(always)]
-pub fn begin(claim: &mut Claim, subject: &Subject) {
+pub fn begin(claim: &mut Claim, subject: &Subject, image: u32) {
     let dialogue = claim.dialogue();
-    dialogue.image = subject.image;
+    dialogue.image = image;
     dialogue.slot = subject.slot;
     dialogue.flags = subject.flags;
     dialogue.ttl = [subject.least_ttl, subject.most_ttl];
@@ -214,7 +225,9 @@ pub fn begin(claim: &mut Claim, subject: &Subject) {
 #[inline(always)]
 pub fn read_question(claim: &mut Claim, subject: &Subject, length: u32, answer: bool) -> bool {
     let mut context = Context::new(claim);
-    begin(claim, subject);
+    // Any program may ask about a name that some program may reach.
+    let programs = if subject.has(image_flag::PROGRAMS) { view::ALL } else { view::OTHERS };
+    begin(claim, subject, view::of(subject.image, programs));
     let (dialogue, message) = parts(&raw mut context);
     dialogue.step = Step::Bad as u32;
     dialogue.reading.name_end = 0;
@@ -514,12 +527,12 @@ extern "C" fn look_at_address(turn: u64, context: *mut Context) -> i64 {
     0
 }
 
-/// The rule by which the address in the record's body may be reached that answered a name, if one may.
+/// The rule by which the address in the record's body may be reached that answered a name, if one may; see
+/// [`Dialogue::look_in`].
 #[inline(always)]
 pub fn reached(claim: &mut Claim, subject: &Subject) -> Option<PortRule> {
     let body = claim.network_body();
     let dialogue = claim.dialogue();
-    dialogue.image = subject.image;
     dialogue.slot = subject.slot;
     dialogue.set = set_of_address(&body.address);
     dialogue.found = NONE;

@@ -1,5 +1,5 @@
 //! The walk to a program, and what rules say of it beside permissions: which contents its name is pinned
-//! to, which arguments it may not have.
+//! to, which arguments it may not have, which address rules are for it.
 //!
 //! The hooks of an exec alone need that, so a walk does not look for it: the names that one has noted are
 //! gone through a second time.
@@ -29,6 +29,9 @@ pub struct Said {
     pub pin_rule: u32,
     /// Filesystem.
     pub dev: u32,
+    /// [`view`](aegis_common::net::view) that the deepest name has that address rules are for.
+    pub view: u32,
+    reserved: u32,
 }
 
 /// One walk.
@@ -76,14 +79,18 @@ extern "C" fn look(level: u64, descent: *mut Descent) -> i64 {
     }
     let hash = walk.hasher.finish();
     let key = PathKey { image: walk.image, dev: walk.found.dev, hash };
-    if let Some(rule) = table::path_rule(&key)
-        && rule.flags & path_flag::PROGRAM != 0
-    {
+    let Some(rule) = table::path_rule(&key) else { return 0 };
+    if rule.flags & path_flag::PROGRAM != 0 {
         said.arguments |= rule.arguments;
         if rule.pin_rule != 0 {
             said.pin = hash;
             said.pin_rule = rule.pin_rule;
         }
+    }
+    if rule.flags & path_flag::EXE != 0
+        && let Some(view) = table::program_view(&key)
+    {
+        said.view = view;
     }
     0
 }

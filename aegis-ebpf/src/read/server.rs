@@ -63,10 +63,10 @@ impl MessageMut for InSlot {
 }
 
 /// Judges the first `length` bytes of a connection, which lie in the slot, and leaves what comes of it there. The address is
-/// that of the record's body.
+/// that of the record's body, the rules those of an image.
 #[inline(always)]
-pub fn judge(claim: &mut Claim, subject: &Subject, length: u32, opened: u64) {
-    begin(claim, subject);
+pub fn judge(claim: &mut Claim, subject: &Subject, image: u32, length: u32, opened: u64) {
+    begin(claim, subject, image);
     let check = &mut claim.dialogue().check;
     check.length = length;
     check.opened = opened;

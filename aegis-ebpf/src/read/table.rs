@@ -19,7 +19,7 @@ use super::{fetch_add, kernel::Task, overlay::Lender};
 use crate::maps::{
     AGENTS, ANCHORS, ARGUMENT_RULES, ARGUMENT_STEPS, CGROUPS, CODE_WRITERS, CONTENT_RULES, COUNTERS, CUT, ENGINE, ENTERED,
     EXECS, ExecProgress, GLOB_ENTRIES, GLOB_STARTS, GLOB_TABLES, IMAGES, INODE_RULES, LENDERS, NET_RULES, OBJECTS,
-    PATH_RULES, PINS, SYSCALL_RULES, VARIABLES,
+    PATH_RULES, PINS, PROGRAMS, SYSCALL_RULES, VARIABLES,
 };
 
 /// Adds one to a counter.
@@ -195,6 +195,13 @@ pub fn port_rule(image: u32, address: [u8; 16], port: u16, protocol: u8) -> Opti
         NetPrefix { image: image.to_be_bytes(), address },
     );
     port_rule_of(NET_RULES.get(&key)?, port, protocol)
+}
+
+/// The view of the address rules that the program at a name has.
+#[inline(always)]
+pub fn program_view(key: &PathKey) -> Option<u32> {
+    // SAFETY: the map is not preallocated: a removed element is not reused while we read it.
+    unsafe { PROGRAMS.get(key) }.copied()
 }
 
 /// The rule by which may be listened at an address, if any.

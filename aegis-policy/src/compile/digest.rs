@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 
 use ring::digest::{Context, SHA256};
 
-use super::{Joint, names, network};
+use super::names::Patterns;
+use super::network::{self, Prefixes};
+use super::{Joint, views::View};
 use crate::policy::{Baseline, Condition, Default, Effect, KillAction, Mode, Policy};
 use crate::resolve::{Place, Resolved};
 
 /// Begins the text. Raised when the fields change, so that digests of two versions never seem to
 /// speak of the same.
-const VERSION: &str = "aegis image 4";
+const VERSION: &str = "aegis image 5";
 
 /// Fields going into the hash.
 struct Fields(Context);
@@ -51,14 +53,14 @@ pub(super) fn digest(
     policy: &Policy,
     resolved: &Resolved,
     joints: &BTreeMap<Place, Joint>,
-    nets: [&network::Prefixes; 2],
-    names: &names::Patterns,
+    views: &[View],
+    listened: &Prefixes,
 ) -> [u8; 32] {
     let mut fields = Fields(Context::new(&SHA256));
     fields.text(VERSION);
     fixed(&mut fields, policy);
     rules(&mut fields, policy);
-    let id = |n: usize| policy.rules.get(n).map_or("", |rule| rule.id.as_str());
+    let id = |n: usize| id(policy, n);
     fields.count("paths", joints.len());
     for (place, joint) in joints {
         fields.number(u64::from(place.dev));
@@ -66,7 +68,7 @@ pub(super) fn digest(
         place.components.iter().for_each(|c| fields.bytes(c));
         fields.bytes(&[joint.allow, joint.deny, u8::from(joint.record)]);
         for members in
-            [&joint.allow_rules, &joint.deny_rules, &joint.argument_rules, &joint.pin_rules]
+            [&joint.allow_rules, &joint.deny_rules, &joint.argument_rules, &joint.pin_rules, &joint.exe_rules]
         {
             fields.count("members", members.len());
             members.iter().for_each(|n| fields.text(id(*n)));
@@ -92,19 +94,39 @@ pub(super) fn digest(
         fields.bytes(&content.sha256);
         fields.text(id(content.rule));
     }
-    for net in nets {
-        fields.count("prefixes", net.len());
-        for (prefix, entries) in net {
-            fields.text(&network::display(*prefix));
-            fields.count("ports", entries.len());
-            for e in entries {
-                fields.number(u64::from(e.ports.first));
-                fields.number(u64::from(e.ports.last));
-                fields.bytes(&[e.protocol.number(), u8::from(e.allow), u8::from(e.record)]);
-                fields.text(id(e.rule));
-            }
+    fields.count("views", views.len());
+    for view in views {
+        fields.number(u64::from(view.number));
+        prefixes(&mut fields, policy, &view.prefixes);
+        names(&mut fields, policy, &view.names);
+    }
+    prefixes(&mut fields, policy, listened);
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(fields.0.finish().as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+fn id(policy: &Policy, rule: usize) -> &str {
+    policy.rules.get(rule).map_or("", |rule| rule.id.as_str())
+}
+
+fn prefixes(fields: &mut Fields, policy: &Policy, prefixes: &Prefixes) {
+    fields.count("prefixes", prefixes.len());
+    for (prefix, entries) in prefixes {
+        fields.text(&network::display(*prefix));
+        fields.count("ports", entries.len());
+        for e in entries {
+            fields.number(u64::from(e.ports.first));
+            fields.number(u64::from(e.ports.last));
+            fields.bytes(&[e.protocol.number(), u8::from(e.allow), u8::from(e.record)]);
+            fields.text(id(policy, e.rule));
         }
     }
+}
+
+fn names(fields: &mut Fields, policy: &Policy, names: &Patterns) {
     fields.count("names", names.len());
     for (name, entries) in names {
         fields.text(&name.to_string());
@@ -113,14 +135,9 @@ pub(super) fn digest(
             fields.number(u64::from(e.ports.first));
             fields.number(u64::from(e.ports.last));
             fields.bytes(&[e.protocol.number(), u8::from(e.record), e.server]);
-            fields.text(id(e.rule));
+            fields.text(id(policy, e.rule));
         }
     }
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(fields.0.finish().as_ref()) {
-        *to = *from;
-    }
-    out
 }
 
 /// What is said of the agent as a whole.
@@ -172,6 +189,10 @@ fn rules(fields: &mut Fields, policy: &Policy) {
         fields.text(&rule.id);
         fields.text(&rule.text);
         fields.number(u64::from(rule.record));
+        if let Some(exe) = rule.effect.exe() {
+            fields.text("exe");
+            fields.text(&exe.to_string());
+        }
         match &rule.effect {
             Effect::Path(path) => {
                 fields.bytes(&path.written);

@@ -9,8 +9,9 @@
 mod digest;
 mod globs;
 mod names;
-mod programs;
 mod network;
+mod programs;
+mod views;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -56,6 +57,8 @@ pub struct CompiledImage {
     pub argument_rules: Vec<(ArgumentKey, u32)>,
     /// Denied variables: prefix length (image bits included), key, number of the rule.
     pub variables: Vec<(u32, VariablePrefix, u32)>,
+    /// Programs that address rules are for, each with its [`view`](aegis_common::net::view).
+    pub programs: Vec<(PathKey, u32)>,
     /// Banned system calls, each with the number of its rule.
     pub syscall_rules: Vec<(SyscallKey, u32)>,
     /// Address rules: prefix length (image bits included), key, rules.
@@ -155,6 +158,8 @@ struct Joint {
     argument_rules: Vec<usize>,
     /// Rules that pin the content, by index, ascending.
     pin_rules: Vec<usize>,
+    /// Rules about addresses that are for the program here, by index, ascending.
+    exe_rules: Vec<usize>,
 }
 
 /// Compiles a policy.
@@ -173,10 +178,10 @@ pub fn compile(
 ) -> Result<CompiledImage, CompileError> {
     let mut rules = RuleTable::new(policy);
     let joints = join(policy, resolved)?;
-    let net = network::prefixes(policy)?;
+    let programs = views::Programs::of(resolved)?;
+    let views = programs.views(policy)?;
     let listened = network::listened(policy)?;
-    let names = names::patterns(policy)?;
-    let hash = digest::digest(policy, resolved, &joints, [&net, &listened], &names);
+    let hash = digest::digest(policy, resolved, &joints, &views, &listened);
     let keys = Keys {
         image: image_index,
         hash_key,
@@ -190,9 +195,12 @@ pub fn compile(
     let content_rules = programs::contents(resolved, &arguments, image_index, &mut rules)?;
     let variables = programs::variables(policy, image_index, &mut rules)?;
     let syscall_rules = syscall_rules(policy, image_index, &mut rules)?;
-    let mut net = network::keys(&net, image_index, &mut rules)?;
-    net.extend(network::keys(&listened, image_index | NetPrefix::LISTEN, &mut rules)?);
-    let names = names::keys(&names, keys, &mut rules)?;
+    let mut net = network::keys(&listened, image_index | NetPrefix::LISTEN, &mut rules)?;
+    let mut names = Vec::new();
+    for view in &views {
+        net.extend(network::keys(&view.prefixes, view.image(image_index), &mut rules)?);
+        names.extend(names::keys(&view.names, view.image(image_index), hash_key, &mut rules)?);
+    }
     let resolvers = if names.is_empty() { Vec::new() } else { names::resolvers(policy, image_index)? };
     let checks_servers = names.iter().any(|(_, rules)| rules.rules.iter().any(|rule| rule.server != 0));
     let mut flags = image_flag::READY;
@@ -206,6 +214,7 @@ pub fn compile(
         (!variables.is_empty(), image_flag::ENVIRONMENT),
         (!policy.write_execute, image_flag::NO_WRITE_EXECUTE),
         (!names.is_empty(), image_flag::NAMES),
+        (policy.rules.iter().any(|rule| rule.effect.exe().is_some()), image_flag::PROGRAMS),
         (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),
         (checks_servers, image_flag::SERVER_NAMES),
         (policy.limits.bytes_out.is_some(), image_flag::BYTES_OUT),
@@ -246,6 +255,7 @@ pub fn compile(
         argument_steps: arguments.steps,
         argument_rules: arguments.rules,
         variables,
+        programs: programs.keys(keys)?,
         syscall_rules,
         net,
         names,
@@ -296,8 +306,16 @@ fn join(policy: &Policy, resolved: &Resolved) -> Result<BTreeMap<Place, Joint>, 
             joints.entry(loader.place.clone()).or_default().pin_rules.push(loader.rule);
         }
     }
+    for program in &resolved.programs {
+        let Some(rule) = policy.rules.get(program.rule) else {
+            continue;
+        };
+        shallow(rule, &program.place)?;
+        joints.entry(program.place.clone()).or_default().exe_rules.push(program.rule);
+    }
     for joint in joints.values_mut() {
         for rules in [
+            &mut joint.exe_rules,
             &mut joint.starts,
             &mut joint.allow_rules,
             &mut joint.deny_rules,
@@ -375,10 +393,11 @@ fn path_rules(
         let pin_rule = number(rules, &joint.pin_rules)?;
         let arguments = arguments.ends(&joint.argument_rules);
         let program = if pin_rule != 0 || arguments != 0 { path_flag::PROGRAM } else { 0 };
+        let exe = if joint.exe_rules.is_empty() { 0 } else { path_flag::EXE };
         let rule = PathRule {
             allow: joint.allow,
             deny: joint.deny,
-            flags: record | starts | program,
+            flags: record | starts | program | exe,
             allow_rule: number(rules, &joint.allow_rules)?,
             deny_rule: number(rules, &joint.deny_rules)?,
             pin_rule,
@@ -410,6 +429,7 @@ fn anchors(
             .chain(joint.deny_rules.first())
             .chain(joint.starts.first())
             .chain(joint.argument_rules.first())
+            .chain(joint.exe_rules.first())
             .min();
         let Some(&rule) = least else { continue };
         for key in keys.chain(place) {

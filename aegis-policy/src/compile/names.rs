@@ -7,19 +7,20 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aegis_common::dns;
-use aegis_common::limits::{MAX_NAMES, MAX_PORT_RULES, RESOLVERS_PER_AGENT};
+use aegis_common::limits::{MAX_PORT_RULES, RESOLVERS_PER_AGENT};
 use aegis_common::net::{NameKey, PortRule, PortRules, ResolverKey, server_check};
 
 use super::network::Entry;
-use super::{CompileError, Keys, bounded, number};
+use super::{CompileError, bounded, number};
 use crate::policy::{Effect, HostName, NameEffect, Policy, ServerCheck};
 use crate::rules::RuleTable;
 
 /// What holds for each name.
 pub(super) type Patterns = BTreeMap<HostName, Vec<Entry>>;
 
-/// Works out what holds for every name that a rule is about: its own rules, and those of all names that cover it.
-pub(super) fn patterns(policy: &Policy) -> Result<Patterns, CompileError> {
+/// Works out what holds for every name that a rule is about: its own rules, and those of all names that cover it, of those
+/// that `holds` names.
+pub(super) fn patterns(policy: &Policy, holds: &dyn Fn(usize) -> bool) -> Result<Patterns, CompileError> {
     let all = policy.rules.iter().enumerate();
     let rules: Vec<(usize, bool, &NameEffect)> = all
         .filter_map(|(index, rule)| match &rule.effect {
@@ -29,7 +30,11 @@ pub(super) fn patterns(policy: &Policy) -> Result<Patterns, CompileError> {
         .collect();
     let mut out = Patterns::new();
     for (_, _, wanted) in &rules {
-        let mut covering: Vec<_> = rules.iter().filter(|(.., effect)| effect.name.covers(&wanted.name)).collect();
+        let covers = |(index, _, effect): &&(usize, bool, &NameEffect)| holds(*index) && effect.name.covers(&wanted.name);
+        let mut covering: Vec<_> = rules.iter().filter(covers).collect();
+        if covering.is_empty() {
+            continue;
+        }
         covering.sort_by_key(|(index, _, effect)| (effect.name.below, Reverse(effect.name.labels.len()), *index));
         let entries: Vec<Entry> = covering
             .into_iter()
@@ -57,7 +62,6 @@ pub(super) fn patterns(policy: &Policy) -> Result<Patterns, CompileError> {
         }
         out.insert(wanted.name.clone(), entries);
     }
-    bounded("names", out.len(), MAX_NAMES)?;
     Ok(out)
 }
 
@@ -72,16 +76,17 @@ const fn server(of_policy: ServerCheck, of_rule: Option<ServerCheck>) -> u8 {
 /// The map entries.
 pub(super) fn keys(
     patterns: &Patterns,
-    keys: Keys,
+    image: u32,
+    hash_key: [u64; 2],
     rules: &mut RuleTable,
 ) -> Result<Vec<(NameKey, PortRules)>, CompileError> {
     let mut out = Vec::with_capacity(patterns.len());
     for (name, entries) in patterns {
         let labels = name.labels.iter().rev().map(String::as_bytes);
         let key = NameKey {
-            image: keys.image,
+            image,
             below: u32::from(name.below),
-            value: dns::hash_of(keys.hash_key, labels),
+            value: dns::hash_of(hash_key, labels),
         };
         let mut value = PortRules { count: 0, rules: [PortRule::default(); MAX_PORT_RULES] };
         for (slot, entry) in value.rules.iter_mut().zip(entries) {

@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use aegis_common::limits::{MAX_NET_PREFIXES, MAX_PORT_RULES};
+use aegis_common::limits::MAX_PORT_RULES;
 use aegis_common::net::{IMAGE_BITS, MAPPED_BITS, NetPrefix, PortRule, PortRules};
 
-use super::{CompileError, bounded, number};
+use super::{CompileError, number};
 use crate::policy::{Effect, Policy, PortRange, Protocol};
 use crate::rules::RuleTable;
 
@@ -80,12 +80,13 @@ impl Prefix {
     }
 }
 
-/// Works out what holds for every prefix that needs an entry.
-pub(super) fn prefixes(policy: &Policy) -> Result<Prefixes, CompileError> {
+/// Works out what holds for every prefix that needs an entry, by the rules that `holds` names.
+pub(super) fn prefixes(policy: &Policy, holds: &dyn Fn(usize) -> bool) -> Result<Prefixes, CompileError> {
     let rules: Vec<NetRule> = policy
         .rules
         .iter()
         .enumerate()
+        .filter(|(index, _)| holds(*index))
         .filter_map(|(index, rule)| match &rule.effect {
             Effect::Network(effect) => Some(NetRule {
                 index,
@@ -157,7 +158,6 @@ fn checked(policy: &Policy, out: Prefixes) -> Result<Prefixes, CompileError> {
             return Err(too_many(policy, *prefix, entries));
         }
     }
-    bounded("address prefixes", out.len(), MAX_NET_PREFIXES)?;
     Ok(out)
 }
 

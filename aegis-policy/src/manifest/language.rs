@@ -122,13 +122,7 @@ pub(super) const NETWORK_ENTRY: Keys = &[
     ("ports", Known),
     ("protocol", Known),
     ("sni", Known),
-    (
-        "exe",
-        Later(
-            "an address cannot be tied to a program",
-            "delete `exe`: the address is then open to every program of the agent; or drop the rule",
-        ),
-    ),
+    ("exe", Known),
     (
         "risk",
         Later("nobody is asked for approval", "delete `risk`"),

@@ -54,6 +54,8 @@ pub struct NetEntry {
     pub protocol: Option<Text>,
     /// What server names are held to, if given.
     pub sni: Option<Text>,
+    /// The program that it is for, if given.
+    pub exe: Option<Text>,
     /// The rule's id, if given.
     pub id: Option<Text>,
 }
@@ -483,6 +485,7 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
                 ports: None,
                 protocol: None,
                 sni: None,
+                exe: None,
                 id: None,
             }));
             continue;
@@ -496,6 +499,7 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
             .get("protocol")
             .and_then(|n| read::text(n, "`protocol`", "protocol: tcp", errors));
         let sni = fields.get("sni").and_then(|n| read::word(n, "`sni`", SNI, errors));
+        let exe = fields.get("exe").and_then(|n| read::text(n, "`exe`", "exe: /usr/bin/psql", errors));
         if let Some(target) = target(entry, &name, &fields, errors) {
             out.push(NetEntry {
                 at: entry.at,
@@ -503,6 +507,7 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
                 ports,
                 protocol,
                 sni,
+                exe,
                 id,
             });
         }

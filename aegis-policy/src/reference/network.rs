@@ -8,6 +8,19 @@ use crate::policy::{Cidr, Default, Effect, HostName, NameEffect, PortRange, Prot
 const TCP: u8 = 6;
 
 impl Reference<'_> {
+    /// From now on a program asks about addresses, or one that has no name.
+    pub fn run_by(&mut self, program: Option<&str>) {
+        self.program = program.map(|path| self.names.spot(path.as_bytes())).filter(|spot| spot.depth() <= super::DEEPEST);
+    }
+
+    /// Whether a rule about addresses is for the program that asks.
+    fn is_for_it(&self, rule: &Rule) -> bool {
+        match self.programs.iter().find(|(id, _)| *id == rule.id) {
+            None => true,
+            Some((_, spots)) => self.program.as_ref().is_some_and(|own| spots.iter().any(|at| at.is_at_or_above(own))),
+        }
+    }
+
     /// Whether connecting or sending to an address is allowed. `protocol` is the IP protocol
     /// number.
     #[must_use]
@@ -73,12 +86,12 @@ impl Reference<'_> {
 
     fn reached(&self, name: &str, address: IpAddr, port: u16, protocol: u8) -> Option<&Rule> {
         let refused = is_inside(address.to_canonical()) && !self.policy.dns.private_answers;
-        self.name_rule(name, Some((port, protocol))).filter(|_| !refused)
+        self.name_rule(name, Some((port, protocol)), false).filter(|_| !refused)
     }
 
     /// The longest name in the manifest that covers one.
     fn covering(&self, name: &str) -> Option<&HostName> {
-        match &self.name_rule(name, None)?.effect {
+        match &self.name_rule(name, None, true)?.effect {
             Effect::Name(effect) => Some(&effect.name),
             _ => None,
         }
@@ -96,10 +109,10 @@ impl Reference<'_> {
         }
     }
 
-    /// Whether the addresses of a name may be asked for.
+    /// Whether the addresses of a name may be asked for: any program may ask for what some program may reach.
     #[must_use]
     pub fn question(&self, name: &str) -> Answer {
-        let rule = self.name_rule(name, None);
+        let rule = self.name_rule(name, None, true);
         rule.map_or_else(|| self.by_default(), |rule| Answer::new(true, Why::Rule, Some(rule)))
     }
 
@@ -109,10 +122,10 @@ impl Reference<'_> {
 
     /// The rule that allows a name, at a port and protocol where one is asked about: the one that names it, then those for
     /// what is below another name, the longest first, then the first.
-    fn name_rule(&self, name: &str, at: Option<(u16, u8)>) -> Option<&Rule> {
+    fn name_rule(&self, name: &str, at: Option<(u16, u8)>, anyone: bool) -> Option<&Rule> {
         let name = name.to_ascii_lowercase();
         let mut told: Option<(usize, &Rule)> = None;
-        for rule in &self.policy.rules {
+        for rule in self.policy.rules.iter().filter(|rule| anyone || self.is_for_it(rule)) {
             let Effect::Name(effect) = &rule.effect else {
                 continue;
             };
@@ -157,7 +170,7 @@ impl Reference<'_> {
     /// The rule of one effect that speaks of an address: the narrowest, then the first.
     fn net_rule(&self, allow: bool, address: IpAddr, port: u16, protocol: u8) -> Option<&Rule> {
         let mut told: Option<(u8, &Rule)> = None;
-        for rule in &self.policy.rules {
+        for rule in self.policy.rules.iter().filter(|rule| self.is_for_it(rule)) {
             let Effect::Network(effect) = &rule.effect else {
                 continue;
             };

@@ -97,6 +97,11 @@ impl Resolver<'_> {
         }
     }
 
+    /// The places at and below a path whose names can be relied on.
+    pub(super) fn exact_parts(&self, path: &AbsPath) -> impl Iterator<Item = Place> {
+        self.parts(path).into_iter().filter(|part| part.exact).map(|part| part.place)
+    }
+
     /// Looks for what a deny matches now, from some positions of its tail at a path.
     pub(super) fn search(&mut self, s: Subject<'_>, path: &AbsPath, active: Positions) -> Result<(), HostError> {
         let mut waiting = self.searched(s, path, active)?;

@@ -71,6 +71,8 @@ pub struct Resolved {
     pub contents: Vec<ContentBan>,
     /// Loaders that may not be run as programs, because a program is pinned.
     pub loaders: Vec<PinnedLoader>,
+    /// Programs that address rules are for.
+    pub programs: Vec<PlacedProgram>,
     /// What an operator should know.
     pub notes: Vec<Note>,
 }
@@ -87,6 +89,8 @@ impl Resolved {
         self.contents.dedup();
         self.loaders.sort();
         self.loaders.dedup();
+        self.programs.sort();
+        self.programs.dedup();
         self.notes.sort();
         self.notes.dedup();
     }
@@ -97,6 +101,7 @@ impl Resolved {
         self.inodes.extend(other.inodes);
         self.contents.extend(other.contents);
         self.loaders.extend(other.loaders);
+        self.programs.extend(other.programs);
         self.notes.extend(other.notes);
         self.sort();
     }
@@ -151,6 +156,15 @@ pub struct ContentBan {
 /// A loader that would run whatever stands at a name that a rule pins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PinnedLoader {
+    /// Where it is.
+    pub place: Place,
+    /// Index of the rule.
+    pub rule: usize,
+}
+
+/// A program that an address rule is for, or a directory that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedProgram {
     /// Where it is.
     pub place: Place,
     /// Index of the rule.
@@ -255,6 +269,11 @@ fn resolve_those(
         resolver
             .rule(n, rule, effect)
             .map_err(|e| failed(rule, e))?;
+    }
+    for (n, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| which(rule)) {
+        if let Some(exe) = rule.effect.exe() {
+            resolver.program(n, rule, exe).map_err(|e| failed(rule, e))?;
+        }
     }
     Ok(resolver.finish())
 }
@@ -364,6 +383,29 @@ impl Resolver<'_> {
                     self.hold(s, prefix, Tail::BEGIN, effect.allow, 0);
                 }
                 Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The program that an address rule is for: as an allow, not by way of a link that the agent could have made.
+    fn program(&mut self, n: usize, rule: &Rule, exe: &AbsPath) -> Result<(), HostError> {
+        let names = self.names(exe)?;
+        for walk in [&names.lexical, &names.full] {
+            let planted = self.planted(walk).cloned();
+            let at = if planted.is_some() { exe } else { &walk.target };
+            let held = self.exact_parts(at).map(|place| PlacedProgram { place, rule: n });
+            let held: Vec<PlacedProgram> = held.collect();
+            if held.iter().any(|program| self.writable.iter().any(|w| w.holds(&program.place))) {
+                self.note(rule, format!("the agent may write {at}: any program that it puts there has the rule"));
+            }
+            self.out.programs.extend(held);
+            if let Some(link) = planted {
+                let text = format!(
+                    "the rule is not for {} by way of {link}: the agent may write there, so it could have made that link",
+                    walk.target
+                );
+                self.note(rule, text);
             }
         }
         Ok(())

@@ -5,14 +5,30 @@ use std::net::IpAddr;
 use aegis_common::dns;
 use aegis_common::event::reason;
 use aegis_common::hash::PathHasher;
-use aegis_common::net::{IMAGE_BITS, NameKey, NetPrefix, PortRule, PortRules, server_check};
+use aegis_common::limits::MAX_DEPTH;
+use aegis_common::net::{IMAGE_BITS, NameKey, NetPrefix, PortRule, PortRules, server_check, view};
+use aegis_common::path::path_flag;
 use aegis_common::policy::{RULE_DEFAULT, image_flag};
 
 use super::{Decision, Kernel};
+use crate::resolve::Place;
 
 const TCP: u8 = 6;
 
 impl Kernel<'_> {
+    /// The same image as the process that runs a program sees its rules about addresses; without a place, one that has no name.
+    #[must_use]
+    pub fn run_by(mut self, program: Option<&Place>) -> Self {
+        self.view = view::OTHERS;
+        let whole = program.filter(|place| place.components.len() <= MAX_DEPTH as usize);
+        for key in whole.map(|place| self.hashes(place)).unwrap_or_default() {
+            let rule = self.paths.get(&key).filter(|rule| rule.flags & path_flag::EXE != 0);
+            let view = rule.and_then(|_| self.image.programs.iter().find(|(at, _)| *at == key));
+            self.view = view.map_or(self.view, |(_, view)| *view);
+        }
+        self
+    }
+
     /// Decides connecting or sending to an address. `protocol` is the IP protocol number.
     #[must_use]
     pub fn network(&self, address: IpAddr, port: u16, protocol: u8) -> Decision {
@@ -31,7 +47,7 @@ impl Kernel<'_> {
     pub fn named(&self, name: &str, address: IpAddr, port: u16, protocol: u8) -> Decision {
         let bytes = bits(address).to_be_bytes();
         let refused = dns::is_private(&bytes) && !self.flag(image_flag::PRIVATE_ANSWERS);
-        let rules = self.rules_of(name).filter(|_| !refused);
+        let rules = self.rules_of(name, self.view).filter(|_| !refused);
         self.reach(rules.map(|(_, rules)| rules), address, port, protocol)
     }
 
@@ -45,12 +61,12 @@ impl Kernel<'_> {
         }
         let bytes = bits(address).to_be_bytes();
         let refused = dns::is_private(&bytes) && !self.flag(image_flag::PRIVATE_ANSWERS);
-        let known = self.rules_of(name).filter(|_| !refused && self.image.image.default_network != 1);
+        let known = self.rules_of(name, self.view).filter(|_| !refused && self.image.image.default_network != 1);
         let rule = known.and_then(|(key, rules)| Some((key, port_rule(rules, port, TCP)?)));
         let Some((key, rule)) = rule else {
             return Decision { allowed: true, reason: reason::DEFAULT, rule: RULE_DEFAULT, recorded: false };
         };
-        let reason = match said.map(|said| self.rules_of(said)) {
+        let reason = match said.map(|said| self.rules_of(said, self.view)) {
             None => reason::NO_SERVER_NAME,
             Some(Some((said, _))) if said == key => reason::RULE,
             Some(_) => reason::SERVER_NAME,
@@ -65,14 +81,15 @@ impl Kernel<'_> {
     /// Decides asking a resolver of the agent for the addresses of a name.
     #[must_use]
     pub fn question(&self, name: &str) -> Decision {
-        match self.rules_of(name).and_then(|(_, rules)| rules.rules.first()) {
+        let view = if self.flag(image_flag::PROGRAMS) { view::ALL } else { view::OTHERS };
+        match self.rules_of(name, view).and_then(|(_, rules)| rules.rules.first()) {
             Some(first) => Decision { allowed: true, reason: reason::RULE, rule: first.rule, recorded: first.record == 1 },
             None => self.unnamed(),
         }
     }
 
     /// The rules of the longest name that covers `name`, met from the right, and where they are.
-    fn rules_of(&self, name: &str) -> Option<(NameKey, &PortRules)> {
+    fn rules_of(&self, name: &str, view: u32) -> Option<(NameKey, &PortRules)> {
         let folded = name.to_ascii_lowercase();
         let labels: Vec<&str> = folded.rsplit('.').collect();
         let mut hasher = PathHasher::new(self.hash_key);
@@ -80,7 +97,7 @@ impl Kernel<'_> {
         for (index, label) in labels.iter().enumerate() {
             hasher.component(label.as_bytes());
             let last = index + 1 == labels.len();
-            let key = NameKey { image: self.image.index, below: u32::from(!last), value: hasher.finish() };
+            let key = NameKey { image: view::of(self.image.index, view), below: u32::from(!last), value: hasher.finish() };
             found = self.names.get(&key).map(|rules| (key, rules)).or(found);
         }
         found
@@ -110,7 +127,7 @@ impl Kernel<'_> {
 
     /// The rule that speaks of an address.
     fn by_address(&self, address: IpAddr, port: u16, protocol: u8) -> Option<&PortRule> {
-        self.longest(self.image.index, address, port, protocol)
+        self.longest(view::of(self.image.index, self.view), address, port, protocol)
     }
 
     /// The rule that speaks of an address under an image.

@@ -5,11 +5,12 @@
 use aegis_common::argument::MAX_PATTERNS;
 use aegis_common::environment::VARIABLE;
 
-use super::value;
 use super::values::Wrong;
+use super::{paths, value};
 use crate::diagnostic::{Diagnostics, quote};
 use crate::glob::Pattern;
-use crate::manifest::{PathEntry, Text};
+use crate::manifest::{NetEntry, PathEntry, Text};
+use crate::path::AbsPath;
 use crate::policy::Condition;
 
 /// Longest argument that a rule names; one that a program gets may be longer.
@@ -36,6 +37,32 @@ pub(super) fn plain(entry: &PathEntry, patterns: &[Pattern], errors: &mut Diagno
             format!("not enforced by this version: `argv` or `sha256` beside the glob {}", quote(&entry.path.text)),
             "name each program, or the directory that holds them",
         );
+    }
+}
+
+/// The program that an address is allowed to. Which program runs is a guard rail, so a deny is for all of them.
+pub(super) fn exe(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<AbsPath> {
+    let text = entry.exe.as_ref()?;
+    if !allow {
+        errors.error(
+            text.at,
+            "`exe` beside an address that is denied: a copy of the program would reach it",
+            "delete `exe`, so that the address is denied to every program; or name under `allow` the programs that need it",
+        );
+        return None;
+    }
+    value(Some(text), one_path, errors)
+}
+
+/// A path without wild names.
+fn one_path(text: &str) -> Result<AbsPath, Wrong> {
+    let path = paths::rule_path(text)?;
+    match path.patterns.as_slice() {
+        [Pattern { prefix, tail }] if tail.steps().is_empty() => Ok(prefix.clone()),
+        _ => Err((
+            format!("not enforced by this version: the glob {} as `exe`", quote(text)),
+            "name the program, or the directory that holds it; write a rule for each".to_owned(),
+        )),
     }
 }
 

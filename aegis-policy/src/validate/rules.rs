@@ -13,6 +13,7 @@ use super::{names, paths, programs, value, values};
 use crate::capability;
 use crate::diagnostic::{Diagnostics, Position, escape, quote};
 use crate::manifest::{ListenEntry, Manifest, NetEntry, NetTarget, PathEntry, Text};
+use crate::path::AbsPath;
 use crate::policy::{
     Condition, Effect, ListenEffect, NameEffect, NetworkEffect, Origin, PathEffect, PortRange, Protocol, Rule, SyscallEffect,
 };
@@ -250,13 +251,15 @@ fn network(entry: &NetEntry, allow: bool, errors: &mut Diagnostics) -> Option<Ru
     } else {
         "network.deny"
     };
-    let target = reached(cidr.map(|c| c.to_string()).unwrap_or_default(), &ports, protocol);
+    let exe = programs::exe(entry, allow, errors);
+    let target = reached(cidr.map(|c| c.to_string()).unwrap_or_default(), &ports, protocol, exe.as_ref());
     let id = id(entry.id.as_ref(), &content_of(name, &target), errors);
     let effect = NetworkEffect {
         allow,
         net: cidr?,
         ports,
         protocol,
+        exe,
     };
     Some(Rule {
         id,
@@ -272,13 +275,15 @@ fn host_name(entry: &NetEntry, host: &Text, allow: bool, errors: &mut Diagnostic
     let ports = if entry.ports.is_none() { vec![HTTPS] } else { ports(entry, errors) };
     let protocol = value(entry.protocol.as_ref(), values::protocol, errors).unwrap_or(Protocol::Tcp);
     let name = value(Some(host), |text| names::host_name(text, allow), errors);
-    let mut target = reached(name.as_ref().map(ToString::to_string).unwrap_or_default(), &ports, protocol);
+    let exe = programs::exe(entry, allow, errors);
+    let shown = name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut target = reached(shown, &ports, protocol, exe.as_ref());
     let sni = names::sni(entry.sni.as_ref(), errors);
     if let Some(check) = sni {
         target = format!("{target} sni {}", check.word());
     }
     let id = id(entry.id.as_ref(), &content_of("network.allow", &target), errors);
-    let effect = NameEffect { name: name?, ports, protocol, sni };
+    let effect = NameEffect { name: name?, ports, protocol, sni, exe };
     Some(Rule {
         id,
         origin: origin(entry.at, errors),
@@ -309,7 +314,7 @@ fn listen(entry: &ListenEntry, errors: &mut Diagnostics) -> Option<Rule> {
 }
 
 /// What an entry of `network` opens or closes, as a person would write it.
-fn reached(what: String, ports: &[PortRange], protocol: Protocol) -> String {
+fn reached(what: String, ports: &[PortRange], protocol: Protocol, exe: Option<&AbsPath>) -> String {
     let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
     let mut target = what;
     if !shown.is_empty() {
@@ -317,6 +322,9 @@ fn reached(what: String, ports: &[PortRange], protocol: Protocol) -> String {
     }
     if protocol != Protocol::Any {
         target = format!("{target} {}", protocol.name());
+    }
+    if let Some(exe) = exe {
+        target = format!("{target} exe {exe}");
     }
     target
 }
@@ -408,6 +416,7 @@ fn unix(entry: &NetEntry, path: &Text, allow: bool, errors: &mut Diagnostics) ->
     for (at, what) in [
         entry.ports.as_ref().map(|p| (p.at, "ports")),
         entry.protocol.as_ref().map(|p| (p.at, "protocol")),
+        entry.exe.as_ref().map(|p| (p.at, "exe")),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,7 @@
 //! Putting one question to both sides.
 
+use std::cell::RefCell;
+
 use aegis_common::event::reason;
 use aegis_common::path::perm;
 use aegis_policy::host::FakeHost;
@@ -17,7 +19,7 @@ pub const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 pub struct Pair<'p> {
     host: &'p FakeHost,
     table: MountTable,
-    reference: Reference<'p>,
+    reference: RefCell<Reference<'p>>,
 }
 
 /// Compiles a policy for a host.
@@ -32,7 +34,7 @@ impl<'p> Pair<'p> {
         Self {
             host,
             table,
-            reference: Reference::new(policy, host).unwrap(),
+            reference: RefCell::new(Reference::new(policy, host).unwrap()),
         }
     }
 
@@ -42,6 +44,12 @@ impl<'p> Pair<'p> {
             place: self.table.place(&path).unwrap(),
             linked: self.host.linked(&path),
         }
+    }
+
+    /// Both sides, asked by a program.
+    fn run_by<'i>(&self, kernel: Kernel<'i>, program: &Option<String>) -> Kernel<'i> {
+        self.reference.borrow_mut().run_by(program.as_deref());
+        kernel.run_by(program.as_ref().map(|path| self.file(path).place).as_ref())
     }
 
     fn named<'q>(&self, path: &'q str) -> (&'q str, Option<u64>) {
@@ -56,7 +64,7 @@ impl<'p> Pair<'p> {
                 let linked = self.file(path).linked;
                 (
                     kernel.file(&self.file(path), *wanted),
-                    self.reference.file(path, linked, *wanted),
+                    self.reference.borrow().file(path, linked, *wanted),
                     *wanted,
                 )
             }
@@ -65,20 +73,20 @@ impl<'p> Pair<'p> {
                 let argv: Vec<&[u8]> = argv.iter().map(|word| word.as_bytes()).collect();
                 (
                     kernel.exec(&file, sha, &argv),
-                    self.reference.exec(path, file.linked, sha, &argv),
+                    self.reference.borrow().exec(path, file.linked, sha, &argv),
                     perm::EXEC,
                 )
             }
             Question::Variable { name, value } => {
                 let variable = format!("{name}={value}");
-                match (kernel.variable(variable.as_bytes()), self.reference.variable(name, value)) {
+                match (kernel.variable(variable.as_bytes()), self.reference.borrow().variable(name, value)) {
                     (None, None) => return Ok(true),
                     (Some(decision), Some(answer)) => (decision, answer, 0),
                     other => return Err(format!("{question:?}: {other:?}")),
                 }
             }
             Question::Link { from, to } => {
-                let answer = self.reference.link(self.named(from), self.named(to));
+                let answer = self.reference.borrow().link(self.named(from), self.named(to));
                 (
                     kernel.link(&self.file(from), &self.file(to)),
                     answer,
@@ -90,34 +98,33 @@ impl<'p> Pair<'p> {
                 to,
                 directory,
             } => {
-                let answer = self
-                    .reference
-                    .rename(self.named(from), self.named(to), *directory);
+                let answer = self.reference.borrow().rename(self.named(from), self.named(to), *directory);
                 (
                     kernel.rename(&self.file(from), &self.file(to), *directory),
                     answer,
                     perm::NAME,
                 )
             }
-            Question::Name { name } => (kernel.question(name), self.reference.question(name), 0),
-            Question::Named { name, address, port, protocol } => (
-                kernel.named(name, *address, *port, *protocol),
-                self.reference.named(name, *address, *port, *protocol),
+            Question::Name { name } => (kernel.question(name), self.reference.borrow().question(name), 0),
+            Question::Named { program, name, address, port, protocol } => (
+                self.run_by(kernel, program).named(name, *address, *port, *protocol),
+                self.reference.borrow().named(name, *address, *port, *protocol),
                 0,
             ),
-            Question::Opening { name, said, address, port } => (
-                kernel.opening(name, *said, *address, *port),
-                self.reference.opening(name, *said, *address, *port),
+            Question::Opening { program, name, said, address, port } => (
+                self.run_by(kernel, program).opening(name, *said, *address, *port),
+                self.reference.borrow().opening(name, *said, *address, *port),
                 0,
             ),
-            Question::Listen { address, port } => (kernel.listen(*address, *port), self.reference.listen(*address, *port), 0),
+            Question::Listen { address, port } => (kernel.listen(*address, *port), self.reference.borrow().listen(*address, *port), 0),
             Question::Network {
+                program,
                 address,
                 port,
                 protocol,
             } => (
-                kernel.network(*address, *port, *protocol),
-                self.reference.network(*address, *port, *protocol),
+                self.run_by(kernel, program).network(*address, *port, *protocol),
+                self.reference.borrow().network(*address, *port, *protocol),
                 0,
             ),
         };

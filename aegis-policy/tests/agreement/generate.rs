@@ -34,18 +34,21 @@ pub enum Question {
         port: u16,
     },
     Opening {
+        program: Option<String>,
         name: &'static str,
         said: Option<&'static str>,
         address: IpAddr,
         port: u16,
     },
     Named {
+        program: Option<String>,
         name: &'static str,
         address: IpAddr,
         port: u16,
         protocol: u8,
     },
     Network {
+        program: Option<String>,
         address: IpAddr,
         port: u16,
         protocol: u8,
@@ -221,6 +224,28 @@ fn net_entry() -> impl Strategy<Value = String> {
     })
 }
 
+/// The program that asks; some have no name.
+fn program() -> impl Strategy<Value = Option<String>> {
+    option::weighted(0.8, path())
+}
+
+/// The program that an address rule is for.
+fn exe() -> impl Strategy<Value = Option<String>> {
+    option::weighted(0.3, path().prop_map(|path| format!("{path:?}")))
+}
+
+/// An address that a rule allows.
+fn allowed_entry() -> impl Strategy<Value = String> {
+    (net_entry(), exe()).prop_map(|(entry, exe)| for_program(entry, exe))
+}
+
+fn for_program(entry: String, exe: Option<String>) -> String {
+    match (entry.strip_suffix('}'), exe) {
+        (Some(entry), Some(exe)) => format!("{entry}, exe: {exe}}}"),
+        _ => entry,
+    }
+}
+
 /// A host name that a rule allows.
 fn host_entry() -> impl Strategy<Value = String> {
     let name = prop_oneof![
@@ -285,7 +310,8 @@ fn with(paths: &[String], more: Vec<String>) -> String {
 pub fn manifest() -> impl Strategy<Value = String> {
     let paths = |n| vec(path_or_glob(), 0..n);
     let unix = option::weighted(0.2, path_or_glob());
-    let nets = (vec(net_entry(), 0..4), vec(host_entry(), 0..4), vec(net_entry(), 0..3), vec(listen_entry(), 0..4), unix, any::<bool>());
+    let hosts = (host_entry(), exe()).prop_map(|(entry, exe)| for_program(entry, exe));
+    let nets = (vec(allowed_entry(), 0..4), vec(hosts, 0..4), vec(net_entry(), 0..3), vec(listen_entry(), 0..4), unix, any::<bool>());
     let files = (paths(4), paths(5), paths(3), paths(4), paths(3));
     let words = (
         prop_oneof![2 => Just("deny"), 1 => Just("allow")],
@@ -340,14 +366,14 @@ fn question() -> impl Strategy<Value = Question> {
             .prop_map(|(name, value)| Question::Variable { name, value }),
         1 => (path(), path()).prop_map(|(from, to)| Question::Link { from, to }),
         5 => (path(), path(), prop_oneof![3 => Just(true), 2 => Just(false)]).prop_map(|(from, to, directory)| Question::Rename { from, to, directory }),
-        4 => (address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])
-            .prop_map(|(address, port, protocol)| Question::Network { address, port, protocol }),
+        4 => (program(), address(), 0..11u16, prop_oneof![Just(6u8), Just(17), Just(1)])
+            .prop_map(|(program, address, port, protocol)| Question::Network { program, address, port, protocol }),
         2 => name().prop_map(|name| Question::Name { name }),
-        4 => (name(), address(), prop_oneof![3 => 0..11u16, 1 => Just(443)], prop_oneof![Just(6u8), Just(17)])
-            .prop_map(|(name, address, port, protocol)| Question::Named { name, address, port, protocol }),
+        4 => (program(), name(), address(), prop_oneof![3 => 0..11u16, 1 => Just(443)], prop_oneof![Just(6u8), Just(17)])
+            .prop_map(|(program, name, address, port, protocol)| Question::Named { program, name, address, port, protocol }),
         3 => (address(), 0..11u16).prop_map(|(address, port)| Question::Listen { address, port }),
-        4 => (name(), prop_oneof![1 => Just(None), 5 => name().prop_map(Some)], address(), prop_oneof![2 => 0..11u16, 1 => Just(80), 2 => Just(443)])
-            .prop_map(|(name, said, address, port)| Question::Opening { name, said, address, port }),
+        4 => (program(), name(), prop_oneof![1 => Just(None), 5 => name().prop_map(Some)], address(), prop_oneof![2 => 0..11u16, 1 => Just(80), 2 => Just(443)])
+            .prop_map(|(program, name, said, address, port)| Question::Opening { program, name, said, address, port }),
     ]
 }
 

@@ -8,7 +8,7 @@ use aegis_policy::CompiledImage;
 
 type Mistake = (&'static str, fn(&mut CompiledImage) -> bool);
 
-pub const MISTAKES: [Mistake; 41] = [
+pub const MISTAKES: [Mistake; 44] = [
     ("a deny loses a bit", |i| {
         first(
             i.path_rules.iter_mut().find(|(_, r)| r.deny != 0),
@@ -118,6 +118,16 @@ pub const MISTAKES: [Mistake; 41] = [
                 r.count -= 1;
             },
         )
+    }),
+    ("a program has another's rules", |i| first(i.programs.last_mut(), |(_, view)| *view = 0)),
+    ("a program is at no name", |i| {
+        first(i.path_rules.iter_mut().find(|(_, r)| r.flags & path_flag::EXE != 0), |(_, r)| r.flags &= !path_flag::EXE)
+    }),
+    ("what is for one program is for all", |i| {
+        let view = i.programs.first().map_or(0, |(_, view)| *view);
+        i.net.retain(|(_, key, _)| view == 0 || u32::from_be_bytes(key.image) >> 16 != 0);
+        let own = i.net.iter_mut().filter(|(_, key, _)| u32::from_be_bytes(key.image) >> 16 == view);
+        own.map(|(_, key, _)| key.image = i.index.to_be_bytes()).count() != 0 && view != 0
     }),
     ("a name is missing", |i| i.names.pop().is_some()),
     ("a name stands for what is below it", |i| {

@@ -11,5 +11,5 @@ does("allowed-pip-wheel", "Successfully built", "python3", "-m", "pip", "wheel",
 does("allowed-venv", "", "python3", "-m", "venv", "--without-pip", f"{WORK}/venv")
 does("allowed-pip-install", "Successfully installed", "python3", "-m", "pip", f"--python={WORK}/venv/bin/python", "install", "--no-index", f"--find-links={WORK}/wheels", "greeter")
 does("allowed-console-script", "greeted", f"{WORK}/venv/bin/greet")
-does("allowed-dpkg-buildpackage", "dpkg-deb: building package", "dpkg-buildpackage", "-us", "-uc", "-b", cwd=f"{WORK}/debian/{'hello' if WHOLE else 'tiny'}")
+does("allowed-dpkg-buildpackage", "dpkg-deb: building package", "dpkg-buildpackage", "-us", "-uc", "-b", cwd=f"{WORK}/debian/{'tree' if WHOLE else 'tiny'}")
 does("allowed-package-contents", "./usr/", "sh", "-c", f"dpkg-deb --contents {WORK}/debian/*_*.deb")
