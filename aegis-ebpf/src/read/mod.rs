@@ -8,6 +8,7 @@
 
 pub mod arguments;
 pub mod connection;
+pub mod dialogue;
 pub mod environment;
 pub mod glob;
 pub mod hidden;

@@ -16,11 +16,11 @@ use aegis_common::{
 };
 
 use super::{
+    dialogue::Dialogue,
     environment, exchange,
     glob::Globs,
     hidden::HiddenDentry,
     memory::{Entry, Verdict},
-    names::Dialogue,
     program::Said,
     table,
 };

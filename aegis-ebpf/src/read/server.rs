@@ -15,7 +15,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use super::{
     hash_key,
-    names::{Context, InSlot, begin, each, parts, place, same, set_of_address},
+    dialogue::{Context, InSlot, each, parts},
+    names::{begin, place, same, set_of_address},
     scratch::{Claim, MESSAGE},
     table,
 };
