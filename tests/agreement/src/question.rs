@@ -155,6 +155,10 @@ impl Question {
         if !to.is_empty() && (within(&path, &to) || within(&to, &path)) {
             return None;
         }
+        // Two names of one file: renaming one to the other does nothing, before any hook.
+        if operation == Operation::Rename && world.linked.get(&path).is_some_and(|one| world.linked.get(&to) == Some(one)) {
+            return None;
+        }
         let is_held = |name: &str| world.held.iter().any(|held| within(name, held));
         if operation == Operation::Rename && (is_held(&path) || is_held(&to)) {
             return None;

@@ -42,8 +42,6 @@ def make():
 
 
 def in_child_cgroup():
-    with open(f"{T}/work/pid", "w") as file:
-        file.write(str(os.getpid()))
     step("child-cgroup")
     read(f"{T}/vault/key")
 
@@ -59,5 +57,8 @@ attempt("still-governed", read, f"{T}/vault/key")
 if not INSIDE:
     with open("/sys/fs/cgroup/aegis-vm-child/cgroup.procs", "w") as file:
         file.write("0")
+with open(f"{T}/work/pid", "w") as file:
+    file.write(str(os.getpid()))
+step("cgroup-that-goes")
 attempt("governed-in-a-child-cgroup", in_child_cgroup)
 attempt("allowed-own-cgroup-read", own)
