@@ -155,6 +155,12 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
     }
     let mut daemon = daemon::Daemon::start().context("start aegisd")?;
     report::message(&format!("kernel {} (series {}), aegisd ready after {:.1?}", report::uname(), ground.kernel, daemon.startup));
+    // Who names a scenario wants it.
+    let runs = |scenario: &&scenario::Scenario| filter.is_some() || scenario.runs_on(ground.kernel, ground.extent);
+    let (chosen, left): (Vec<_>, Vec<_>) = chosen.into_iter().partition(runs);
+    for scenario in left {
+        report::message(&format!("{}: on {} in the full suite only", scenario.id, ground.kernel));
+    }
     let mut results = Vec::new();
     for scenario in chosen {
         for &user in scenario.users_in(ground.extent) {

@@ -215,6 +215,9 @@ pub struct Scenario {
     /// Those of them in all but the full suite.
     #[serde(default)]
     pub brief_users: Option<Vec<User>>,
+    /// Kernels that it runs on in all but the full suite; every one without it.
+    #[serde(default)]
+    pub brief_kernels: Option<Vec<String>>,
     /// Manifest of the agent, or `@NAME` for a shipped one; `lib/standard.yaml` when left out.
     pub manifest: Option<String>,
     /// Files beside the scenario (or in `lib/`) that are put into `$T/prog`.
@@ -279,6 +282,12 @@ impl Scenario {
         self.brief_users.as_deref().filter(|_| extent == Extent::Sample).unwrap_or(&self.users)
     }
 
+    /// Whether it runs on this kernel.
+    pub fn runs_on(&self, kernel: &str, extent: Extent) -> bool {
+        let some = self.brief_kernels.as_ref().filter(|_| extent == Extent::Sample);
+        some.is_none_or(|kernels| kernels.iter().any(|one| one == kernel))
+    }
+
     /// Time after which the act counts as hung.
     pub fn limit(&self, extent: Extent) -> Duration {
         Duration::from_secs(self.full_timeout.filter(|_| extent != Extent::Sample).unwrap_or(self.timeout))
@@ -294,6 +303,9 @@ impl Scenario {
         let brief = self.users_in(Extent::Sample);
         if brief.is_empty() || brief.iter().any(|user| !self.users.contains(user)) {
             return Err("brief_users are one or more of its users".to_owned());
+        }
+        if self.brief_kernels.as_ref().is_some_and(Vec::is_empty) {
+            return Err("brief_kernels are one or more kernels".to_owned());
         }
         if self.users.is_empty() || self.tries.is_empty() || self.act.trim().is_empty() {
             return Err("a scenario needs users, an act and at least one try".to_owned());
