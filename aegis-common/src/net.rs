@@ -242,8 +242,14 @@ pub struct AgentTraffic {
     pub refused: u64,
     /// Connections whose end is still to be recorded.
     pub open: u64,
+    /// The last second, since boot, in which a connection ended that is recorded.
+    pub second: u64,
+    /// How many such ended in it, recorded or not.
+    pub ended: u64,
+    /// Connections whose end was not recorded, since [`ENDS_A_SECOND`](crate::limits::ENDS_A_SECOND) were.
+    pub untold: u64,
 }
-assert_size!(AgentTraffic, 48);
+assert_size!(AgentTraffic, 72);
 
 /// A TCP connection of an agent. Kept with its socket, which can outlive the agent.
 #[repr(C)]

@@ -117,6 +117,7 @@ impl Engine {
                 traffic: Some(crate::enrich::traffic(&traffic.passed)),
                 packets_refused: traffic.refused,
                 connections_open: traffic.open,
+                connections_untold: traffic.untold,
             }),
             text: ended_text(&session, text),
             cgroup: cgroups.shown(folder),

@@ -169,7 +169,7 @@ pub fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     }
     // The agent's place may be another one's by now.
     if table::slot_of(connection.cgroup) == Some(connection.slot) {
-        if connection.destination.port != 0 {
+        if connection.destination.port != 0 && connection::is_told(connection.slot) {
             let subject = Subject::of_slot(connection.cgroup, connection.slot);
             record(&subject, connection);
         }

@@ -5,6 +5,7 @@ use core::{ffi::c_void, ptr};
 use aegis_common::{
     counter::Counter,
     event::{ClosedBody, NetworkBody},
+    limits::ENDS_A_SECOND,
     net::{Actor, AgentTraffic, Connection, Traffic, connection_state, view},
     policy::image_flag,
 };
@@ -148,6 +149,26 @@ pub fn count_closed(slot: u32) {
         // SAFETY: a live map value.
         unsafe { fetch_add(&raw mut (*agent).open, 1u64.wrapping_neg()) };
     }
+}
+
+/// Whether the end of another connection of an agent is recorded: a loop of connections does not fill the log. Two at once, on
+/// two processors, when a second begins can be recorded beyond the bound.
+#[inline(always)]
+pub fn is_told(slot: u32) -> bool {
+    let Some(agent) = traffic_of(slot) else { return true };
+    let now = boottime() / 1_000_000_000;
+    // SAFETY: a live map value; each field is read and written whole.
+    unsafe {
+        if (&raw const (*agent).second).read_volatile() != now {
+            (&raw mut (*agent).second).write_volatile(now);
+            (&raw mut (*agent).ended).write_volatile(0);
+        }
+        if fetch_add(&raw mut (*agent).ended, 1) < ENDS_A_SECOND {
+            return true;
+        }
+        fetch_add(&raw mut (*agent).untold, 1);
+    }
+    false
 }
 
 /// Puts the record of a connection that is over into the slot. Returns how many bytes are behind its body.

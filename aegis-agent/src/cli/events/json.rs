@@ -268,6 +268,7 @@ impl Serialize for Shown<'_, Usage> {
         }
         map.some_number("packets_refused", usage.packets_refused)?;
         map.some_number("connections_open", usage.connections_open)?;
+        map.some_number("connections_untold", usage.connections_untold)?;
         map.0.end()
     }
 }

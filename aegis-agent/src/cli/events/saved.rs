@@ -302,6 +302,7 @@ fn agent(o: Object<'_>) -> Result<Detail> {
             traffic: u.object("traffic")?.map(traffic).transpose()?,
             packets_refused: u.number("packets_refused")?,
             connections_open: u.number("connections_open")?,
+            connections_untold: u.number("connections_untold")?,
         })
     };
     Ok(Detail::AgentState(Agent {
