@@ -216,7 +216,8 @@ fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
     }
 }
 
-fn decimal(text: &str) -> Option<u64> {
+/// A number in decimal without leading zeros.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let plain = text == "0"
         || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     if plain { text.parse().ok() } else { None }

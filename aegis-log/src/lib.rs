@@ -13,9 +13,11 @@
 mod batch;
 mod chain;
 mod checkpoint;
+mod consistency;
 mod day;
 mod durable;
 mod entry;
+mod export;
 mod finding;
 mod frame;
 #[cfg(feature = "fuzzing")]
@@ -39,9 +41,11 @@ mod writer;
 
 pub use batch::{AppendError, Appended, MAX_STEP_BACK_NS};
 pub use checkpoint::{CheckpointError, SignedCheckpoint};
+pub use consistency::{Consistency, ConsistencyError};
 pub use day::Day;
 pub use durable::IoError;
 pub use entry::{Header, HeaderError, MAX_BODY, SALT_LEN};
+pub use export::{ExportReport, verify_export};
 pub use finding::{Code, Finding};
 pub use frame::FrameError;
 pub use hash::Hash;
@@ -49,7 +53,7 @@ pub use key::{KeyError, VerifierKey};
 pub use open::{OpenCheck, OpenError, OpenReport, Recovery, WriterOptions, host_boot_id};
 pub use proof::{ProofError, check_consistency, check_inclusion};
 pub use reader::{
-    Disclose, Entries, EntriesBackward, Entry, Follow, ProveError, ReadError, Reader,
+    Disclose, Entries, EntriesBackward, Entry, ExportOptions, Follow, ProveError, ReadError, Reader,
 };
 pub use receipt::{Proven, Receipt, ReceiptError};
 pub use report::{EntryInfo, Report, Unsigned, Verdict};

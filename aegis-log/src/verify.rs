@@ -88,7 +88,7 @@ pub fn verify_with(
                 &key,
                 &check.roots,
                 walk.frontier.size(),
-                &mut report,
+                &mut report.findings,
             );
         }
         Err(Stop::Found(finding)) => report.findings.push(*finding),
@@ -201,7 +201,7 @@ pub(crate) fn stored_key(dir: &Path) -> Result<Option<Option<VerifierKey>>, IoEr
     Ok(Some(key))
 }
 
-fn kept_sizes(options: &VerifyOptions) -> BTreeMap<u64, Option<Hash>> {
+pub(crate) fn kept_sizes(options: &VerifyOptions) -> BTreeMap<u64, Option<Hash>> {
     let root = |size| (size == 0).then(Hash::empty_root);
     options
         .checkpoints
@@ -233,17 +233,17 @@ fn walk_all(
     Ok(())
 }
 
-fn kept_findings(
+pub(crate) fn kept_findings(
     options: &VerifyOptions,
     key: &VerifierKey,
     roots: &BTreeMap<u64, Option<Hash>>,
     size: u64,
-    report: &mut Report,
+    findings: &mut Vec<Finding>,
 ) {
     for kept in &options.checkpoints {
         let finding = |what: String| Finding::new(Code::KeptCheckpoint, what);
         if let Err(error) = kept.verify(key) {
-            report.findings.push(finding(format!(
+            findings.push(finding(format!(
                 "the kept checkpoint of size {}: {error}",
                 kept.size()
             )));
@@ -252,7 +252,7 @@ fn kept_findings(
                 "the end of the log was cut off: a kept checkpoint has {} entries, the log {size}",
                 kept.size()
             );
-            report.findings.push(Finding {
+            findings.push(Finding {
                 until: Some(kept.size() - 1),
                 ..finding(what).at(size)
             });
@@ -261,7 +261,7 @@ fn kept_findings(
                 "the log is not the one that was kept: its first {} entries are others than those the kept checkpoint signed (a fork)",
                 kept.size()
             );
-            report.findings.push(finding(what));
+            findings.push(finding(what));
         }
     }
 }

@@ -244,6 +244,62 @@ pub enum Policy {
 pub enum Log {
     /// Print the newest signed checkpoint, to be kept on another machine
     Checkpoint,
+    /// Print the proof that an entry is in the log, to be checked on its own (aegis-verify --receipt)
+    Receipt(Receipt),
+    /// Print the proof that the log only grew from one checkpoint to another (aegis-verify --consistency)
+    Prove(Prove),
+    /// Write the log as files that others can check and publish (aegis-verify --export)
+    Export(Export),
+}
+
+/// `aegis log receipt`.
+#[derive(Debug, Args)]
+pub struct Receipt {
+    /// Sequence number of the entry
+    pub seq: u64,
+    /// Show what the entry says too; without it only when what kind of thing happened
+    #[arg(long)]
+    pub body: bool,
+    /// Make it against this checkpoint, such as one that witnesses cosigned [default: the newest]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: Option<PathBuf>,
+    /// Read the log in this folder instead of asking the daemon
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Why it is wanted (asking the daemon is an entry too)
+    #[arg(long, value_name = "TEXT", conflicts_with = "dir")]
+    pub reason: Option<String>,
+}
+
+/// `aegis log prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// The earlier checkpoint: a file with the signed note, or its size
+    #[arg(value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub old: String,
+    /// The later checkpoint: a file with the signed note, or its size [default: the newest]
+    #[arg(value_name = "NEW", value_hint = ValueHint::FilePath)]
+    pub new: Option<String>,
+    /// Read the log in this folder instead of asking the daemon
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `aegis log export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Folder to write into; new or empty
+    #[arg(value_name = "OUT", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// What the entries say too; without it only when what kinds of things happened
+    #[arg(long)]
+    pub bodies: bool,
+    /// Up to this checkpoint, such as one that witnesses cosigned [default: the newest]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: Option<PathBuf>,
+    /// Folder of the log
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -312,6 +368,9 @@ mod tests {
             &["events", "--dir", "x", "--input", "y"],
             &["events", "-o", "xml"],
             &["kill"],
+            &["log", "receipt", "x"],
+            &["log", "receipt", "1", "--reason", "r", "--dir", "d"],
+            &["log", "export"],
             &["policy", "check"],
             &["nonsense"],
         ] {

@@ -17,6 +17,7 @@ pub mod glob;
 pub mod log;
 pub mod output;
 pub mod policy;
+pub mod progress;
 pub mod run;
 pub mod status;
 pub mod time;
@@ -69,6 +70,9 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Doctor(args) => status::doctor(args.output),
         Command::Policy(args) => policy::run(args),
         Command::Log(Log::Checkpoint) => done(log::checkpoint(socket)),
+        Command::Log(Log::Receipt(args)) => done(log::receipt(args, socket)),
+        Command::Log(Log::Prove(args)) => done(log::prove(args, socket)),
+        Command::Log(Log::Export(args)) => done(log::export(args)),
         Command::Completions { shell } => done(generate::completions(*shell)),
         Command::Man { dir } => done(generate::man(dir)),
     };

@@ -6,4 +6,6 @@ mod ask;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod run;

@@ -5,6 +5,7 @@
 mod arbitrary;
 mod command;
 mod common;
+mod exports;
 mod kept;
 mod recovery;
 mod roundtrip;

@@ -7,14 +7,19 @@ pub(crate) const USAGE: &str = "\
 Checks an audit log of Aegis, trusting nothing but its key.
 
 usage: aegis-verify [--dir DIR] [--key KEY] [--checkpoint FILE]... [--json]
+       aegis-verify --export DIR [--key KEY] [--checkpoint FILE]... [--json]
        aegis-verify --receipt FILE [--key KEY] [--json]
+       aegis-verify --consistency FILE --checkpoint FILE [--key KEY] [--json]
 
   --dir DIR          the log's folder (default /var/lib/aegis/log)
   --key KEY          the log's verifier key, or the file that holds it, from where you trust it;
                      without it the key in the folder is used, which whoever made the folder chose
   --checkpoint FILE  a checkpoint kept elsewhere: the log must extend it. Finds an end that was cut
                      off and a log that was made anew. May be given several times
-  --receipt FILE     check a receipt (C2SP tlog-proof) instead of a log
+  --export DIR       check an export (C2SP tlog-tiles, `aegis log export`) instead of a log
+  --receipt FILE     check a receipt (C2SP tlog-proof, `aegis log receipt`)
+  --consistency FILE check that the log of the checkpoint in FILE (`aegis log prove`) only grew since
+                     the earlier checkpoint that --checkpoint gives
   --json             answer for machines
   --help, --version
 
@@ -37,7 +42,9 @@ pub(crate) enum Command {
     Help,
     Version,
     Log(Args),
+    Export(Args, PathBuf),
     Receipt(Args, PathBuf),
+    Consistency(Args, PathBuf),
 }
 
 pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -47,7 +54,7 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         checkpoints: Vec::new(),
         json: false,
     };
-    let mut receipt = None;
+    let mut instead: Option<(String, PathBuf)> = None;
     while let Some(arg) = from.next() {
         let text = arg.to_str().unwrap_or_default();
         // Both `--dir D` and `--dir=D`.
@@ -65,19 +72,34 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
             "--dir" => args.dir = value()?.into(),
             "--key" => args.key = Some(value()?.into_string().map_err(|_| "the key is not text")?),
             "--checkpoint" => args.checkpoints.push(value()?.into()),
-            "--receipt" => receipt = Some(PathBuf::from(value()?)),
+            "--export" | "--receipt" | "--consistency" => {
+                let file = PathBuf::from(value()?);
+                if instead.replace((name.to_owned(), file)).is_some() {
+                    return Err(
+                        "one thing at a time: --export, --receipt or --consistency".to_owned()
+                    );
+                }
+            }
             "--json" if attached.is_none() => args.json = true,
             "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
             "--version" | "-V" if attached.is_none() => return Ok(Command::Version),
             _ => return Err(format!("{arg:?} is not an option; see --help")),
         }
     }
-    match receipt {
-        Some(_) if !args.checkpoints.is_empty() => Err(
+    match instead
+        .as_ref()
+        .map(|(what, file)| (what.as_str(), file.clone()))
+    {
+        Some(("--receipt", _)) if !args.checkpoints.is_empty() => Err(
             "--receipt and --checkpoint don't go together: a receipt holds its checkpoint"
                 .to_owned(),
         ),
-        Some(file) => Ok(Command::Receipt(args, file)),
+        Some(("--consistency", _)) if args.checkpoints.is_empty() => {
+            Err("--consistency needs the earlier checkpoint: give it with --checkpoint".to_owned())
+        }
+        Some(("--export", dir)) => Ok(Command::Export(args, dir)),
+        Some(("--receipt", file)) => Ok(Command::Receipt(args, file)),
+        Some((_, file)) => Ok(Command::Consistency(args, file)),
         None => Ok(Command::Log(args)),
     }
 }
@@ -138,6 +160,8 @@ mod tests {
             &["--dir"],
             &["--json=1"],
             &["--receipt", "r", "--checkpoint", "c"],
+            &["--receipt", "r", "--export", "e"],
+            &["--consistency", "p"],
             &["-d"],
         ] {
             assert!(parsed(args).is_err(), "{args:?}");
