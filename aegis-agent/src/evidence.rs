@@ -3,7 +3,7 @@
 //! Knows how to read a log. Not a stage: the daemon answers with it, and the command line where there
 //! is no daemon.
 
-use aegis_log::{Disclose, ProveError, Reader, SignedCheckpoint};
+use aegis_log::{Cosigned, Disclose, ProveError, Reader, SignedCheckpoint};
 
 /// Why there is no such text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +45,19 @@ pub enum Point {
     Note(SignedCheckpoint),
 }
 
-/// The receipt of an entry, against a certain checkpoint or the newest.
+/// The receipt of an entry, against a certain checkpoint; otherwise against the newest that is cosigned and covers
+/// the entry, and where there is none against the newest.
 ///
 /// # Errors
 /// [`EvidenceError`].
 pub fn receipt(reader: &Reader, seq: u64, body: bool, under: Option<&SignedCheckpoint>) -> Result<String, EvidenceError> {
     let disclose = if body { Disclose::Body } else { Disclose::Header };
-    let receipt = match under {
+    let cosigned = || {
+        // What lies there and is not of this log is passed over: `aegis log witness` says so.
+        let kept = Cosigned::beside(reader.dir()).all().unwrap_or_default();
+        kept.into_iter().find(|kept| kept.size() > seq && reader.owns(kept).is_ok())
+    };
+    let receipt = match under.cloned().or_else(cosigned).as_ref() {
         Some(checkpoint) => reader.receipt_under(seq, disclose, checkpoint),
         None => reader.receipt(seq, disclose),
     };

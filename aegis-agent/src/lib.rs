@@ -24,6 +24,7 @@ pub mod record;
 pub mod store;
 #[cfg(test)]
 mod testkit;
+pub mod witness;
 pub mod words;
 
 /// Generated from `proto/`.

@@ -14,7 +14,7 @@ use crate::hash::Hash;
 use crate::key::{SigningKey, VerifierKey};
 
 /// What a signature line begins with: an em dash and a space.
-const SIGNATURE_MARK: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_MARK: &str = "\u{2014} ";
 
 /// A signed statement of the log: its tree had this size and this root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,10 @@ impl SignedCheckpoint {
         if self.origin != key.name() {
             return Err(CheckpointError::Origin);
         }
-        let (text, signatures) = split_note(&self.note)?;
+        let text = self.text();
         let mut signed = false;
-        for line in signatures.lines() {
-            let (name, signature) = signature_line(line)?;
+        for line in self.signatures() {
+            let (name, signature) = line?;
             // Signatures by unknown keys, such as witnesses', are passed over as C2SP requires.
             if name == key.name() && signature[..4] == key.id() {
                 if !key.verifies(text.as_bytes(), &signature[4..]) {
@@ -117,6 +117,39 @@ impl SignedCheckpoint {
         } else {
             Err(CheckpointError::NotSigned)
         }
+    }
+
+    /// The statement itself: what signatures are over.
+    pub(crate) fn text(&self) -> &str {
+        split_note(&self.note).map_or("", |(text, _)| text)
+    }
+
+    /// The signatures under it: name, and key id with signature.
+    pub(crate) fn signatures(
+        &self,
+    ) -> impl Iterator<Item = Result<(&str, Vec<u8>), CheckpointError>> {
+        let lines = split_note(&self.note).map_or("", |(_, signatures)| signatures);
+        lines.lines().map(signature_line)
+    }
+
+    /// The same statement with these signature lines under it and no others.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`] if one of them is none.
+    pub(crate) fn signed_by<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, CheckpointError> {
+        let mut note = format!("{}\n", self.text());
+        for line in lines {
+            signature_line(line)?;
+            note.push_str(line);
+            note.push('\n');
+        }
+        Ok(Self {
+            note,
+            ..self.clone()
+        })
     }
 
     /// Reads one or several notes, one after the other, as kept outside the log.

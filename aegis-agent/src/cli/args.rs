@@ -4,7 +4,7 @@
 //! Knows words only. What they mean is worked out by the commands; nothing here opens a file, asks
 //! a clock or knows of the daemon.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum, ValueHint,
@@ -64,6 +64,8 @@ pub enum Command {
     /// Work with the audit log
     #[command(subcommand)]
     Log(Log),
+    /// Be a witness for logs of other hosts: cosign what only grew (C2SP tlog-witness)
+    Witness(Witness),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -250,6 +252,36 @@ pub enum Log {
     Prove(Prove),
     /// Write the log as files that others can check and publish (aegis-verify --export)
     Export(Export),
+    /// Have the newest checkpoint cosigned by witnesses, and keep it beside the log
+    Witness(AskWitnesses),
+}
+
+/// `aegis log witness`.
+#[derive(Debug, Args)]
+pub struct AskWitnesses {
+    /// Policy (C2SP tlog-policy) with the log, the witnesses with their URLs, and the quorum [default: /etc/aegis/witnesses.policy]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Folder of the log; cosigned checkpoints are kept in the folder `cosigned` beside it
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `aegis witness`.
+#[derive(Debug, Args)]
+pub struct Witness {
+    /// Key of a log to witness: the key text itself or a file with it (log.vkey); may be given several times
+    #[arg(long, required = true, value_name = "KEY")]
+    pub log: Vec<String>,
+    /// Folder of the witness's key and state; made, with a new key, where there is none
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: PathBuf,
+    /// Name of a new witness: a URL without scheme that tells who runs it
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Address to listen at
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7380")]
+    pub listen: SocketAddr,
 }
 
 /// `aegis log receipt`.
@@ -260,7 +292,7 @@ pub struct Receipt {
     /// Show what the entry says too; without it only when what kind of thing happened
     #[arg(long)]
     pub body: bool,
-    /// Make it against this checkpoint, such as one that witnesses cosigned [default: the newest]
+    /// Make it against this checkpoint [default: the newest cosigned one that covers the entry, else the newest]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub checkpoint: Option<PathBuf>,
     /// Read the log in this folder instead of asking the daemon

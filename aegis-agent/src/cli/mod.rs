@@ -22,6 +22,7 @@ pub mod run;
 pub mod status;
 pub mod time;
 pub mod verify;
+pub mod witness;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -73,6 +74,8 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Log(Log::Receipt(args)) => done(log::receipt(args, socket)),
         Command::Log(Log::Prove(args)) => done(log::prove(args, socket)),
         Command::Log(Log::Export(args)) => done(log::export(args)),
+        Command::Log(Log::Witness(args)) => log::witness::run(args),
+        Command::Witness(args) => done(witness::run(args)),
         Command::Completions { shell } => done(generate::completions(*shell)),
         Command::Man { dir } => done(generate::man(dir)),
     };

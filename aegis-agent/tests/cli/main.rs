@@ -9,3 +9,5 @@ mod fake;
 mod log;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod witness;

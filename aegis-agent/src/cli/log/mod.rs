@@ -3,6 +3,8 @@
 //! Asks the daemon, so that what is pending is signed first and who asked is recorded; reads the files
 //! of a log where there is no daemon, or a folder is named. An export always reads files.
 
+pub mod witness;
+
 use std::{fs, path::Path};
 
 use aegis_log::{ExportOptions, Reader, SignedCheckpoint};
