@@ -25,6 +25,7 @@ use crate::frame;
 use crate::hash::{Hash, hex};
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
+use crate::report::{Verdict, Witnessing};
 use crate::segment::VKEY_FILE;
 use crate::verify::{VerifyError, VerifyOptions, kept_findings, kept_sizes, stored_key};
 
@@ -70,15 +71,29 @@ pub struct ExportReport {
     pub bodies: Option<u64>,
     /// Kept checkpoints that it was held against.
     pub kept: usize,
+    /// Whether witnesses vouch for it.
+    pub witnessing: Witnessing,
     /// What is wrong; the first is the first bad place.
     pub findings: Vec<Finding>,
 }
 
 impl ExportReport {
-    /// 0 intact, 1 tampered.
+    /// The answer.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if !self.findings.is_empty() {
+            Verdict::Tampered
+        } else if self.witnessing.is_unmet() {
+            Verdict::Unwitnessed
+        } else {
+            Verdict::Intact
+        }
+    }
+
+    /// 0 intact, 1 tampered or without the witnesses asked for.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        u8::from(!self.findings.is_empty())
+        u8::from(self.verdict() != Verdict::Intact)
     }
 
     /// For machines.
@@ -87,12 +102,13 @@ impl ExportReport {
         let checkpoint = self.checkpoint.as_ref();
         json!({
             "version": 1,
-            "verdict": if self.findings.is_empty() { "intact" } else { "tampered" },
+            "verdict": self.verdict().name(),
             "origin": checkpoint.map(SignedCheckpoint::origin),
             "key_trusted": self.key_trusted,
             "entries": self.entries,
             "bodies": self.bodies,
             "kept_checkpoints": self.kept,
+            "witnessed": self.witnessing.to_json(),
             "size": checkpoint.map(SignedCheckpoint::size),
             "root": checkpoint.map(|checkpoint| hex(&checkpoint.root().0)),
             "checkpoint": checkpoint.map(SignedCheckpoint::note),
@@ -108,16 +124,19 @@ impl fmt::Display for ExportReport {
             None => "bodies are not shown".to_owned(),
             Some(shown) => format!("{shown} of them with their bodies"),
         };
-        match self.findings.first() {
-            None => writeln!(
+        let entries = self.entries;
+        match self.verdict() {
+            Verdict::Tampered => writeln!(
                 f,
-                "INTACT: the export has all {} entries of its checkpoint as they were signed; {bodies}.",
-                self.entries
+                "TAMPERED: the export is not what was signed. Intact up to there: {entries} entries."
             )?,
-            Some(_) => writeln!(
+            Verdict::Unwitnessed => writeln!(
                 f,
-                "TAMPERED: the export is not what was signed. Intact up to there: {} entries.",
-                self.entries
+                "UNWITNESSED: the export has all {entries} entries of its checkpoint, but nobody whom the policy asks for says that they are the log."
+            )?,
+            _ => writeln!(
+                f,
+                "INTACT: the export has all {entries} entries of its checkpoint as they were signed; {bodies}."
             )?,
         }
         for (index, finding) in self.findings.iter().enumerate() {
@@ -136,6 +155,7 @@ impl fmt::Display for ExportReport {
                 self.kept
             )?;
         }
+        write!(f, "{}", self.witnessing)?;
         if !self.key_trusted {
             writeln!(
                 f,
@@ -171,19 +191,18 @@ pub fn verify_export(
     let path = dir.join(CHECKPOINT);
     let text = std::fs::read(&path)
         .map_err(|source| IoError::new("read the checkpoint of the export", &path, source))?;
+    let claimed = stored_key(dir)?.flatten();
+    let given = options.trusted_key(claimed.as_ref());
     let mut report = ExportReport {
         checkpoint: None,
-        key_trusted: options.key.is_some(),
+        key_trusted: given.is_some(),
         entries: 0,
         bodies: dir.join(BODIES).is_dir().then_some(0),
         kept: options.checkpoints.len(),
+        witnessing: Witnessing::NotAsked,
         findings: Vec::new(),
     };
-    let key = match &options.key {
-        Some(key) => Some(key.clone()),
-        None => stored_key(dir)?.flatten(),
-    };
-    let Some(key) = key else {
+    let Some(key) = given.or(claimed) else {
         let what = "the key is missing from the export, or altered; give it with --key";
         report
             .findings
@@ -228,6 +247,7 @@ pub fn verify_export(
     }
     report.entries = check.link.next_seq;
     report.bodies = check.bodies;
+    report.witnessing = options.witnessing(Some(&checkpoint));
     Ok(report)
 }
 

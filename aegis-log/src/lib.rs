@@ -62,7 +62,7 @@ pub use reader::{
     Disclose, Entries, EntriesBackward, Entry, ExportOptions, Follow, ProveError, ReadError, Reader,
 };
 pub use receipt::{Proven, Receipt, ReceiptError};
-pub use report::{EntryInfo, Report, Unsigned, Verdict};
+pub use report::{EntryInfo, Report, Unsigned, Verdict, Witnessing};
 pub use tree::TreeError;
 pub use verify::{VerifyError, VerifyOptions, verify, verify_with};
 pub use witness::{Answer, Witness, WitnessError};

@@ -112,6 +112,16 @@ impl Policy {
         &self.logs
     }
 
+    /// The key of its log with this origin; without an origin, the key of its only log.
+    #[must_use]
+    pub fn log_key(&self, origin: Option<&str>) -> Option<&VerifierKey> {
+        match (origin, self.logs.as_slice()) {
+            (Some(origin), logs) => logs.iter().find(|log| log.name() == origin),
+            (None, [log]) => Some(log),
+            (None, _) => None,
+        }
+    }
+
     /// Its witnesses.
     #[must_use]
     pub fn witnesses(&self) -> &[PolicyWitness] {

@@ -200,6 +200,10 @@ pub struct Verify {
     /// The log's public key, kept elsewhere: the key text itself or a file with it
     #[arg(short, long, value_name = "KEY")]
     pub key: Option<String>,
+    /// A policy (C2SP tlog-policy): its log's key is used, and its quorum of witnesses must have cosigned a checkpoint given with
+    /// --checkpoint or, without any, one kept beside the log
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "key")]
+    pub policy: Option<PathBuf>,
     /// How to show it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Format,

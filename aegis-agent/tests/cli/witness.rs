@@ -114,15 +114,24 @@ fn checkpoints_are_cosigned_kept_and_used_for_receipts() {
         assert!(witness.key().cosigned(&cosigned).unwrap().is_some());
         assert_eq!(witness.latest(&log), cosigned);
     }
+    let (dir, policy) = (log.path(), log.file("policy"));
+    let verify = || outcome(&mut bare(&["verify", "--dir", dir.to_str().unwrap(), "--policy", policy.to_str().unwrap()]));
+    let (code, text, _) = verify();
+    assert!(code == 0 && text.contains("the first 15 entries are vouched for by w.example/1 ("), "{text}");
     log.grow(3);
-    let dir = log.path();
     let receipt = |seq: &str| {
         let (_, text, _) = outcome(&mut bare(&["log", "receipt", seq, "--dir", dir.to_str().unwrap()]));
         Receipt::parse(&text).unwrap().checkpoint().clone()
     };
     // The cosigned one as long as it covers the entry.
     assert!(receipt("14").size() == 15 && witness.key().cosigned(&receipt("14")).unwrap().is_some());
+    let (_, json, _) = outcome(&mut bare(&["verify", "--dir", dir.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "-o", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["verdict"], &json["witnessed"]["size"]), (&"intact".into(), &15.into()));
     assert!(receipt("15").size() == 18 && witness.key().cosigned(&receipt("15")).unwrap().is_none());
+    std::fs::remove_dir_all(log.file("cosigned")).unwrap();
+    let (code, text, _) = verify();
+    assert!(code == 1 && text.starts_with("UNWITNESSED"), "{text}");
 }
 
 #[test]

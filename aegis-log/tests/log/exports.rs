@@ -27,6 +27,7 @@ fn check(dir: &Path, checkpoints: &[SignedCheckpoint]) -> ExportReport {
     let options = VerifyOptions {
         key: None,
         checkpoints: checkpoints.to_vec(),
+        policy: None,
     };
     verify_export(dir, &options, &mut |_, _| {}).unwrap()
 }

@@ -7,6 +7,7 @@ mod command;
 mod common;
 mod exports;
 mod kept;
+mod policy;
 mod recovery;
 mod roundtrip;
 mod tamper;

@@ -57,7 +57,11 @@ pub fn run(args: &AskWitnesses) -> Result<u8, Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<Policy, Failure> {
+/// A policy.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub fn read(path: &Path) -> Result<Policy, Failure> {
     let text = fs::read(path).map_err(Failure::io("cannot read the policy of witnesses", path))?;
     Policy::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }

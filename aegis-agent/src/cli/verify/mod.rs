@@ -5,7 +5,7 @@ mod index;
 
 use std::{fs, path::Path};
 
-use aegis_log::{Reader, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
+use aegis_log::{Cosigned, Reader, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
 
 use super::{
     args::{Format, Verify as Args},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::paths::Layout;
 
-/// Checks the log and tells the exit code: 0 intact, 1 tampered, 3 intact but not complete.
+/// Checks the log and tells the exit code: 0 intact, 1 tampered or without the witnesses asked for, 3 intact but not complete.
 ///
 /// # Errors
 /// When the log, a checkpoint or the key cannot be read: then nothing is known.
@@ -28,6 +28,12 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         let mut notes = SignedCheckpoint::parse_all(&text)
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         options.checkpoints.append(&mut notes);
+    }
+    if let Some(path) = &args.policy {
+        options.policy = Some(super::log::witness::read(path)?);
+        if options.checkpoints.is_empty() {
+            options.checkpoints = Cosigned::beside(&dir).all().map_err(|error| Failure::Broken(error.to_string()))?;
+        }
     }
     // How much there is to do; the verdict does not depend on it.
     let all = Reader::open(&dir).map_or(0, |reader| reader.size());

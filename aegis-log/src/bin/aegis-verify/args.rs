@@ -6,14 +6,18 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 Checks an audit log of Aegis, trusting nothing but its key.
 
-usage: aegis-verify [--dir DIR] [--key KEY] [--checkpoint FILE]... [--json]
-       aegis-verify --export DIR [--key KEY] [--checkpoint FILE]... [--json]
-       aegis-verify --receipt FILE [--key KEY] [--json]
-       aegis-verify --consistency FILE --checkpoint FILE [--key KEY] [--json]
+usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--json]
+       aegis-verify --export DIR [TRUST] [--checkpoint FILE]... [--json]
+       aegis-verify --receipt FILE [TRUST] [--json]
+       aegis-verify --consistency FILE --checkpoint FILE [TRUST] [--json]
+ where TRUST is --key KEY, --policy FILE, or both
 
   --dir DIR          the log's folder (default /var/lib/aegis/log)
   --key KEY          the log's verifier key, or the file that holds it, from where you trust it;
                      without it the key in the folder is used, which whoever made the folder chose
+  --policy FILE      a policy (C2SP tlog-policy): its log's key is used, and its quorum of witnesses must
+                     have cosigned a checkpoint that the log extends, or that of the export, receipt or
+                     proof. For a log without --checkpoint those in the folder `cosigned` beside it count
   --checkpoint FILE  a checkpoint kept elsewhere: the log must extend it. Finds an end that was cut
                      off and a log that was made anew. May be given several times
   --export DIR       check an export (C2SP tlog-tiles, `aegis log export`) instead of a log
@@ -23,7 +27,7 @@ usage: aegis-verify [--dir DIR] [--key KEY] [--checkpoint FILE]... [--json]
   --json             answer for machines
   --help, --version
 
-exit: 0 intact or proven, 1 tampered or not proven, 2 usage or I/O,
+exit: 0 intact or proven, 1 tampered, not proven or not witnessed, 2 usage or I/O,
       3 intact, but not closed cleanly or nothing signed yet
 ";
 
@@ -32,6 +36,7 @@ exit: 0 intact or proven, 1 tampered or not proven, 2 usage or I/O,
 pub(crate) struct Args {
     pub(crate) dir: PathBuf,
     pub(crate) key: Option<String>,
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
     pub(crate) json: bool,
 }
@@ -51,6 +56,7 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
     let mut args = Args {
         dir: PathBuf::from(aegis_log::DEFAULT_DIR),
         key: None,
+        policy: None,
         checkpoints: Vec::new(),
         json: false,
     };
@@ -71,6 +77,7 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         match name {
             "--dir" => args.dir = value()?.into(),
             "--key" => args.key = Some(value()?.into_string().map_err(|_| "the key is not text")?),
+            "--policy" => args.policy = Some(value()?.into()),
             "--checkpoint" => args.checkpoints.push(value()?.into()),
             "--export" | "--receipt" | "--consistency" => {
                 let file = PathBuf::from(value()?);
@@ -117,6 +124,7 @@ mod tests {
         let args = |dir: &str| Args {
             dir: dir.into(),
             key: Some("k+1+x=".into()),
+            policy: Some("p".into()),
             checkpoints: vec!["a".into(), "b".into()],
             json: true,
         };
@@ -125,6 +133,8 @@ mod tests {
             "d",
             "--key",
             "k+1+x=",
+            "--policy",
+            "p",
             "--checkpoint",
             "a",
             "--checkpoint",
@@ -135,6 +145,7 @@ mod tests {
         let joined = parsed(&[
             "--dir=d",
             "--key=k+1+x=",
+            "--policy=p",
             "--checkpoint=a",
             "--checkpoint=b",
             "--json",
@@ -143,6 +154,7 @@ mod tests {
         let defaults = Args {
             dir: "/var/lib/aegis/log".into(),
             key: None,
+            policy: None,
             checkpoints: vec![],
             json: false,
         };
