@@ -8,6 +8,8 @@ mod fake;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod witness;

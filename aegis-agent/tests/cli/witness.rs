@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use aegis_log::{CosignerKey, Receipt, SignedCheckpoint};
+use aegis_log::{CosignerKey, Reader, Receipt, SignedCheckpoint};
 use tempfile::TempDir;
 
 use crate::{
@@ -17,15 +17,19 @@ use crate::{
 };
 
 /// A witness that runs; ends with the value, by kill -9.
-struct Witness {
+pub struct Witness {
     child: Child,
     /// `witness NAME KEY URL`, as a policy has it.
-    line: String,
+    pub line: String,
 }
 
 impl Witness {
     fn start(state: &Path, log: &Log) -> Self {
-        let key = log.reader().vkey().to_string();
+        Self::of(state, &log.reader())
+    }
+
+    pub fn of(state: &Path, log: &Reader) -> Self {
+        let key = log.vkey().to_string();
         let state = state.to_str().unwrap();
         let mut command = bare(&["witness", "--log", &key, "--state", state, "--name", "w.example/1", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -59,7 +63,10 @@ impl Witness {
     }
 
     fn latest(&self, log: &Log) -> SignedCheckpoint {
-        let name = log.reader().vkey().name().to_owned();
+        self.latest_of(log.reader().vkey().name())
+    }
+
+    pub fn latest_of(&self, name: &str) -> SignedCheckpoint {
         let hash: String = ring::digest::digest(&ring::digest::SHA256, name.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let answer = self.http(&format!("GET /{hash}/checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n"));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -87,7 +94,7 @@ fn ask(log: &Log) -> (i32, String, String) {
     outcome(&mut bare(&["log", "witness", "--dir", dir.to_str().unwrap(), "--policy", policy.to_str().unwrap()]))
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
