@@ -124,12 +124,18 @@ impl SignedCheckpoint {
         split_note(&self.note).map_or("", |(text, _)| text)
     }
 
+    /// The signature lines under it.
+    pub(crate) fn signature_lines(&self) -> impl Iterator<Item = &str> {
+        split_note(&self.note)
+            .map_or("", |(_, signatures)| signatures)
+            .lines()
+    }
+
     /// The signatures under it: name, and key id with signature.
     pub(crate) fn signatures(
         &self,
     ) -> impl Iterator<Item = Result<(&str, Vec<u8>), CheckpointError>> {
-        let lines = split_note(&self.note).map_or("", |(_, signatures)| signatures);
-        lines.lines().map(signature_line)
+        self.signature_lines().map(signature_line)
     }
 
     /// The same statement with these signature lines under it and no others.
@@ -235,7 +241,7 @@ fn split_note(note: &str) -> Result<(&str, &str), CheckpointError> {
     Ok((&note[..=at], &note[at + 2..]))
 }
 
-fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
+pub(crate) fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
     let malformed = CheckpointError::Malformed("a signature line is not one");
     let (name, signature) = line
         .strip_prefix(SIGNATURE_MARK)

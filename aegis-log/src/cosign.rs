@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::checkpoint::{CheckpointError, SIGNATURE_MARK, SignedCheckpoint};
+use crate::checkpoint::{CheckpointError, SIGNATURE_MARK, SignedCheckpoint, signature_line};
 use crate::key::{Cosigner, CosignerKey, SIGNATURE_LEN};
 
 /// Key id, time, signature.
@@ -65,28 +65,22 @@ impl CosignerKey {
 }
 
 impl SignedCheckpoint {
-    /// This checkpoint with the cosignatures of `key` that are among these signature lines. Others, which
-    /// anyone could have put there, are left out.
+    /// This checkpoint with the cosignature of `key` that is among these signature lines, the last if there are
+    /// several, in the place of an earlier one. Lines of others, which anyone could have put there, are left out.
     ///
     /// # Errors
-    /// [`CheckpointError`] if there is none, or one does not hold.
+    /// [`CheckpointError`] if there is none, or it does not hold.
     pub fn with_cosignature(
         &self,
         lines: &str,
         key: &CosignerKey,
     ) -> Result<Self, CheckpointError> {
         let of_key = |line: &&str| {
-            let name = line
-                .strip_prefix(SIGNATURE_MARK)
-                .and_then(|rest| rest.split(' ').next());
-            name == Some(key.name())
+            signature_line(line)
+                .is_ok_and(|(name, bytes)| name == key.name() && bytes[..4] == key.id())
         };
-        let before = self
-            .note()
-            .lines()
-            .filter(|line| line.starts_with(SIGNATURE_MARK));
-        let before = before.filter(|line| !of_key(line));
-        let own = lines.lines().filter(of_key);
+        let before = self.signature_lines().filter(|line| !of_key(line));
+        let own = lines.lines().rfind(of_key);
         let cosigned = self.signed_by(before.chain(own))?;
         match key.cosigned(&cosigned)? {
             Some(_) => Ok(cosigned),
@@ -173,6 +167,11 @@ mod tests {
             .unwrap();
         assert_eq!(a.key().cosigned(&newer), Ok(Some(9)));
         assert_eq!(b.key().cosigned(&newer), Ok(None));
+        let twice = format!("{0}\n{0}\n", a.cosign(&checkpoint, 9));
+        assert_eq!(
+            checkpoint.with_cosignature(&twice, a.key()),
+            Ok(newer.clone())
+        );
         assert_eq!(newer.note().lines().count(), 6);
         assert!(checkpoint.with_cosignature("", a.key()).is_err());
         assert!(checkpoint.with_cosignature("garbage", a.key()).is_err());

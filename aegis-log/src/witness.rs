@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{CheckpointError, SIGNATURE_MARK, SignedCheckpoint};
+use crate::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::consistency::Consistency;
 use crate::durable::{self, IoError, PRIVATE, PUBLIC};
 use crate::hash::Hash;
@@ -70,8 +70,9 @@ pub enum Answer {
     NotSigned,
     /// It does not begin where the witness is, which is here.
     Conflict(u64),
-    /// It does not extend what was cosigned: the log was forked, or the proof is wrong.
-    Inconsistent,
+    /// It is not shown to extend what was cosigned: the log was forked, or the proof is wrong. The log's key
+    /// signed it, so beside the one cosigned it may be proof of the fork.
+    Inconsistent(SignedCheckpoint),
     /// The witness can't remember it, so it does not say it.
     Failed(IoError),
 }
@@ -86,7 +87,7 @@ impl Answer {
             Self::NotSigned => 403,
             Self::UnknownLog => 404,
             Self::Conflict(_) => 409,
-            Self::Inconsistent => 422,
+            Self::Inconsistent(_) => 422,
             Self::Failed(_) => 500,
         }
     }
@@ -100,7 +101,7 @@ impl Answer {
             Self::NotSigned => "no key known for this origin signed the checkpoint\n".to_owned(),
             Self::UnknownLog => "the origin is not known here\n".to_owned(),
             Self::Conflict(size) => format!("{size}\n"),
-            Self::Inconsistent => {
+            Self::Inconsistent(_) => {
                 "the checkpoint is not shown to extend the one cosigned before\n".to_owned()
             }
             // Where its files lie is nobody's business.
@@ -196,7 +197,7 @@ impl Witness {
         let empty_is_empty = checkpoint.size() > 0 || *checkpoint.root() == Hash::empty_root();
         match asked.extends(&last_root) {
             Ok(()) if empty_is_empty => Ok(signed),
-            _ => Err(Answer::Inconsistent),
+            _ => Err(Answer::Inconsistent(signed)),
         }
     }
 
@@ -242,14 +243,10 @@ fn signed_by(
         return Err(Answer::NotSigned);
     }
     let of_log = |line: &&str| {
-        let name = line
-            .strip_prefix(SIGNATURE_MARK)
-            .and_then(|rest| rest.split(' ').next());
-        name == Some(checkpoint.origin())
+        crate::checkpoint::signature_line(line).is_ok_and(|(name, _)| name == checkpoint.origin())
     };
-    let lines = checkpoint.note().lines().filter(of_log);
     checkpoint
-        .signed_by(lines)
+        .signed_by(checkpoint.signature_lines().filter(of_log))
         .map_err(|error| Answer::Malformed(error.to_string()))
 }
 

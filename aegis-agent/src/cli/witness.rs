@@ -8,6 +8,7 @@ use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 use super::{args::Witness as Args, failure::Failure, output};
 use crate::witness::serve::serve;
@@ -29,6 +30,8 @@ impl From<WitnessError> for Failure {
 /// When its state cannot be used or its address not be bound.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let logs = args.log.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
+    let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let witness = Witness::open(&args.state, args.name.as_deref(), logs)?;
     let wrong = Failure::broken::<std::io::Error>;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(wrong("cannot set up input and output"))?;

@@ -78,7 +78,7 @@ pub fn cosign(reader: &Reader, checkpoint: &SignedCheckpoint, witness: &PolicyWi
     if reply.status == 409 {
         old = seen(&reply.text)?;
         if old > size {
-            return Err(AskError::Ahead { seen: old, size });
+            return Err(ahead(reader, old, size));
         }
         reply = post(&agent, url, &reader.prove(old, checkpoint)?.to_string())?;
     }
@@ -87,11 +87,20 @@ pub fn cosign(reader: &Reader, checkpoint: &SignedCheckpoint, witness: &PolicyWi
         422 => Err(AskError::Forked(old)),
         // Somebody else asked it meanwhile, with a newer checkpoint of this log or of one that has its key.
         409 => match seen(&reply.text)? {
-            seen if seen > size => Err(AskError::Ahead { seen, size }),
+            seen if seen > size => Err(ahead(reader, seen, size)),
             seen => Err(AskError::NoAnswer(format!("it has cosigned {old} entries and then {seen}: ask again"))),
         },
         status => Err(AskError::Refused { status, text: reply.text.trim().chars().take(200).collect() }),
     }
+}
+
+/// What it means that a witness has cosigned more than there was when this round began.
+fn ahead(reader: &Reader, seen: u64, size: u64) -> AskError {
+    let now = Reader::open(reader.dir()).map_or(0, |reader| reader.size());
+    if now >= seen {
+        return AskError::NoAnswer(format!("another round has asked it for {seen} entries meanwhile: ask again"));
+    }
+    AskError::Ahead { seen, size }
 }
 
 fn seen(text: &str) -> Result<u64, AskError> {

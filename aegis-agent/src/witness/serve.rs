@@ -95,7 +95,9 @@ async fn add_checkpoint(body: Bytes, witness: Shared) -> Result<Response<Full<By
     let answer = tokio::task::spawn_blocking(move || lock(&witness).add_checkpoint(&body, now()));
     let answer = answer.await.map_err(io::Error::other)?;
     match &answer {
-        Answer::Inconsistent => tracing::warn!("a checkpoint does not extend the one cosigned before: refused"),
+        Answer::Inconsistent(refused) => {
+            tracing::warn!(checkpoint = refused.note(), "a signed checkpoint is not shown to extend the one cosigned before: refused");
+        }
         Answer::Failed(error) => tracing::error!(%error, "the state was not written: nothing cosigned"),
         other => tracing::info!(status = other.status(), "answered"),
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::SIGNATURE_MARK;
 use crate::durable::fault::{self, Disk, Done};
 use crate::merkle::{MemoryLevels, range_root};
 use crate::proof::prove_consistency;
