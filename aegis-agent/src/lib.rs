@@ -13,6 +13,7 @@ pub mod decode;
 pub mod directory;
 pub mod engine;
 pub mod enrich;
+pub mod evidence;
 pub mod health;
 pub mod kernel;
 pub mod mountinfo;
@@ -23,6 +24,7 @@ pub mod record;
 pub mod store;
 #[cfg(test)]
 mod testkit;
+pub mod witness;
 pub mod words;
 
 /// Generated from `proto/`.

@@ -71,6 +71,12 @@ impl Layout {
         self.state.join("log.key")
     }
 
+    /// Witnesses of the audit log, and how many of them are asked for (C2SP tlog-policy).
+    #[must_use]
+    pub fn witnesses() -> PathBuf {
+        Path::new(CONFIG_DIR).join("witnesses.policy")
+    }
+
     /// Index of the audit log.
     #[must_use]
     pub fn index(&self) -> PathBuf {

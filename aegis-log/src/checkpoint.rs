@@ -14,7 +14,7 @@ use crate::hash::Hash;
 use crate::key::{SigningKey, VerifierKey};
 
 /// What a signature line begins with: an em dash and a space.
-const SIGNATURE_MARK: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_MARK: &str = "\u{2014} ";
 
 /// A signed statement of the log: its tree had this size and this root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,10 @@ impl SignedCheckpoint {
         if self.origin != key.name() {
             return Err(CheckpointError::Origin);
         }
-        let (text, signatures) = split_note(&self.note)?;
+        let text = self.text();
         let mut signed = false;
-        for line in signatures.lines() {
-            let (name, signature) = signature_line(line)?;
+        for line in self.signatures() {
+            let (name, signature) = line?;
             // Signatures by unknown keys, such as witnesses', are passed over as C2SP requires.
             if name == key.name() && signature[..4] == key.id() {
                 if !key.verifies(text.as_bytes(), &signature[4..]) {
@@ -117,6 +117,45 @@ impl SignedCheckpoint {
         } else {
             Err(CheckpointError::NotSigned)
         }
+    }
+
+    /// The statement itself: what signatures are over.
+    pub(crate) fn text(&self) -> &str {
+        split_note(&self.note).map_or("", |(text, _)| text)
+    }
+
+    /// The signature lines under it.
+    pub(crate) fn signature_lines(&self) -> impl Iterator<Item = &str> {
+        split_note(&self.note)
+            .map_or("", |(_, signatures)| signatures)
+            .lines()
+    }
+
+    /// The signatures under it: name, and key id with signature.
+    pub(crate) fn signatures(
+        &self,
+    ) -> impl Iterator<Item = Result<(&str, Vec<u8>), CheckpointError>> {
+        self.signature_lines().map(signature_line)
+    }
+
+    /// The same statement with these signature lines under it and no others.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`] if one of them is none.
+    pub(crate) fn signed_by<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, CheckpointError> {
+        let mut note = format!("{}\n", self.text());
+        for line in lines {
+            signature_line(line)?;
+            note.push_str(line);
+            note.push('\n');
+        }
+        Ok(Self {
+            note,
+            ..self.clone()
+        })
     }
 
     /// Reads one or several notes, one after the other, as kept outside the log.
@@ -202,7 +241,7 @@ fn split_note(note: &str) -> Result<(&str, &str), CheckpointError> {
     Ok((&note[..=at], &note[at + 2..]))
 }
 
-fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
+pub(crate) fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
     let malformed = CheckpointError::Malformed("a signature line is not one");
     let (name, signature) = line
         .strip_prefix(SIGNATURE_MARK)
@@ -216,7 +255,8 @@ fn signature_line(line: &str) -> Result<(&str, Vec<u8>), CheckpointError> {
     }
 }
 
-fn decimal(text: &str) -> Option<u64> {
+/// A number in decimal without leading zeros.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let plain = text == "0"
         || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     if plain { text.parse().ok() } else { None }

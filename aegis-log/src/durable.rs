@@ -89,10 +89,22 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), IoError> {
 }
 
 /// Writes a file that can be written again any time, making its folders; nothing is synced.
-pub(crate) fn export(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub(crate) fn export(path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoError> {
     let dir = parent(path);
     fs::create_dir_all(dir).map_err(|source| IoError::new("create the folder", dir, source))?;
-    AppendFile::create(path, PUBLIC)?.append(bytes)
+    AppendFile::create(path, mode)?.append(bytes)
+}
+
+/// Makes a folder to export into, and refuses one in which something is.
+pub(crate) fn create_empty(dir: &Path) -> Result<(), IoError> {
+    let create = || -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        match fs::read_dir(dir)?.next() {
+            Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            None => Ok(()),
+        }
+    };
+    create().map_err(|source| IoError::new("export into", dir, source))
 }
 
 /// Makes the names in a folder durable.

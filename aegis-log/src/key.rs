@@ -13,6 +13,8 @@ use crate::hash::{Hash, from_hex, hex};
 
 /// The signature type of Ed25519 in C2SP signed-note.
 const ED25519_TYPE: u8 = 1;
+/// The signature type of Ed25519 cosignatures in C2SP tlog-cosignature.
+const COSIGNATURE_TYPE: u8 = 4;
 /// Bytes of an Ed25519 signature.
 pub(crate) const SIGNATURE_LEN: usize = 64;
 /// What every origin of this product begins with; the chain id in hexadecimal follows.
@@ -21,10 +23,8 @@ const ORIGIN_PREFIX: &str = "aegis/";
 /// Why a key can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The text is not a C2SP verifier key of type Ed25519.
-    #[error(
-        "not a verifier key: {0}; expected one line such as aegis/<chain id>+<key id>+<base64>"
-    )]
+    /// The text is not a C2SP verifier key of the type that is wanted.
+    #[error("not a verifier key: {0}; expected one line such as <name>+<key id>+<base64>")]
     Vkey(&'static str),
     /// The private key file does not hold an Ed25519 key in PKCS#8.
     #[error(
@@ -47,6 +47,156 @@ pub(crate) fn chain_id_of(origin: &str) -> Option<[u8; 16]> {
     from_hex(origin.strip_prefix(ORIGIN_PREFIX)?)
 }
 
+/// Name and public key of a C2SP verifier key of this type.
+fn parse_vkey(text: &str, kind: u8) -> Result<(String, [u8; 32]), KeyError> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (name, rest) = text
+        .split_once('+')
+        .ok_or(KeyError::Vkey("it has no plus sign"))?;
+    // Base64 may itself hold plus signs, so only the first two divide.
+    let (id, key) = rest
+        .split_once('+')
+        .ok_or(KeyError::Vkey("it has only one plus sign"))?;
+    if !is_key_name(name) {
+        return Err(KeyError::Vkey("its name is empty or holds spaces"));
+    }
+    let key = STANDARD
+        .decode(key)
+        .map_err(|_| KeyError::Vkey("the key is not base64"))?;
+    let public = match key.split_first() {
+        Some((&found, public)) if found == kind => public
+            .try_into()
+            .map_err(|_| KeyError::Vkey("the key is not 32 bytes"))?,
+        _ if kind == COSIGNATURE_TYPE => {
+            return Err(KeyError::Vkey(
+                "it is not of type 4, a witness's Ed25519 key (of others, ML-DSA-44 is not supported yet)",
+            ));
+        }
+        _ => return Err(KeyError::Vkey("it is not of type 1, a log's Ed25519 key")),
+    };
+    if from_hex::<4>(id) == Some(key_id(name, kind, &public)) {
+        Ok((name.to_owned(), public))
+    } else {
+        Err(KeyError::Vkey(
+            "its key id does not belong to its name and key",
+        ))
+    }
+}
+
+/// Whether C2SP signed-note takes this for the name of a key.
+pub(crate) fn is_key_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains('+')
+        && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// SHA-256(name ‖ 0x0A ‖ type ‖ key), its first four bytes.
+fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
+    let hash = Hash::of_parts(&[name.as_bytes(), b"\n", &[kind], public]);
+    [hash.0[0], hash.0[1], hash.0[2], hash.0[3]]
+}
+
+fn write_vkey(f: &mut fmt::Formatter<'_>, name: &str, kind: u8, public: &[u8; 32]) -> fmt::Result {
+    let id = hex(&key_id(name, kind, public));
+    let key = STANDARD.encode([&[kind][..], public].concat());
+    write!(f, "{name}+{id}+{key}")
+}
+
+fn verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public)
+        .verify(message, signature)
+        .is_ok()
+}
+
+/// The public half of a witness's key: what checks its Ed25519 cosignatures.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CosignerKey {
+    name: String,
+    public: [u8; 32],
+}
+
+impl CosignerKey {
+    /// Reads a C2SP verifier key of type 4.
+    ///
+    /// # Errors
+    /// [`KeyError::Vkey`] says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let (name, public) = parse_vkey(text, COSIGNATURE_TYPE)?;
+        Ok(Self { name, public })
+    }
+
+    /// The witness's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256(name ‖ 0x0A ‖ type ‖ key), its first four bytes.
+    #[must_use]
+    pub fn id(&self) -> [u8; 4] {
+        key_id(&self.name, COSIGNATURE_TYPE, &self.public)
+    }
+
+    /// The Ed25519 public key.
+    pub(crate) fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        verifies(&self.public, message, signature)
+    }
+}
+
+/// The C2SP verifier key as one line without the newline.
+impl fmt::Display for CosignerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_vkey(f, &self.name, COSIGNATURE_TYPE, &self.public)
+    }
+}
+
+impl fmt::Debug for CosignerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CosignerKey({self})")
+    }
+}
+
+/// A witness's private key.
+pub(crate) struct Cosigner {
+    pair: Ed25519KeyPair,
+    key: CosignerKey,
+}
+
+impl Cosigner {
+    pub(crate) fn from_pkcs8(pkcs8: &[u8], name: &str) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Pkcs8)?;
+        let public = public_of(&pair)?;
+        let key = CosignerKey {
+            name: name.to_owned(),
+            public,
+        };
+        Ok(Self { pair, key })
+    }
+
+    pub(crate) fn key(&self) -> &CosignerKey {
+        &self.key
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign(&self.pair, message)
+    }
+}
+
+fn public_of(pair: &Ed25519KeyPair) -> Result<[u8; 32], KeyError> {
+    let public = pair.public_key();
+    public.as_ref().try_into().map_err(|_| KeyError::Pkcs8)
+}
+
+fn sign(pair: &Ed25519KeyPair, message: &[u8]) -> [u8; SIGNATURE_LEN] {
+    let mut out = [0; SIGNATURE_LEN];
+    out.copy_from_slice(pair.sign(message).as_ref());
+    out
+}
+
 /// The public half: name, key id and Ed25519 public key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
@@ -60,37 +210,8 @@ impl VerifierKey {
     /// # Errors
     /// [`KeyError::Vkey`] says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let (name, rest) = text
-            .split_once('+')
-            .ok_or(KeyError::Vkey("it has no plus sign"))?;
-        // Base64 may itself hold plus signs, so only the first two divide.
-        let (id, key) = rest
-            .split_once('+')
-            .ok_or(KeyError::Vkey("it has only one plus sign"))?;
-        if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(KeyError::Vkey("its name is empty or holds spaces"));
-        }
-        let key = STANDARD
-            .decode(key)
-            .map_err(|_| KeyError::Vkey("the key is not base64"))?;
-        let public = match key.split_first() {
-            Some((&ED25519_TYPE, public)) => public
-                .try_into()
-                .map_err(|_| KeyError::Vkey("the key is not 32 bytes"))?,
-            _ => return Err(KeyError::Vkey("it is not of type Ed25519")),
-        };
-        let parsed = Self {
-            name: name.to_owned(),
-            public,
-        };
-        if from_hex::<4>(id) == Some(parsed.id()) {
-            Ok(parsed)
-        } else {
-            Err(KeyError::Vkey(
-                "its key id does not belong to its name and key",
-            ))
-        }
+        let (name, public) = parse_vkey(text, ED25519_TYPE)?;
+        Ok(Self { name, public })
     }
 
     /// The key's name, which is the origin of the log's checkpoints.
@@ -108,31 +229,25 @@ impl VerifierKey {
     /// SHA-256(name ‖ 0x0A ‖ type ‖ key), its first four bytes.
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
-        let hash = Hash::of_parts(&[self.name.as_bytes(), b"\n", &[ED25519_TYPE], &self.public]);
-        [hash.0[0], hash.0[1], hash.0[2], hash.0[3]]
+        key_id(&self.name, ED25519_TYPE, &self.public)
+    }
+
+    /// The Ed25519 public key.
+    pub(crate) fn public(&self) -> &[u8; 32] {
+        &self.public
     }
 
     /// Whether `signature` is this key's over `message`.
     #[must_use]
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(message, signature)
-            .is_ok()
+        verifies(&self.public, message, signature)
     }
 }
 
 /// The C2SP verifier key as one line without the newline.
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![ED25519_TYPE];
-        key.extend_from_slice(&self.public);
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            hex(&self.id()),
-            STANDARD.encode(key)
-        )
+        write_vkey(f, &self.name, ED25519_TYPE, &self.public)
     }
 }
 
@@ -158,11 +273,7 @@ impl SigningKey {
 
     pub(crate) fn from_pkcs8(pkcs8: &[u8], chain_id: &[u8; 16]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Pkcs8)?;
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| KeyError::Pkcs8)?;
+        let public = public_of(&pair)?;
         Ok(Self {
             pair,
             verifier: VerifierKey {
@@ -191,9 +302,7 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        let mut out = [0; SIGNATURE_LEN];
-        out.copy_from_slice(self.pair.sign(message).as_ref());
-        out
+        sign(&self.pair, message)
     }
 }
 

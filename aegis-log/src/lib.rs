@@ -13,9 +13,13 @@
 mod batch;
 mod chain;
 mod checkpoint;
+mod consistency;
+mod cosign;
+mod cosigned;
 mod day;
 mod durable;
 mod entry;
+mod export;
 mod finding;
 mod frame;
 #[cfg(feature = "fuzzing")]
@@ -24,6 +28,7 @@ mod hash;
 mod key;
 mod merkle;
 mod open;
+mod policy;
 mod proof;
 mod reader;
 mod receipt;
@@ -35,26 +40,32 @@ mod tree;
 mod vectors;
 mod verify;
 mod walk;
+mod witness;
 mod writer;
 
 pub use batch::{AppendError, Appended, MAX_STEP_BACK_NS};
 pub use checkpoint::{CheckpointError, SignedCheckpoint};
+pub use consistency::{Consistency, ConsistencyError};
+pub use cosigned::Cosigned;
 pub use day::Day;
 pub use durable::IoError;
 pub use entry::{Header, HeaderError, MAX_BODY, SALT_LEN};
+pub use export::{ExportReport, verify_export};
 pub use finding::{Code, Finding};
 pub use frame::FrameError;
 pub use hash::Hash;
-pub use key::{KeyError, VerifierKey};
+pub use key::{CosignerKey, KeyError, VerifierKey};
 pub use open::{OpenCheck, OpenError, OpenReport, Recovery, WriterOptions, host_boot_id};
+pub use policy::{Cosigners, Policy, PolicyError, PolicyWitness, Unmet};
 pub use proof::{ProofError, check_consistency, check_inclusion};
 pub use reader::{
-    Disclose, Entries, EntriesBackward, Entry, Follow, ProveError, ReadError, Reader,
+    Disclose, Entries, EntriesBackward, Entry, ExportOptions, Follow, ProveError, ReadError, Reader,
 };
 pub use receipt::{Proven, Receipt, ReceiptError};
-pub use report::{EntryInfo, Report, Unsigned, Verdict};
+pub use report::{EntryInfo, Report, Unsigned, Verdict, Witnessing};
 pub use tree::TreeError;
 pub use verify::{VerifyError, VerifyOptions, verify, verify_with};
+pub use witness::{Answer, Witness, WitnessError};
 pub use writer::{CommitError, Writer};
 
 /// The log's folder on a host where the package put Aegis.

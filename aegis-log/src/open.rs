@@ -317,6 +317,7 @@ fn check_all(dir: &Path, key: &VerifierKey) -> Result<(), OpenError> {
     let options = VerifyOptions {
         key: Some(key.clone()),
         checkpoints: Vec::new(),
+        policy: None,
     };
     match verify(dir, &options) {
         Ok(mut report) if !report.findings.is_empty() => Err(report.findings.swap_remove(0).into()),

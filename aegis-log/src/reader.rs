@@ -18,6 +18,7 @@ use self::cursor::Cursor;
 pub use self::cursor::{Entries, EntriesBackward, Follow};
 use self::marks::MarkCache;
 pub use self::prove::{Disclose, ProveError};
+pub use self::tiles::ExportOptions;
 use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::durable::IoError;

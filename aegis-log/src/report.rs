@@ -7,9 +7,11 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::checkpoint::SignedCheckpoint;
+use crate::day::Day;
 use crate::entry::Header;
 use crate::finding::Finding;
 use crate::hash::hex;
+use crate::policy::Cosigners;
 
 /// Version of the JSON that [`Report::to_json`] makes. Fields are added, never renamed.
 const JSON_VERSION: u32 = 1;
@@ -51,6 +53,8 @@ pub enum Verdict {
     Intact,
     /// All that was signed is intact, but there is more that was not signed, or nothing signed at all.
     Incomplete,
+    /// Intact in itself, but too few of the policy's witnesses vouch for any of it.
+    Unwitnessed,
     /// Something that was signed was changed, removed or replaced.
     Tampered,
 }
@@ -62,7 +66,79 @@ impl Verdict {
         match self {
             Self::Intact => "intact",
             Self::Incomplete => "incomplete",
+            Self::Unwitnessed => "unwitnessed",
             Self::Tampered => "tampered",
+        }
+    }
+}
+
+/// Whether the witnesses that a policy asks for vouch for what was checked.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum Witnessing {
+    /// No policy was given.
+    #[default]
+    NotAsked,
+    /// A quorum cosigned a checkpoint that the log extends.
+    Reached {
+        /// Its size.
+        size: u64,
+        /// Who did, and when.
+        by: Cosigners,
+    },
+    /// No checkpoint that was given has a quorum.
+    Unmet(String),
+}
+
+impl Witnessing {
+    /// Whether it is asked for and missing.
+    #[must_use]
+    pub fn is_unmet(&self) -> bool {
+        matches!(self, Self::Unmet(_))
+    }
+
+    /// For machines: what was reached, or null.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Reached { size, by } => {
+                let by: Vec<_> = by
+                    .iter()
+                    .map(|(name, time)| json!({ "name": name, "time": time }))
+                    .collect();
+                json!({ "size": size, "by": by })
+            }
+            Self::NotAsked | Self::Unmet(_) => Value::Null,
+        }
+    }
+}
+
+/// One line, or nothing where nothing was asked.
+impl fmt::Display for Witnessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => Ok(()),
+            Self::Unmet(what) => writeln!(f, "  witnesses: {}", what.escape_debug()),
+            Self::Reached { size, by } => {
+                write!(
+                    f,
+                    "  witnesses: the first {size} entries are vouched for by"
+                )?;
+                if by.is_empty() {
+                    write!(f, " nobody, as the policy says")?;
+                }
+                for (index, (name, time)) in by.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    let ns = time.saturating_mul(1_000_000_000);
+                    let (day, second) = (Day::of(ns), time % 86_400);
+                    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+                    let name = name.escape_debug();
+                    write!(
+                        f,
+                        "{comma} {name} ({day} {hour:02}:{minute:02}:{second:02} UTC)"
+                    )?;
+                }
+                writeln!(f)
+            }
         }
     }
 }
@@ -96,6 +172,8 @@ pub struct Report {
     pub last_checkpoint: Option<SignedCheckpoint>,
     /// Kept checkpoints that the log was held against, all found consistent unless a finding says otherwise.
     pub kept: usize,
+    /// Whether witnesses vouch for it.
+    pub witnessing: Witnessing,
     /// What follows the last checkpoint.
     pub unsigned: Unsigned,
     /// Whether stored hashes of the tree are missing, as after a crash. The next start makes them anew.
@@ -112,6 +190,8 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         if !self.findings.is_empty() {
             Verdict::Tampered
+        } else if self.witnessing.is_unmet() {
+            Verdict::Unwitnessed
         } else if self.entries == 0
             || (!self.live && (self.unsigned != Unsigned::default() || self.tree_incomplete))
         {
@@ -121,12 +201,13 @@ impl Report {
         }
     }
 
-    /// 0 intact, 1 tampered, 3 intact but incomplete. (2 is for usage and I/O errors.)
+    /// 0 intact, 1 tampered or without the witnesses asked for, 3 intact but incomplete. (2 is for usage and
+    /// I/O errors.)
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.verdict() {
             Verdict::Intact => 0,
-            Verdict::Tampered => 1,
+            Verdict::Tampered | Verdict::Unwitnessed => 1,
             Verdict::Incomplete => 3,
         }
     }
@@ -144,6 +225,7 @@ impl Report {
             "segments": self.segments,
             "checkpoints": self.checkpoints,
             "kept_checkpoints": self.kept,
+            "witnessed": self.witnessing.to_json(),
             "size": self.last_checkpoint.as_ref().map(SignedCheckpoint::size),
             "root": self.last_checkpoint.as_ref().map(|checkpoint| hex(&checkpoint.root().0)),
             "checkpoint": self.last_checkpoint.as_ref().map(SignedCheckpoint::note),
@@ -178,6 +260,10 @@ impl fmt::Display for Report {
             Verdict::Incomplete => writeln!(
                 f,
                 "INCOMPLETE: {counts} are intact, but the log was not closed cleanly."
+            )?,
+            Verdict::Unwitnessed => writeln!(
+                f,
+                "UNWITNESSED: {counts} are intact in themselves, but nobody whom the policy asks for says that they are the log."
             )?,
             Verdict::Tampered => writeln!(
                 f,
@@ -224,6 +310,7 @@ impl fmt::Display for Report {
                 self.kept
             )?;
         }
+        write!(f, "{}", self.witnessing)?;
         for remark in &self.remarks {
             writeln!(f, "  note: {remark}")?;
         }

@@ -16,7 +16,8 @@ use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
-use crate::report::{EntryInfo, Report, Unsigned};
+use crate::policy::Policy;
+use crate::report::{EntryInfo, Report, Unsigned, Witnessing};
 use crate::segment::{CUT_SUFFIX, Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
 use crate::walk::order::{arrangement, impossible_names, inner_tail};
 use crate::walk::{SignedEnd, Stop, Visitor, Walk};
@@ -29,6 +30,45 @@ pub struct VerifyOptions {
     pub key: Option<VerifierKey>,
     /// Checkpoints kept elsewhere: the log must extend each of them.
     pub checkpoints: Vec<SignedCheckpoint>,
+    /// Whose log it must be, and which witnesses must have cosigned one of the checkpoints. Its key stands
+    /// for [`Self::key`] where that is not given.
+    pub policy: Option<Policy>,
+}
+
+impl VerifyOptions {
+    /// The key known from elsewhere, for a log that claims to have this one.
+    pub(crate) fn trusted_key(&self, claimed: Option<&VerifierKey>) -> Option<VerifierKey> {
+        let of_policy = || {
+            let policy = self.policy.as_ref()?;
+            let named = policy.log_key(claimed.map(VerifierKey::name));
+            // Of a log that the policy does not name its first key is as wrong as any.
+            named.or(policy.logs().first()).cloned()
+        };
+        self.key.clone().or_else(of_policy)
+    }
+
+    /// The largest of the checkpoints, all of which the log extends, that meets the policy.
+    pub(crate) fn witnessing(&self, own: Option<&SignedCheckpoint>) -> Witnessing {
+        let Some(policy) = &self.policy else {
+            return Witnessing::NotAsked;
+        };
+        let mut all: Vec<_> = self.checkpoints.iter().chain(own).collect();
+        all.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size()));
+        let mut unmet = None;
+        for checkpoint in all {
+            match policy.quorum(checkpoint) {
+                Ok(by) => {
+                    let size = checkpoint.size();
+                    return Witnessing::Reached { size, by };
+                }
+                Err(error) => {
+                    unmet.get_or_insert(error.to_string());
+                }
+            }
+        }
+        let none = "no checkpoint that witnesses cosigned was given, or lies beside the log";
+        Witnessing::Unmet(unmet.unwrap_or_else(|| none.to_owned()))
+    }
 }
 
 /// Why a log could not be checked at all.
@@ -88,7 +128,7 @@ pub fn verify_with(
                 &key,
                 &check.roots,
                 walk.frontier.size(),
-                &mut report,
+                &mut report.findings,
             );
         }
         Err(Stop::Found(finding)) => report.findings.push(*finding),
@@ -98,6 +138,7 @@ pub fn verify_with(
     report.checkpoints = walk.checkpoints;
     report.last_checkpoint = walk.note;
     report.findings.extend(impossible_names(&catalog));
+    report.witnessing = options.witnessing(report.last_checkpoint.as_ref());
     Ok(report)
 }
 
@@ -121,13 +162,14 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
     }
     Report {
         origin: None,
-        key_trusted: options.key.is_some(),
+        key_trusted: false,
         live,
         entries: 0,
         segments: 0,
         checkpoints: 0,
         last_checkpoint: None,
         kept: options.checkpoints.len(),
+        witnessing: Witnessing::NotAsked,
         unsigned: Unsigned::default(),
         tree_incomplete: false,
         findings: Vec::new(),
@@ -154,10 +196,12 @@ fn find_key(
 ) -> Result<Option<VerifierKey>, VerifyError> {
     let finding = |what: &str| Finding::new(Code::Vkey, what).in_file(VKEY_FILE, 0);
     let stored = stored_key(dir)?;
-    if options.key.is_none() {
+    let given = options.trusted_key(stored.iter().flatten().next());
+    report.key_trusted = given.is_some();
+    if given.is_none() {
         report.remarks.push("the key was taken from the folder itself: someone who made the whole folder anew with another key is not found out; give the key with --key".to_owned());
     }
-    match (&options.key, stored) {
+    match (&given, stored) {
         (Some(key), Some(Some(stored))) if *key != stored => {
             report.findings.push(finding("the key in the folder is not the key given: this is another log, or one made anew with another key"));
             Ok(None)
@@ -201,7 +245,7 @@ pub(crate) fn stored_key(dir: &Path) -> Result<Option<Option<VerifierKey>>, IoEr
     Ok(Some(key))
 }
 
-fn kept_sizes(options: &VerifyOptions) -> BTreeMap<u64, Option<Hash>> {
+pub(crate) fn kept_sizes(options: &VerifyOptions) -> BTreeMap<u64, Option<Hash>> {
     let root = |size| (size == 0).then(Hash::empty_root);
     options
         .checkpoints
@@ -233,17 +277,17 @@ fn walk_all(
     Ok(())
 }
 
-fn kept_findings(
+pub(crate) fn kept_findings(
     options: &VerifyOptions,
     key: &VerifierKey,
     roots: &BTreeMap<u64, Option<Hash>>,
     size: u64,
-    report: &mut Report,
+    findings: &mut Vec<Finding>,
 ) {
     for kept in &options.checkpoints {
         let finding = |what: String| Finding::new(Code::KeptCheckpoint, what);
         if let Err(error) = kept.verify(key) {
-            report.findings.push(finding(format!(
+            findings.push(finding(format!(
                 "the kept checkpoint of size {}: {error}",
                 kept.size()
             )));
@@ -252,7 +296,7 @@ fn kept_findings(
                 "the end of the log was cut off: a kept checkpoint has {} entries, the log {size}",
                 kept.size()
             );
-            report.findings.push(Finding {
+            findings.push(Finding {
                 until: Some(kept.size() - 1),
                 ..finding(what).at(size)
             });
@@ -261,7 +305,7 @@ fn kept_findings(
                 "the log is not the one that was kept: its first {} entries are others than those the kept checkpoint signed (a fork)",
                 kept.size()
             );
-            report.findings.push(finding(what));
+            findings.push(finding(what));
         }
     }
 }

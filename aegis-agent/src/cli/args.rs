@@ -4,7 +4,7 @@
 //! Knows words only. What they mean is worked out by the commands; nothing here opens a file, asks
 //! a clock or knows of the daemon.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum, ValueHint,
@@ -64,6 +64,8 @@ pub enum Command {
     /// Work with the audit log
     #[command(subcommand)]
     Log(Log),
+    /// Be a witness for logs of other hosts: cosign what only grew (C2SP tlog-witness)
+    Witness(Witness),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -198,6 +200,10 @@ pub struct Verify {
     /// The log's public key, kept elsewhere: the key text itself or a file with it
     #[arg(short, long, value_name = "KEY")]
     pub key: Option<String>,
+    /// A policy (C2SP tlog-policy): its log's key is used, and its quorum of witnesses must have cosigned a checkpoint given with
+    /// --checkpoint or, without any, one kept beside the log
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "key")]
+    pub policy: Option<PathBuf>,
     /// How to show it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Format,
@@ -244,6 +250,92 @@ pub enum Policy {
 pub enum Log {
     /// Print the newest signed checkpoint, to be kept on another machine
     Checkpoint,
+    /// Print the proof that an entry is in the log, to be checked on its own (aegis-verify --receipt)
+    Receipt(Receipt),
+    /// Print the proof that the log only grew from one checkpoint to another (aegis-verify --consistency)
+    Prove(Prove),
+    /// Write the log as files that others can check and publish (aegis-verify --export)
+    Export(Export),
+    /// Have the newest checkpoint cosigned by witnesses, and keep it beside the log
+    Witness(AskWitnesses),
+}
+
+/// `aegis log witness`.
+#[derive(Debug, Args)]
+pub struct AskWitnesses {
+    /// Policy (C2SP tlog-policy) with the log, the witnesses with their URLs, and the quorum [default: /etc/aegis/witnesses.policy]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Folder of the log; cosigned checkpoints are kept in the folder `cosigned` beside it
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `aegis witness`.
+#[derive(Debug, Args)]
+pub struct Witness {
+    /// Key of a log to witness: the key text itself or a file with it (log.vkey); may be given several times
+    #[arg(long, required = true, value_name = "KEY")]
+    pub log: Vec<String>,
+    /// Folder of the witness's key and state; made, with a new key, where there is none
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: PathBuf,
+    /// Name of a new witness: a URL without scheme that tells who runs it
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Address to listen at
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7380")]
+    pub listen: SocketAddr,
+}
+
+/// `aegis log receipt`.
+#[derive(Debug, Args)]
+pub struct Receipt {
+    /// Sequence number of the entry
+    pub seq: u64,
+    /// Show what the entry says too; without it only when what kind of thing happened
+    #[arg(long)]
+    pub body: bool,
+    /// Make it against this checkpoint [default: the newest cosigned one that covers the entry, else the newest]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: Option<PathBuf>,
+    /// Read the log in this folder instead of asking the daemon
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Why it is wanted (asking the daemon is an entry too)
+    #[arg(long, value_name = "TEXT", conflicts_with = "dir")]
+    pub reason: Option<String>,
+}
+
+/// `aegis log prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// The earlier checkpoint: a file with the signed note, or its size
+    #[arg(value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub old: String,
+    /// The later checkpoint: a file with the signed note, or its size [default: the newest]
+    #[arg(value_name = "NEW", value_hint = ValueHint::FilePath)]
+    pub new: Option<String>,
+    /// Read the log in this folder instead of asking the daemon
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `aegis log export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Folder to write into; new or empty
+    #[arg(value_name = "OUT", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// What the entries say too; without it only when what kinds of things happened
+    #[arg(long)]
+    pub bodies: bool,
+    /// Up to this checkpoint, such as one that witnesses cosigned [default: the newest]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: Option<PathBuf>,
+    /// Folder of the log
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -312,6 +404,9 @@ mod tests {
             &["events", "--dir", "x", "--input", "y"],
             &["events", "-o", "xml"],
             &["kill"],
+            &["log", "receipt", "x"],
+            &["log", "receipt", "1", "--reason", "r", "--dir", "d"],
+            &["log", "export"],
             &["policy", "check"],
             &["nonsense"],
         ] {

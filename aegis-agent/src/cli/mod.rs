@@ -17,10 +17,12 @@ pub mod glob;
 pub mod log;
 pub mod output;
 pub mod policy;
+pub mod progress;
 pub mod run;
 pub mod status;
 pub mod time;
 pub mod verify;
+pub mod witness;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -69,6 +71,11 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Doctor(args) => status::doctor(args.output),
         Command::Policy(args) => policy::run(args),
         Command::Log(Log::Checkpoint) => done(log::checkpoint(socket)),
+        Command::Log(Log::Receipt(args)) => done(log::receipt(args, socket)),
+        Command::Log(Log::Prove(args)) => done(log::prove(args, socket)),
+        Command::Log(Log::Export(args)) => done(log::export(args)),
+        Command::Log(Log::Witness(args)) => log::witness::run(args),
+        Command::Witness(args) => done(witness::run(args)),
         Command::Completions { shell } => done(generate::completions(*shell)),
         Command::Man { dir } => done(generate::man(dir)),
     };

@@ -4,6 +4,7 @@
 
 mod connection;
 mod events;
+mod evidence;
 mod peer;
 mod service;
 

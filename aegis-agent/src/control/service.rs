@@ -6,18 +6,19 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{connection::Credentials, events::Answer, peer::Access};
+use super::{connection::Credentials, events::Answer, evidence, peer::Access};
 use crate::{
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
         control::{
             AdmitReply, AdmitRequest, AgentInfo, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
             CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
-            KillRequest, Killed, ListAgentsReply, ListAgentsRequest, StatusReply, StatusRequest, ThawReply,
-            ThawRequest, control_server::Control,
+            KillRequest, Killed, ListAgentsReply, ListAgentsRequest, ProveReply, ProveRequest, ReceiptReply,
+            ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest, control_server::Control,
         },
         event::{Event, Kind, Operator, event::Detail},
     },
+    paths::Layout,
     query::{Filter, Lookup},
 };
 
@@ -64,6 +65,16 @@ impl ControlService {
         let engine = self.inner.engine.clone();
         let done = tokio::task::spawn_blocking(move || work(&engine)).await;
         done.map_err(|e| Status::internal(format!("the request failed inside: {e}")))?.map_err(|e| status(&e))
+    }
+
+    /// Reads the log's files beside the threads that serve.
+    async fn evidence(
+        &self,
+        work: impl FnOnce(&Layout) -> Result<String, Status> + Send + 'static,
+    ) -> Result<Vec<u8>, Status> {
+        let layout = self.inner.engine.layout().clone();
+        let done = tokio::task::spawn_blocking(move || work(&layout)).await;
+        done.map_err(|e| Status::internal(format!("the request failed inside: {e}")))?.map(String::into_bytes)
     }
 }
 
@@ -166,7 +177,7 @@ impl Control for ControlService {
             .engine(move |engine| {
                 let _complete = engine.flush();
                 let size = engine.audit().checkpoint()?.size;
-                engine.audit().record(Kind::Operator, reading(&words, &peer))?;
+                engine.audit().record(Kind::Operator, reading(crate::query::describe(&words), words.reason, &peer))?;
                 Ok(size)
             })
             .await?;
@@ -206,6 +217,31 @@ impl Control for ControlService {
             })
             .await?;
         Ok(Response::new(CheckpointReply { note: checkpoint.note.into_bytes(), size: checkpoint.size }))
+    }
+
+    async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptReply>, Status> {
+        let peer = self.peer(&request)?;
+        let request = request.into_inner();
+        let (target, reason) = (evidence::describe(&request), request.reason.clone());
+        self.engine(move |engine| {
+            let _complete = engine.flush();
+            Ok(engine.audit().record(Kind::Operator, reading(target, reason, &peer))?)
+        })
+        .await?;
+        let receipt = self.evidence(move |layout| evidence::receipt(layout, &request)).await?;
+        Ok(Response::new(ReceiptReply { receipt }))
+    }
+
+    async fn prove(&self, request: Request<ProveRequest>) -> Result<Response<ProveReply>, Status> {
+        self.peer(&request)?;
+        let request = request.into_inner();
+        self.engine(|engine| {
+            let _complete = engine.flush();
+            Ok(engine.audit().checkpoint()?)
+        })
+        .await?;
+        let proof = self.evidence(move |layout| evidence::prove(layout, &request)).await?;
+        Ok(Response::new(ProveReply { proof }))
     }
 }
 
@@ -282,16 +318,16 @@ fn banned(name: String) -> BannedCall {
 }
 
 /// Reading the log is an entry of its own: who, what, why.
-fn reading(request: &EventsRequest, peer: &Peer) -> Event {
+fn reading(target: String, reason: String, peer: &Peer) -> Event {
     let operator = Operator {
         action: "read".into(),
         uid: peer.uid,
         login_uid: peer.login_uid,
         exe: peer.exe.clone(),
         pid: peer.pid,
-        target: crate::query::describe(request),
+        target,
         outcome: "ok".into(),
-        reason: request.reason.clone(),
+        reason,
         ..Operator::default()
     };
     Event { detail: Some(Detail::Operator(operator)), ..Event::default() }

@@ -168,7 +168,9 @@ fn a_daemon_that_enforces_nothing_is_an_honest_no() {
 fn without_a_daemon_the_code_is_3_and_the_message_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("none.sock");
-    for words in [&["agents"][..], &["status"], &["kill", "x"], &["thaw", "x"], &["events"], &["log", "checkpoint"]] {
+    for words in [&["agents"][..], &["status"], &["kill", "x"], &["thaw", "x"], &["events"], &["log", "checkpoint"],
+        &["log", "receipt", "0"], &["log", "prove", "1"]]
+    {
         let mut command = bare(&["--socket", socket.to_str().unwrap()]);
         let (code, out, message) = outcome(command.args(words));
         assert_eq!((code, out.as_str()), (3, ""), "{words:?}");

@@ -11,7 +11,7 @@ use aegis_agent::proto::{
     control::{
         AdmitReply, AdmitRequest, AgentInfo, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
         CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply, KillRequest, Killed,
-        ListAgentsReply, ListAgentsRequest, StatusReply, StatusRequest, ThawReply, ThawRequest,
+        ListAgentsReply, ListAgentsRequest, ProveReply, ProveRequest, ReceiptReply, ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest,
         control_server::{Control, ControlServer},
     },
     event::{Event, File, Process, event::Detail},
@@ -46,6 +46,8 @@ pub struct Asked {
     pub finished: Vec<FinishRequest>,
     pub events: Vec<EventsRequest>,
     pub killed: Vec<KillRequest>,
+    pub receipts: Vec<ReceiptRequest>,
+    pub proofs: Vec<ProveRequest>,
 }
 
 struct Service {
@@ -282,5 +284,19 @@ impl Control for Service {
 
     async fn checkpoint(&self, _: Request<CheckpointRequest>) -> Result<Response<CheckpointReply>, Status> {
         Ok(Response::new(CheckpointReply { note: b"aegis/ab\n3\nroot\n\nsigned\n".to_vec(), size: 3 }))
+    }
+
+    async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptReply>, Status> {
+        let request = request.into_inner();
+        self.asked.lock().unwrap().receipts.push(request.clone());
+        if request.seq > 2 {
+            return Err(Status::not_found("there is no entry 3"));
+        }
+        Ok(Response::new(ReceiptReply { receipt: b"c2sp.org/tlog-proof@v1\n".to_vec() }))
+    }
+
+    async fn prove(&self, request: Request<ProveRequest>) -> Result<Response<ProveReply>, Status> {
+        self.asked.lock().unwrap().proofs.push(request.into_inner());
+        Ok(Response::new(ProveReply { proof: b"old 1\n".to_vec() }))
     }
 }

@@ -6,4 +6,10 @@ mod ask;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod run;
+#[cfg(test)]
+mod witness;

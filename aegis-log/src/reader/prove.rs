@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::{ReadError, Reader, scan_error};
+use crate::checkpoint::{CheckpointError, SignedCheckpoint};
+use crate::consistency::Consistency;
+use crate::finding::{Code, Finding};
 use crate::frame;
 use crate::hash::Hash;
+use crate::merkle::range_root;
 use crate::proof;
 use crate::receipt::Receipt;
-use crate::scan::FrameScan;
+use crate::scan::{FrameScan, NextNote, NoteScan};
 use crate::tree::{TreeError, TreeReader};
 
 /// How long a tree may lag behind the checkpoint: the writer adds to it right after signing.
@@ -40,6 +44,14 @@ pub enum ProveError {
     /// The stored tree is of no use.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A checkpoint is not one that this log signed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint that the log's key signed is not of these entries.
+    #[error(
+        "the log is not the one that signed this checkpoint: its first {0} entries are others (a fork)"
+    )]
+    Fork(u64),
 }
 
 impl From<proof::ProveError<TreeError>> for ProveError {
@@ -70,38 +82,105 @@ impl Reader {
         self.with_tree(|tree| proof::prove_consistency(tree, old, size))
     }
 
+    /// The proof, with the later checkpoint, that the log of `checkpoint` extends what it was at `old`
+    /// entries.
+    ///
+    /// # Errors
+    /// [`ProveError`]; also when the checkpoint is not of this log.
+    pub fn prove(
+        &self,
+        old: u64,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Consistency, ProveError> {
+        self.owns(checkpoint)?;
+        let path = self.consistency(old, checkpoint.size())?;
+        Ok(Consistency::new(old, path, checkpoint.clone()))
+    }
+
+    /// Checks that a checkpoint, kept elsewhere perhaps, is one of this log as it lies here.
+    ///
+    /// # Errors
+    /// [`ProveError`] says how it is not.
+    pub fn owns(&self, checkpoint: &SignedCheckpoint) -> Result<(), ProveError> {
+        checkpoint.verify(self.vkey())?;
+        let size = checkpoint.size();
+        self.within(size)?;
+        let root =
+            self.with_tree(|tree| range_root(tree, 0, size).map_err(proof::ProveError::Store))?;
+        if root == *checkpoint.root() {
+            Ok(())
+        } else {
+            Err(ProveError::Fork(size))
+        }
+    }
+
+    /// The checkpoint that was signed over the first `size` entries; `None` if none was.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn checkpoint_at(&self, size: u64) -> Result<Option<SignedCheckpoint>, ReadError> {
+        // A segment's first note repeats the last of the one before.
+        let Some(files) = self.segment_of(size.saturating_sub(1)) else {
+            return Ok(None);
+        };
+        let mut notes = NoteScan::open(&files.notes_path(&self.dir), self.vkey())?;
+        while let NextNote::Note { offset, checkpoint } = notes.next()? {
+            if checkpoint.size() < size {
+                continue;
+            }
+            if checkpoint.size() > size {
+                break;
+            }
+            checkpoint.verify(self.vkey()).map_err(|error| {
+                Finding::new(Code::CheckpointSignature, error.to_string())
+                    .in_file(files.notes_name(), offset)
+            })?;
+            return Ok(Some(checkpoint));
+        }
+        Ok(None)
+    }
+
     /// A C2SP tlog-proof that entry `seq` is in the log, against the newest checkpoint.
     ///
     /// # Errors
     /// [`ProveError`].
     pub fn receipt(&self, seq: u64, disclose: Disclose) -> Result<Receipt, ProveError> {
-        let checkpoint = self.checkpoint().cloned().ok_or(ProveError::OutOfRange {
+        let checkpoint = self.checkpoint().ok_or(ProveError::OutOfRange {
             wanted: seq,
             size: 0,
         })?;
+        self.receipt_under(seq, disclose, checkpoint)
+    }
+
+    /// A receipt against a certain checkpoint, such as one that witnesses cosigned.
+    ///
+    /// # Errors
+    /// [`ProveError`]; also when the checkpoint is not of this log.
+    pub fn receipt_under(
+        &self,
+        seq: u64,
+        disclose: Disclose,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Receipt, ProveError> {
+        self.owns(checkpoint)?;
         let path = self.inclusion(seq, checkpoint.size())?;
         let frame = self.frame_bytes(seq)?;
         let shown = match disclose {
             Disclose::Body => frame,
             Disclose::Header => {
                 let parsed = frame::parse(&frame).map_err(|error| {
-                    ReadError::from(
-                        crate::Finding::new(crate::Code::EntryDamaged, error.to_string()).at(seq),
-                    )
+                    ReadError::from(Finding::new(Code::EntryDamaged, error.to_string()).at(seq))
                 })?;
                 frame::encode_header_only(parsed.header_bytes)
             }
         };
-        Ok(Receipt::new(seq, path, shown, checkpoint))
+        Ok(Receipt::new(seq, path, shown, checkpoint.clone()))
     }
 
     /// The stored bytes of an entry's frame.
     fn frame_bytes(&self, seq: u64) -> Result<Vec<u8>, ReadError> {
-        let missing = || {
-            ReadError::from(
-                crate::Finding::new(crate::Code::EntryMissing, "the entry is missing").at(seq),
-            )
-        };
+        let missing =
+            || ReadError::from(Finding::new(Code::EntryMissing, "the entry is missing").at(seq));
         let entry = self.get(seq)?.ok_or_else(missing)?;
         let files = self.segment_of(seq).ok_or_else(missing)?;
         let mut scan = FrameScan::open_near(&files.entries_path(&self.dir), entry.offset)?;
@@ -110,7 +189,7 @@ impl Reader {
         Ok(FrameScan::open_near(&files.entries_path(&self.dir), entry.offset)?.raw(len)?)
     }
 
-    fn within(&self, size: u64) -> Result<(), ProveError> {
+    pub(super) fn within(&self, size: u64) -> Result<(), ProveError> {
         if size > self.size() {
             Err(ProveError::OutOfRange {
                 wanted: size,

@@ -1,106 +1,201 @@
-//! The log as C2SP tlog-tiles, for tools that read such logs: checkpoint, tiles and entry bundles, in
-//! files named as the paths of the specification.
+//! Exports the log as C2SP tlog-tiles, for tools that read such logs, and for `aegis-verify`.
 //!
-//! The entries of the bundles are headers, which are what the leaves are made of: an export shows when
-//! what kinds of things happened, and no body.
+//! One pass over the entries makes everything, the tree too, and compares its root with the checkpoint
+//! before that is written: an export never vouches for entries that are not the signed ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ProveError, ReadError, Reader, scan_error};
-use crate::durable;
+use crate::checkpoint::SignedCheckpoint;
+use crate::durable::{self, IoError, PRIVATE, PUBLIC};
+use crate::export::{BODIES, CHECKPOINT, ENTRIES, TILE_WIDTH, tile_level, tile_path};
 use crate::finding::{Code, Finding};
-use crate::merkle::{HashStore as _, TILE_HEIGHT};
+use crate::frame::{self, Frame};
+use crate::hash::Hash;
+use crate::merkle::{Frontier, TILE_HEIGHT};
 use crate::scan::FrameScan;
-use crate::segment::SEGMENT_HEADER_LEN;
-use crate::tree::{TreeReader, level_count, level_len};
+use crate::segment::{SEGMENT_HEADER_LEN, VKEY_FILE};
 
-const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
+/// What an export holds.
+#[derive(Debug, Default, Clone)]
+pub struct ExportOptions {
+    /// Salts and bodies too, in files of their own. Without them an export shows when things of what kind
+    /// happened, and nothing else.
+    pub bodies: bool,
+    /// The checkpoint to export up to, such as one that witnesses cosigned; the newest otherwise.
+    pub checkpoint: Option<SignedCheckpoint>,
+}
 
 impl Reader {
-    /// Writes the signed log into `out` as C2SP tlog-tiles.
+    /// Writes the signed log into the new or empty folder `out` as C2SP tlog-tiles and answers the checkpoint
+    /// it ends with. `progress` hears how many entries of how many are done.
     ///
     /// # Errors
-    /// [`ProveError`]; part of the export may have been written.
-    pub fn export_tiles(&self, out: &Path) -> Result<(), ProveError> {
-        let Some(checkpoint) = self.checkpoint() else {
-            return Err(ProveError::OutOfRange { wanted: 0, size: 0 });
-        };
-        self.export_tree(out)?;
-        self.export_bundles(out)?;
-        // Last, so that an export with a checkpoint is a whole one.
-        durable::export(&out.join("checkpoint"), checkpoint.note().as_bytes())
-            .map_err(|error| ProveError::Read(error.into()))
-    }
-
-    fn export_tree(&self, out: &Path) -> Result<(), ProveError> {
-        let tree = TreeReader::new(&self.dir);
-        for level in 0..level_count(self.size()) {
-            let hashes = level_len(self.size(), level);
-            for tile in 0..hashes.div_ceil(TILE_WIDTH) {
-                let start = tile * TILE_WIDTH;
-                let width = (hashes - start).min(TILE_WIDTH);
-                let row = tree.hashes(u32::try_from(level).unwrap_or(u32::MAX), start, width)?;
-                let bytes: Vec<u8> = row.iter().flat_map(|hash| hash.0).collect();
-                let path = out.join(format!("tile/{level}/{}", tile_path(tile, width)));
-                durable::export(&path, &bytes).map_err(ReadError::from)?;
+    /// [`ProveError`]; part of the export may have been written, but no checkpoint.
+    pub fn export_tiles(
+        &self,
+        out: &Path,
+        options: &ExportOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<SignedCheckpoint, ProveError> {
+        let checkpoint = match (&options.checkpoint, self.checkpoint()) {
+            (Some(given), _) => {
+                given.verify(self.vkey())?;
+                self.within(given.size())?;
+                given.clone()
             }
+            (None, Some(newest)) => newest.clone(),
+            (None, None) => return Err(ProveError::OutOfRange { wanted: 0, size: 0 }),
+        };
+        let size = checkpoint.size();
+        durable::create_empty(out).map_err(ReadError::from)?;
+        let mut export = Export::new(out, options.bodies);
+        self.each_frame(size, &mut |seq, frame| {
+            export.add(frame)?;
+            if (seq + 1).is_multiple_of(TILE_WIDTH) {
+                progress(seq + 1, size);
+            }
+            Ok(())
+        })?;
+        export.finish().map_err(ReadError::from)?;
+        progress(size, size);
+        if export.frontier.root() != *checkpoint.root() {
+            return Err(ProveError::Fork(size));
         }
-        Ok(())
+        let key = format!("{}\n", self.vkey());
+        durable::export(&out.join(VKEY_FILE), key.as_bytes(), PUBLIC).map_err(ReadError::from)?;
+        // Last, so that an export with a checkpoint is a whole one.
+        durable::export(&out.join(CHECKPOINT), checkpoint.note().as_bytes(), PUBLIC)
+            .map_err(ReadError::from)?;
+        Ok(checkpoint)
     }
 
-    fn export_bundles(&self, out: &Path) -> Result<(), ReadError> {
-        let mut bundle = Vec::new();
+    /// Shows the frames of the first `size` entries in order.
+    fn each_frame(
+        &self,
+        size: u64,
+        visit: &mut dyn FnMut(u64, &Frame<'_>) -> Result<(), IoError>,
+    ) -> Result<(), ReadError> {
         let mut seq = 0;
         for (index, files) in self.segments.iter().enumerate() {
-            if seq >= self.end_of(index) {
+            let end = self.end_of(index).min(size);
+            if seq >= end {
                 break;
             }
             let path = files.entries_path(&self.dir);
             let mut scan = FrameScan::open(&path, SEGMENT_HEADER_LEN as u64)?;
-            while seq < self.end_of(index) {
+            while seq < end {
                 let missing = || Finding::new(Code::EntryMissing, "the entry is missing").at(seq);
                 let next = scan.next().map_err(|error| scan_error(error, files))?;
-                let header = next.ok_or_else(missing)?.header_bytes;
-                let len = u16::try_from(header.len()).map_err(|_| missing())?;
-                bundle.extend_from_slice(&len.to_be_bytes());
-                bundle.extend_from_slice(header);
+                visit(seq, &next.ok_or_else(missing)?)?;
                 seq += 1;
-                if seq.is_multiple_of(TILE_WIDTH) || seq == self.size() {
-                    let tile = (seq - 1) / TILE_WIDTH;
-                    let name = tile_path(tile, seq - tile * TILE_WIDTH);
-                    durable::export(&out.join(format!("tile/entries/{name}")), &bundle)?;
-                    bundle.clear();
-                }
             }
         }
         Ok(())
     }
 }
 
-/// The path of a tile by its index: groups of three digits, all but the last marked with an x; a tile
-/// that is not full has its width after it.
-fn tile_path(mut tile: u64, width: u64) -> String {
-    let mut path = format!("{:03}", tile % 1000);
-    while tile >= 1000 {
-        tile /= 1000;
-        path = format!("x{:03}/{path}", tile % 1000);
+/// The files of an export, as they fill.
+struct Export {
+    out: PathBuf,
+    frontier: Frontier,
+    entries: Bundle,
+    bodies: Option<Bundle>,
+    levels: Vec<Bundle>,
+}
+
+/// A file that is written when it has its 256 parts, or at the end.
+struct Bundle {
+    /// The folder below which its files lie.
+    folder: PathBuf,
+    mode: u32,
+    /// Parts so far, those of files that are written included.
+    parts: u64,
+    bytes: Vec<u8>,
+}
+
+impl Bundle {
+    fn new(folder: PathBuf, mode: u32) -> Self {
+        Self {
+            folder,
+            mode,
+            parts: 0,
+            bytes: Vec::new(),
+        }
     }
-    if width < TILE_WIDTH {
-        format!("{path}.p/{width}")
-    } else {
-        path
+
+    /// Counts what was appended as one part.
+    fn part(&mut self) -> Result<(), IoError> {
+        self.parts += 1;
+        if self.parts.is_multiple_of(TILE_WIDTH) {
+            self.write(self.parts / TILE_WIDTH - 1, TILE_WIDTH)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), IoError> {
+        match self.parts % TILE_WIDTH {
+            0 => Ok(()),
+            width => self.write(self.parts / TILE_WIDTH, width),
+        }
+    }
+
+    fn write(&mut self, tile: u64, width: u64) -> Result<(), IoError> {
+        let path = self.folder.join(tile_path(tile, width));
+        durable::export(&path, &self.bytes, self.mode)?;
+        self.bytes.clear();
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Export {
+    fn new(out: &Path, bodies: bool) -> Self {
+        Self {
+            out: out.to_path_buf(),
+            frontier: Frontier::default(),
+            entries: Bundle::new(out.join(ENTRIES), PUBLIC),
+            bodies: bodies.then(|| Bundle::new(out.join(BODIES), PRIVATE)),
+            levels: Vec::new(),
+        }
+    }
 
-    #[test]
-    fn tiles_are_named_as_the_specification_says() {
-        assert_eq!(tile_path(1_234_067, 256), "x001/x234/067");
-        assert_eq!(tile_path(0, 256), "000");
-        assert_eq!(tile_path(273, 112), "273.p/112");
-        assert_eq!(tile_path(1000, 1), "x001/000.p/1");
+    fn add(&mut self, frame: &Frame<'_>) -> Result<(), IoError> {
+        let header = frame.header_bytes;
+        // Lengths of headers are 16-bit numbers in the frames too.
+        let len = u16::try_from(header.len()).unwrap_or(u16::MAX);
+        self.entries.bytes.extend_from_slice(&len.to_be_bytes());
+        self.entries.bytes.extend_from_slice(header);
+        self.entries.part()?;
+        if let Some(bodies) = &mut self.bodies {
+            match frame.payload {
+                Some(payload) => {
+                    frame::encode(&frame.header, payload.salt, payload.body, &mut bodies.bytes);
+                }
+                None => bodies.bytes.extend(frame::encode_header_only(header)),
+            }
+            bodies.part()?;
+        }
+        let mut completed: Vec<(usize, Hash)> = Vec::new();
+        self.frontier.push(frame.leaf, |height, hash| {
+            if height.is_multiple_of(TILE_HEIGHT) {
+                completed.push(((height / TILE_HEIGHT) as usize, *hash));
+            }
+        });
+        for (level, hash) in completed {
+            if self.levels.len() <= level {
+                let folder = self.out.join(tile_level(level));
+                self.levels.push(Bundle::new(folder, PUBLIC));
+            }
+            let row = &mut self.levels[level];
+            row.bytes.extend_from_slice(&hash.0);
+            row.part()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), IoError> {
+        self.entries.finish()?;
+        self.bodies.as_mut().map_or(Ok(()), Bundle::finish)?;
+        self.levels.iter_mut().try_for_each(Bundle::finish)
     }
 }

@@ -19,6 +19,7 @@ fn against(log: &Log, kept: &[SignedCheckpoint]) -> aegis_log::Report {
         &VerifyOptions {
             key: None,
             checkpoints: kept.to_vec(),
+            policy: None,
         },
     )
     .unwrap()
@@ -141,6 +142,7 @@ fn segments_of_another_host_are_found() {
         &VerifyOptions {
             key: Some(key),
             checkpoints: vec![],
+            policy: None,
         },
     )
     .unwrap();
@@ -158,6 +160,7 @@ fn a_log_made_anew_with_another_key_is_found_by_who_has_the_key() {
     let trusted = VerifyOptions {
         key: Some(key),
         checkpoints: vec![kept(&log)],
+        policy: None,
     };
     let report = verify(&log.dir(), &trusted).unwrap();
     assert!(

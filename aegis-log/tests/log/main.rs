@@ -5,7 +5,9 @@
 mod arbitrary;
 mod command;
 mod common;
+mod exports;
 mod kept;
+mod policy;
 mod recovery;
 mod roundtrip;
 mod tamper;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aegis_log::Reader;
+use aegis_log::{ExportOptions, Reader};
 use tlog_tiles::{Hash, HashReader as _, Tile, TileHashReader, TileReader};
 
 use crate::common::{EVENING, Log, body};
@@ -42,7 +42,9 @@ fn an_export_is_verified_by_the_oracle() {
     writer.close().unwrap();
     let reader = Reader::open(log.dir()).unwrap();
     let out = log.dir().parent().unwrap().join("tiles");
-    reader.export_tiles(&out).unwrap();
+    reader
+        .export_tiles(&out, &ExportOptions::default(), &mut |_, _| {})
+        .unwrap();
 
     let note = std::fs::read(out.join("checkpoint")).unwrap();
     let note = signed_note::Note::from_bytes(&note).unwrap();

@@ -11,7 +11,7 @@ pub mod saved;
 pub mod short;
 
 mod daemon;
-mod files;
+pub mod files;
 mod piped;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -5,17 +5,18 @@ mod index;
 
 use std::{fs, path::Path};
 
-use aegis_log::{SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
+use aegis_log::{Cosigned, Reader, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
 
 use super::{
     args::{Format, Verify as Args},
     escape,
     failure::Failure,
     output,
+    progress::Progress,
 };
 use crate::paths::Layout;
 
-/// Checks the log and tells the exit code: 0 intact, 1 tampered, 3 intact but not complete.
+/// Checks the log and tells the exit code: 0 intact, 1 tampered or without the witnesses asked for, 3 intact but not complete.
 ///
 /// # Errors
 /// When the log, a checkpoint or the key cannot be read: then nothing is known.
@@ -28,7 +29,18 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         options.checkpoints.append(&mut notes);
     }
-    let report = aegis_log::verify(&dir, &options).map_err(|error| Failure::Broken(error.to_string()))?;
+    if let Some(path) = &args.policy {
+        options.policy = Some(super::log::witness::read(path)?);
+        if options.checkpoints.is_empty() {
+            options.checkpoints = Cosigned::beside(&dir).all().map_err(|error| Failure::Broken(error.to_string()))?;
+        }
+    }
+    // How much there is to do; the verdict does not depend on it.
+    let all = Reader::open(&dir).map_or(0, |reader| reader.size());
+    let mut progress = Progress::new("verifying");
+    let report = aegis_log::verify_with(&dir, &options, |entry| progress.at(entry.seq + 1, all));
+    drop(progress);
+    let report = report.map_err(|error| Failure::Broken(error.to_string()))?;
     // Against a log that is not what it was the index proves nothing.
     let shown = match index::beside(&dir) {
         Some(path) if report.verdict() != Verdict::Tampered => Some(index::compare(&path, &dir)?),

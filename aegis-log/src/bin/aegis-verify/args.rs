@@ -6,19 +6,28 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 Checks an audit log of Aegis, trusting nothing but its key.
 
-usage: aegis-verify [--dir DIR] [--key KEY] [--checkpoint FILE]... [--json]
-       aegis-verify --receipt FILE [--key KEY] [--json]
+usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--json]
+       aegis-verify --export DIR [TRUST] [--checkpoint FILE]... [--json]
+       aegis-verify --receipt FILE [TRUST] [--json]
+       aegis-verify --consistency FILE --checkpoint FILE [TRUST] [--json]
+ where TRUST is --key KEY, --policy FILE, or both
 
   --dir DIR          the log's folder (default /var/lib/aegis/log)
   --key KEY          the log's verifier key, or the file that holds it, from where you trust it;
                      without it the key in the folder is used, which whoever made the folder chose
+  --policy FILE      a policy (C2SP tlog-policy): its log's key is used, and its quorum of witnesses must
+                     have cosigned a checkpoint that the log extends, or that of the export, receipt or
+                     proof. For a log without --checkpoint those in the folder `cosigned` beside it count
   --checkpoint FILE  a checkpoint kept elsewhere: the log must extend it. Finds an end that was cut
                      off and a log that was made anew. May be given several times
-  --receipt FILE     check a receipt (C2SP tlog-proof) instead of a log
+  --export DIR       check an export (C2SP tlog-tiles, `aegis log export`) instead of a log
+  --receipt FILE     check a receipt (C2SP tlog-proof, `aegis log receipt`)
+  --consistency FILE check that the log of the checkpoint in FILE (`aegis log prove`) only grew since
+                     the earlier checkpoint that --checkpoint gives
   --json             answer for machines
   --help, --version
 
-exit: 0 intact or proven, 1 tampered or not proven, 2 usage or I/O,
+exit: 0 intact or proven, 1 tampered, not proven or not witnessed, 2 usage or I/O,
       3 intact, but not closed cleanly or nothing signed yet
 ";
 
@@ -27,6 +36,7 @@ exit: 0 intact or proven, 1 tampered or not proven, 2 usage or I/O,
 pub(crate) struct Args {
     pub(crate) dir: PathBuf,
     pub(crate) key: Option<String>,
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
     pub(crate) json: bool,
 }
@@ -37,17 +47,20 @@ pub(crate) enum Command {
     Help,
     Version,
     Log(Args),
+    Export(Args, PathBuf),
     Receipt(Args, PathBuf),
+    Consistency(Args, PathBuf),
 }
 
 pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let mut args = Args {
         dir: PathBuf::from(aegis_log::DEFAULT_DIR),
         key: None,
+        policy: None,
         checkpoints: Vec::new(),
         json: false,
     };
-    let mut receipt = None;
+    let mut instead: Option<(String, PathBuf)> = None;
     while let Some(arg) = from.next() {
         let text = arg.to_str().unwrap_or_default();
         // Both `--dir D` and `--dir=D`.
@@ -64,20 +77,36 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         match name {
             "--dir" => args.dir = value()?.into(),
             "--key" => args.key = Some(value()?.into_string().map_err(|_| "the key is not text")?),
+            "--policy" => args.policy = Some(value()?.into()),
             "--checkpoint" => args.checkpoints.push(value()?.into()),
-            "--receipt" => receipt = Some(PathBuf::from(value()?)),
+            "--export" | "--receipt" | "--consistency" => {
+                let file = PathBuf::from(value()?);
+                if instead.replace((name.to_owned(), file)).is_some() {
+                    return Err(
+                        "one thing at a time: --export, --receipt or --consistency".to_owned()
+                    );
+                }
+            }
             "--json" if attached.is_none() => args.json = true,
             "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
             "--version" | "-V" if attached.is_none() => return Ok(Command::Version),
             _ => return Err(format!("{arg:?} is not an option; see --help")),
         }
     }
-    match receipt {
-        Some(_) if !args.checkpoints.is_empty() => Err(
+    match instead
+        .as_ref()
+        .map(|(what, file)| (what.as_str(), file.clone()))
+    {
+        Some(("--receipt", _)) if !args.checkpoints.is_empty() => Err(
             "--receipt and --checkpoint don't go together: a receipt holds its checkpoint"
                 .to_owned(),
         ),
-        Some(file) => Ok(Command::Receipt(args, file)),
+        Some(("--consistency", _)) if args.checkpoints.is_empty() => {
+            Err("--consistency needs the earlier checkpoint: give it with --checkpoint".to_owned())
+        }
+        Some(("--export", dir)) => Ok(Command::Export(args, dir)),
+        Some(("--receipt", file)) => Ok(Command::Receipt(args, file)),
+        Some((_, file)) => Ok(Command::Consistency(args, file)),
         None => Ok(Command::Log(args)),
     }
 }
@@ -95,6 +124,7 @@ mod tests {
         let args = |dir: &str| Args {
             dir: dir.into(),
             key: Some("k+1+x=".into()),
+            policy: Some("p".into()),
             checkpoints: vec!["a".into(), "b".into()],
             json: true,
         };
@@ -103,6 +133,8 @@ mod tests {
             "d",
             "--key",
             "k+1+x=",
+            "--policy",
+            "p",
             "--checkpoint",
             "a",
             "--checkpoint",
@@ -113,6 +145,7 @@ mod tests {
         let joined = parsed(&[
             "--dir=d",
             "--key=k+1+x=",
+            "--policy=p",
             "--checkpoint=a",
             "--checkpoint=b",
             "--json",
@@ -121,6 +154,7 @@ mod tests {
         let defaults = Args {
             dir: "/var/lib/aegis/log".into(),
             key: None,
+            policy: None,
             checkpoints: vec![],
             json: false,
         };
@@ -138,6 +172,8 @@ mod tests {
             &["--dir"],
             &["--json=1"],
             &["--receipt", "r", "--checkpoint", "c"],
+            &["--receipt", "r", "--export", "e"],
+            &["--consistency", "p"],
             &["-d"],
         ] {
             assert!(parsed(args).is_err(), "{args:?}");
