@@ -89,6 +89,8 @@ pub enum Detail {
         name: Vec<u8>,
         /// Addresses of the answer.
         addresses: Vec<[u8; 16]>,
+        /// Of an answer: microseconds since its question left.
+        taken_us: u32,
     },
     /// A socket operation on a Unix address.
     Unix {

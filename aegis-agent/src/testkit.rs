@@ -86,8 +86,8 @@ impl Record {
     /// An answer to a question, the name as it is on the wire.
     #[must_use]
     pub fn dns(seq: u64, name: &[u8], address: [u8; 16]) -> Self {
-        let name_len = u16::try_from(name.len()).unwrap_or(u16::MAX);
-        let body = DnsBody { resolver: [0; 16], kind: 1, name_len, addresses: 1, reserved: 0 };
+        let name_len = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        let body = DnsBody { resolver: [0; 16], kind: 1, name_len, addresses: 1, taken: 250 };
         let mut record = Self::new(kind::DNS, seq, &body, &[name, &address]);
         record.header.op = op::ANSWER;
         record

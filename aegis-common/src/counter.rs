@@ -37,6 +37,8 @@ pub enum Counter {
     AddressesFull = 25,
     /// A connection could not be kept in mind: refused.
     ConnectionUnkept = 26,
+    /// Which program a process begins could not be found out or noted: rules for one program are not for it.
+    ProgramUnnoted = 27,
 }
 
 /// Length of the `COUNTERS` map.
@@ -44,7 +46,7 @@ pub const COUNTERS: u32 = 64;
 
 impl Counter {
     /// All counters, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LostProcess,
         Self::LostFile,
         Self::LostNetwork,
@@ -61,6 +63,7 @@ impl Counter {
         Self::QuestionsFull,
         Self::AddressesFull,
         Self::ConnectionUnkept,
+        Self::ProgramUnnoted,
     ];
 
     /// Name in metrics and in the log.
@@ -83,6 +86,7 @@ impl Counter {
             Self::QuestionsFull => "questions_full",
             Self::AddressesFull => "addresses_full",
             Self::ConnectionUnkept => "connection_unkept",
+            Self::ProgramUnnoted => "program_unnoted",
         }
     }
 

@@ -371,11 +371,11 @@ pub struct DnsBody {
     /// Type in question.
     pub kind: u16,
     /// Bytes of the name; 0 of a message that has none.
-    pub name_len: u16,
+    pub name_len: u8,
     /// Addresses of the answer, at most 16.
-    pub addresses: u16,
-    /// Zero.
-    pub reserved: u16,
+    pub addresses: u8,
+    /// Of an answer to a question under way: microseconds since that left.
+    pub taken: u32,
 }
 assert_size!(DnsBody, 24);
 

@@ -43,6 +43,13 @@ pub mod view {
         image | view << INDEX_BITS
     }
 
+    /// The view in a key of addresses that are reached, or of names.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(image: u32) -> u32 {
+        image >> INDEX_BITS
+    }
+
     /// The index of the image in a key, whatever the view, and of [`NetPrefix::LISTEN`](super::NetPrefix::LISTEN).
     #[inline(always)]
     #[must_use]
@@ -271,7 +278,7 @@ pub struct Connection {
     /// Where it was let go.
     pub destination: Destination,
 }
-assert_size!(Connection, 104 + 288);
+assert_size!(Connection, 104 + 296);
 
 /// Where a socket that is not connected was last let connect to, by a rule whose decisions are recorded.
 #[repr(C)]
@@ -290,10 +297,14 @@ pub struct Destination {
     pub image: u32,
     /// Generation of it.
     pub generation: u32,
+    /// [`Image::programs`](crate::policy::Image::programs) of it.
+    pub programs: u32,
+    /// [`view`] of the program that was let connect.
+    pub view: u32,
     /// The name, as it is on the wire, without the root's label.
     pub name: [u8; 256],
 }
-assert_size!(Destination, 288);
+assert_size!(Destination, 296);
 
 /// How far a connection is.
 pub mod connection_state {

@@ -54,8 +54,8 @@ pub struct Image {
     pub serial: u64,
     /// Seconds that it holds at most.
     pub most_ttl: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What the [views](crate::net::view) of its address rules mean, as a digest: a new image of the same rules has the same.
+    pub programs: u32,
     /// Bytes that may leave over the network, whole IP packets, where there is a limit.
     pub most_bytes_out: u64,
 }

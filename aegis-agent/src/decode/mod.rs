@@ -110,7 +110,7 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
             let (name, rest) = split(rest, b.name_len.into())?;
             let (addresses, _) = split(rest, u32::from(b.addresses) * 16)?;
             let (addresses, _) = addresses.as_chunks::<16>();
-            Detail::Dns { resolver: b.resolver, kind: b.kind, name: name.to_vec(), addresses: addresses.to_vec() }
+            Detail::Dns { resolver: b.resolver, kind: b.kind, name: name.to_vec(), addresses: addresses.to_vec(), taken_us: b.taken }
         }
         kind::UNIX => {
             let (b, rest) = take::<UnixBody>(body)?;

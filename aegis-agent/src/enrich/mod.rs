@@ -117,7 +117,7 @@ impl Enricher {
                 };
                 (Kind::File, event::Detail::File(file))
             }
-            Detail::Dns { resolver, kind, name, addresses } => {
+            Detail::Dns { resolver, kind, name, addresses, taken_us } => {
                 let shown = |address: [u8; 16]| Ipv6Addr::from(address).to_canonical().to_string();
                 let dns = Dns {
                     op: words::op(header.op).to_owned(),
@@ -126,6 +126,7 @@ impl Enricher {
                     resolver: shown(resolver),
                     answers: addresses.into_iter().map(shown).collect(),
                     errno: u32::from(header.errno),
+                    duration_ns: u64::from(taken_us) * 1_000,
                 };
                 (Kind::Dns, event::Detail::Dns(dns))
             }

@@ -55,7 +55,7 @@ fn conclude_network(mut claim: Claim, subject: &Subject, sock: Sock, operation: 
             size_of::<NetworkBody>(),
             name,
         );
-        if result == 0 && operation != op::LISTEN && !sock.is_null() && !connection::note_destination(sock, &mut claim) {
+        if result == 0 && operation != op::LISTEN && !sock.is_null() && !connection::note_destination(sock, &mut claim, subject) {
             result = conclude::refuse(Refusal::Permission);
         }
     }

@@ -7,7 +7,7 @@
 use aegis_common::{
     counter::Counter,
     event::{NetworkBody, kind, op, reason, verdict},
-    net::{Connection, connection_state, view},
+    net::{Connection, connection_state},
 };
 use aya_ebpf::{
     macros::{btf_tracepoint, cgroup_skb},
@@ -187,7 +187,7 @@ fn record(subject: &Subject, connection: &Connection) {
         return;
     };
     let bytes = connection::tell(&mut claim, connection);
-    let (image, generation) = (view::index(connection.destination.image), connection.destination.generation);
+    let (image, generation) = (connection.destination.image, connection.destination.generation);
     let subject = Subject { image, generation, ..*subject };
     let decision = Decision::allow(connection.destination.rule, reason::RULE, true);
     conclude::record_packet(&mut claim, &subject, &decision, (kind::NETWORK, op::CLOSE), size_of::<NetworkBody>(), bytes);

@@ -294,8 +294,13 @@ pub fn bprm_committed_creds(context: LsmContext) -> i32 {
     }
     running::forget();
     let said = by_name(&subject, Binprm::new(context.arg(0)).file(), true);
-    if let Ok(Said { view: view @ 1.., .. }) = said {
-        running::begin(&subject, view);
+    let noted = match said {
+        Ok(Said { view: 0, .. }) => true,
+        Ok(said) => running::begin(&subject, said.view),
+        Err(_) => false,
+    };
+    if !noted {
+        table::count(Counter::ProgramUnnoted);
     }
     0
 }

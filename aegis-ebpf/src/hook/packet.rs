@@ -80,7 +80,7 @@ pub fn packet_egress(context: SkBuffContext) -> i32 {
     let decision = claim.decision();
     let mut result = 0;
     if conclude::is_recorded(&decision) {
-        let bytes = names::describe(&mut claim, &headers.peer);
+        let bytes = names::describe(&mut claim, &headers.peer, 0);
         result = conclude::record_once(
             &mut claim,
             &subject,
@@ -170,7 +170,8 @@ fn answer(claim: &mut Claim, subject: &Subject, headers: &Headers, port: u16, le
 fn tell(claim: &mut Claim, subject: &Subject, headers: &Headers, decision: Decision, whole: bool) -> i32 {
     claim.decide(decision);
     let decision = claim.decision();
-    let bytes = names::describe(claim, &headers.peer);
+    let taken = names::taken(claim);
+    let bytes = names::describe(claim, &headers.peer, taken);
     conclude::record_packet(claim, subject, &decision, (kind::DNS, op::ANSWER), size_of::<DnsBody>(), bytes);
     if whole || conclude::effective(subject, &decision) != verdict::DENY { PASS } else { DROP }
 }

@@ -2,6 +2,7 @@
 //! and can't refuse.
 
 use aegis_common::{
+    counter::Counter,
     event::{ExecBody, ExitBody, ForkBody, flag, kind, op, reason},
     policy::image_flag,
 };
@@ -86,8 +87,8 @@ pub fn sched_process_fork(context: BtfTracePointContext) -> i32 {
     if parent.tgid() == child.tgid() {
         return 0;
     }
-    if subject.has(image_flag::PROGRAMS) {
-        running::inherit(child);
+    if subject.has(image_flag::PROGRAMS) && !running::inherit(child) {
+        table::count(Counter::ProgramUnnoted);
     }
     note(&subject, kind::FORK, ForkBody {
         child_start: child.start(),
@@ -116,6 +117,6 @@ fn note<T: Copy>(subject: &Subject, kind: u16, body: T) -> i32 {
 
 #[inline(always)]
 fn lost() -> i32 {
-    table::count(aegis_common::counter::Counter::LostProcess);
+    table::count(Counter::LostProcess);
     0
 }

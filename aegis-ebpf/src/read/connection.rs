@@ -19,7 +19,7 @@ use super::{
     kernel::{Sock, Task, boottime},
     names::same,
     packet::PacketSocket,
-    ring,
+    ring, running,
     scratch::Claim,
     table,
 };
@@ -58,7 +58,7 @@ pub fn at(sock: Sock) -> Option<&'static mut Connection> {
 /// Notes where a socket is let connect to, by the record in the slot. One that is connected already stays so, whatever its
 /// program asks for. False where that can't be noted.
 #[inline(always)]
-pub fn note_destination(sock: Sock, claim: &mut Claim) -> bool {
+pub fn note_destination(sock: Sock, claim: &mut Claim, subject: &Subject) -> bool {
     let body = claim.network_body();
     if body.protocol != TCP {
         return true;
@@ -70,14 +70,18 @@ pub fn note_destination(sock: Sock, claim: &mut Claim) -> bool {
     if connection.opened != 0 {
         return true;
     }
-    let image = claim.dialogue().image;
+    let view = view::number(claim.dialogue().image);
     let header = claim.header();
     let destination = &mut connection.destination;
-    destination.address = body.address;
+    // Whoever connects to no address is led to the host itself.
+    let nowhere = same(&body.address, &table::mapped([0; 4]));
+    destination.address = if nowhere { table::mapped([127, 0, 0, 1]) } else { body.address };
     destination.port = body.port;
     destination.name_len = body.name_len;
     destination.rule = header.rule;
-    destination.image = image;
+    destination.image = header.image;
+    destination.programs = running::meaning(subject.image);
+    destination.view = view;
     destination.generation = header.generation;
     // SAFETY: the record's bytes are more than a name's.
     unsafe {
@@ -120,7 +124,7 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
 #[inline(always)]
 pub fn image(connection: &Connection, subject: &Subject) -> u32 {
     let of = &connection.destination;
-    if of.port != 0 && view::index(of.image) == subject.image { of.image } else { subject.image }
+    if of.port != 0 && of.programs == running::meaning(subject.image) { view::of(subject.image, of.view) } else { subject.image }
 }
 
 /// The state of a connection whose beginning was looked at, or need not be.

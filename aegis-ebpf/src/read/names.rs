@@ -230,6 +230,13 @@ pub fn match_question(claim: &mut Claim, resolver: &[u8; 16], port: u16) -> bool
     true
 }
 
+/// Microseconds since the question in the slot left; 0 without one. None waits for an hour.
+#[inline(always)]
+pub fn taken(claim: &mut Claim) -> u32 {
+    let asked = claim.dialogue().question.asked;
+    if asked == 0 { 0 } else { (boottime().wrapping_sub(asked) / 1_000) as u32 }
+}
+
 /// Learns the addresses of the answer in the slot. False where it can't be read to its end.
 #[inline(always)]
 pub fn learn(claim: &mut Claim) -> bool {
@@ -441,14 +448,14 @@ pub fn tell_name(claim: &mut Claim) -> u32 {
 /// Puts the body of the record of the message in the slot, and behind it the name and the addresses. Returns how many bytes
 /// that are.
 #[inline(always)]
-pub fn describe(claim: &mut Claim, resolver: &[u8; 16]) -> u32 {
+pub fn describe(claim: &mut Claim, resolver: &[u8; 16], taken: u32) -> u32 {
     let dialogue = claim.dialogue();
     let end = dialogue.reading.name_end;
     // A message that is none has no name.
     let name_len = if end == 0 { 0 } else { end.wrapping_sub(HEADER + 1) & 0xff };
     let kind = if end == 0 { 0 } else { dialogue.reading.kind };
     let told = dialogue.told & 31;
-    claim.set_body(DnsBody { resolver: *resolver, kind, name_len: name_len as u16, addresses: told as u16, reserved: 0 });
+    claim.set_body(DnsBody { resolver: *resolver, kind, name_len: name_len as u8, addresses: told as u8, taken });
     let bytes = claim.bytes();
     // SAFETY: the name is copied from the message's room to the front, then the addresses to behind it; all lie within the
     // record's bytes.

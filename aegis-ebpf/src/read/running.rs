@@ -5,16 +5,13 @@
 
 use core::{ffi::c_void, ptr};
 
-use aegis_common::{
-    net::view,
-    policy::image_flag,
-};
+use aegis_common::{net::view, policy::image_flag};
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, task_struct},
     helpers::generated::{bpf_task_storage_delete, bpf_task_storage_get},
 };
 
-use super::kernel::Task;
+use super::{kernel::Task, table};
 use crate::{maps::RUNNING, subject::Subject};
 
 /// Storage of tasks, as a map is declared in BTF: the loader reads the types of the fields.
@@ -41,11 +38,12 @@ impl<T> TaskStorage<T> {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Running {
-    /// Serial of the image whose rules it was looked up in.
-    serial: u64,
+    /// Programs that the process had begun by then: a note of an earlier one says nothing.
+    execs: u64,
+    /// [`Image::programs`](aegis_common::policy::Image::programs) of the image that it was looked up in.
+    programs: u32,
     /// [`view`] of its rules.
     view: u32,
-    reserved: u32,
 }
 
 #[inline(always)]
@@ -58,17 +56,15 @@ fn task(leader: Task) -> *mut task_struct {
     leader.as_ptr().cast_mut().cast()
 }
 
-/// Notes what the leader of some threads runs. Where there is no memory for it, it is one of the others.
+/// Notes what the leader of some threads runs. False where there is no memory for it: then it is one of the others.
 #[inline(always)]
-fn note(leader: Task, running: Running) {
+fn note(leader: Task, running: Running) -> bool {
     let mut running = running;
     // SAFETY: the helper copies the value where it makes one; what it answers lives until the program ends.
     unsafe {
         let value = (&raw mut running).cast::<c_void>();
         let known = bpf_task_storage_get(map(), task(leader), value, BPF_LOCAL_STORAGE_GET_F_CREATE.into());
-        if let Some(known) = known.cast::<Running>().as_mut() {
-            *known = running;
-        }
+        known.cast::<Running>().as_mut().map(|known| *known = running).is_some()
     }
 }
 
@@ -79,18 +75,23 @@ pub fn forget() {
     unsafe { bpf_task_storage_delete(map(), task(Task::current().leader())) };
 }
 
-/// Notes the view of the program that the current process runs from now on.
+/// Notes the view of the program that the current process runs from now on. False where it can't.
 #[inline(always)]
-pub fn begin(subject: &Subject, view: u32) {
-    note(Task::current().leader(), Running { serial: subject.serial, view, reserved: 0 });
+pub fn begin(subject: &Subject, view: u32) -> bool {
+    let leader = Task::current().leader();
+    note(leader, Running { execs: leader.exec_count(), programs: meaning(subject.image), view })
 }
 
-/// A child runs what the current process runs.
+/// A child runs what the current process runs. False where that can't be noted.
 #[inline(always)]
-pub fn inherit(child: Task) {
-    if let Some(running) = of(Task::current().leader()) {
-        note(child, running);
-    }
+pub fn inherit(child: Task) -> bool {
+    of(Task::current().leader()).is_none_or(|running| note(child, running))
+}
+
+/// What the views of an image mean.
+#[inline(always)]
+pub fn meaning(image: u32) -> u32 {
+    table::image(image).map_or(0, |image| image.programs)
 }
 
 #[inline(always)]
@@ -105,8 +106,11 @@ pub fn image(subject: &Subject) -> u32 {
     if !subject.has(image_flag::PROGRAMS) {
         return subject.image;
     }
-    match of(Task::current().leader()) {
-        Some(running) if running.serial == subject.serial => view::of(subject.image, running.view),
+    let leader = Task::current().leader();
+    match of(leader) {
+        Some(running) if running.programs == meaning(subject.image) && running.execs == leader.exec_count() => {
+            view::of(subject.image, running.view)
+        }
         _ => subject.image,
     }
 }

@@ -238,7 +238,7 @@ pub fn compile(
         capability_rule,
         least_ttl: policy.dns.least_ttl,
         most_ttl: policy.dns.most_ttl,
-        reserved: 0,
+        programs: programs.digest(policy),
         most_bytes_out: policy.limits.bytes_out.unwrap_or(0),
         // Given when the image is installed.
         serial: 0,

@@ -20,7 +20,7 @@ pub(super) type Patterns = BTreeMap<HostName, Vec<Entry>>;
 
 /// Works out what holds for every name that a rule is about: its own rules, and those of all names that cover it, of those
 /// that `holds` names.
-pub(super) fn patterns(policy: &Policy, holds: &dyn Fn(usize) -> bool) -> Result<Patterns, CompileError> {
+pub(super) fn patterns(policy: &Policy, holds: &dyn Fn(usize) -> bool) -> Patterns {
     let all = policy.rules.iter().enumerate();
     let rules: Vec<(usize, bool, &NameEffect)> = all
         .filter_map(|(index, rule)| match &rule.effect {
@@ -49,20 +49,22 @@ pub(super) fn patterns(policy: &Policy, holds: &dyn Fn(usize) -> bool) -> Result
                 })
             })
             .collect();
-        if entries.len() > MAX_PORT_RULES {
-            let mut ids: Vec<&str> =
-                entries.iter().filter_map(|e| policy.rules.get(e.rule)).map(|r| r.id.as_str()).collect();
-            ids.dedup();
-            return Err(CompileError::PortRules {
-                prefix: wanted.name.to_string(),
-                needed: entries.len(),
-                limit: MAX_PORT_RULES,
-                rules: ids.join(", "),
-            });
-        }
         out.insert(wanted.name.clone(), entries);
     }
-    Ok(out)
+    out
+}
+
+/// Within the kernel's bounds.
+pub(super) fn check(policy: &Policy, patterns: &Patterns) -> Result<(), CompileError> {
+    let Some((name, entries)) = patterns.iter().find(|(_, entries)| entries.len() > MAX_PORT_RULES) else { return Ok(()) };
+    let mut ids: Vec<&str> = entries.iter().filter_map(|e| policy.rules.get(e.rule)).map(|r| r.id.as_str()).collect();
+    ids.dedup();
+    Err(CompileError::PortRules {
+        prefix: name.to_string(),
+        needed: entries.len(),
+        limit: MAX_PORT_RULES,
+        rules: ids.join(", "),
+    })
 }
 
 /// See [`PortRule::server`].

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aegis_common::limits::{MAX_NAMES, MAX_NET_PREFIXES, MAX_PROGRAMS};
 use aegis_common::net::view;
 use aegis_common::path::PathKey;
+use ring::digest::{Context, SHA256};
 
 use super::{CompileError, Keys, bounded, names, network};
 use crate::policy::Policy;
@@ -40,17 +41,35 @@ pub(super) struct Programs {
 
 impl Programs {
     pub(super) fn of(resolved: &Resolved) -> Result<Self, CompileError> {
-        let mut out = Self { views: BTreeMap::new(), rules: BTreeMap::new() };
-        for at in &resolved.programs {
-            let covering = resolved.programs.iter().filter(|other| other.place.covers(&at.place));
-            let rules: BTreeSet<usize> = covering.map(|other| other.rule).collect();
-            bounded("programs with rules of their own", out.rules.len(), view::MOST)?;
-            let next = view::OTHERS + 1 + u32::try_from(out.rules.len()).unwrap_or(u32::MAX);
-            let number = *out.rules.entry(rules).or_insert(next);
-            out.views.insert(at.place.clone(), number);
+        let mut at: BTreeMap<&Place, BTreeSet<usize>> = BTreeMap::new();
+        for program in &resolved.programs {
+            at.entry(&program.place).or_default().insert(program.rule);
         }
-        bounded("programs with rules of their own", out.rules.len(), view::MOST)?;
-        Ok(out)
+        let covering = |place: &Place| -> BTreeSet<usize> {
+            at.iter().filter(|(other, _)| other.covers(place)).flat_map(|(_, rules)| rules).copied().collect()
+        };
+        let sets: BTreeMap<&Place, BTreeSet<usize>> = at.keys().map(|place| (*place, covering(place))).collect();
+        // Numbered by the rules alone: where programs are may change while they run.
+        let distinct: BTreeSet<&BTreeSet<usize>> = sets.values().collect();
+        bounded("programs with rules of their own", distinct.len(), view::MOST)?;
+        let rules: BTreeMap<BTreeSet<usize>, u32> = distinct.into_iter().cloned().zip(view::OTHERS + 1..).collect();
+        let views = sets.iter().filter_map(|(place, set)| Some(((*place).clone(), *rules.get(set)?))).collect();
+        Ok(Self { views, rules })
+    }
+
+    /// See [`Image::programs`](aegis_common::policy::Image::programs).
+    pub(super) fn digest(&self, policy: &Policy) -> u32 {
+        let mut context = Context::new(&SHA256);
+        for (rules, number) in &self.rules {
+            context.update(&number.to_le_bytes());
+            for rule in rules.iter().filter_map(|rule| policy.rules.get(*rule)) {
+                for text in [&rule.id, &rule.text] {
+                    context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+                    context.update(text.as_bytes());
+                }
+            }
+        }
+        context.finish().as_ref().first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     /// The map entries.
@@ -70,8 +89,9 @@ impl Programs {
             out.push(view_of(policy, *number, &|rule| for_all(rule) || rules.contains(&rule))?);
         }
         if policy.rules.iter().any(|rule| rule.effect.exe().is_some()) {
-            // Nobody reaches an address in it.
-            let names = names::patterns(policy, &|_| true)?;
+            // Nobody reaches an address in it, and of a name the first rule is told.
+            let mut names = names::patterns(policy, &|_| true);
+            names.values_mut().for_each(|entries| entries.truncate(1));
             out.push(View { number: view::ALL, prefixes: network::Prefixes::new(), names });
         }
         out.sort_by_key(|view| view.number);
@@ -82,5 +102,7 @@ impl Programs {
 }
 
 fn view_of(policy: &Policy, number: u32, holds: &dyn Fn(usize) -> bool) -> Result<View, CompileError> {
-    Ok(View { number, prefixes: network::prefixes(policy, holds)?, names: names::patterns(policy, holds)? })
+    let names = names::patterns(policy, holds);
+    names::check(policy, &names)?;
+    Ok(View { number, prefixes: network::prefixes(policy, holds)?, names })
 }

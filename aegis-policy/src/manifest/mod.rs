@@ -499,7 +499,7 @@ fn addresses(node: Option<&Node>, what: &str, errors: &mut Diagnostics) -> Vec<N
             .get("protocol")
             .and_then(|n| read::text(n, "`protocol`", "protocol: tcp", errors));
         let sni = fields.get("sni").and_then(|n| read::word(n, "`sni`", SNI, errors));
-        let exe = fields.get("exe").and_then(|n| read::text(n, "`exe`", "exe: /usr/bin/psql", errors));
+        let exe = fields.get("exe").and_then(|n| read::text(n, "`exe`", "exe: /usr/lib/postgresql/16/bin/psql", errors));
         if let Some(target) = target(entry, &name, &fields, errors) {
             out.push(NetEntry {
                 at: entry.at,

@@ -36,6 +36,13 @@ impl Writable {
     }
 }
 
+impl Writable {
+    /// Whether the agent may put something at or below a place; of what a glob matches, perhaps.
+    pub(super) fn meets(&self, place: &Place) -> bool {
+        self.place.covers(place) || place.covers(&self.place)
+    }
+}
+
 /// A part of what lies at and below a path: one mount's.
 struct Part {
     place: Place,

@@ -396,8 +396,11 @@ impl Resolver<'_> {
             let at = if planted.is_some() { exe } else { &walk.target };
             let held = self.exact_parts(at).map(|place| PlacedProgram { place, rule: n });
             let held: Vec<PlacedProgram> = held.collect();
-            if held.iter().any(|program| self.writable.iter().any(|w| w.holds(&program.place))) {
-                self.note(rule, format!("the agent may write {at}: any program that it puts there has the rule"));
+            if held.iter().any(|program| self.writable.iter().any(|w| w.meets(&program.place))) {
+                self.note(rule, format!("the agent may write at or below {at}: any program that it puts there has the rule"));
+            }
+            if held.is_empty() {
+                self.note(rule, format!("{at} lies on a mount whose names cannot be relied on: no program there has the rule"));
             }
             self.out.programs.extend(held);
             if let Some(link) = planted {

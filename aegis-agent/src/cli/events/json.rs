@@ -355,6 +355,7 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
             map.need("type", &dns.r#type)?;
             map.need("resolver", &dns.resolver)?;
             map.need("answers", &dns.answers)?;
+            map.some_number("duration_ns", dns.duration_ns)?;
             map.some_number("errno", dns.errno)
         }
         Detail::Guard(guard) => {

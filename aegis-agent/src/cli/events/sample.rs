@@ -104,6 +104,7 @@ pub(crate) fn all() -> Vec<Entry> {
         resolver: "192.0.2.53".to_owned(),
         answers: vec!["192.0.2.10".to_owned(), "192.0.2.11".to_owned()],
         errno: 0,
+        duration_ns: 12_340_000,
     };
     let ended = Agent {
         state: "ended".to_owned(),

@@ -283,6 +283,7 @@ fn dns(o: Object<'_>) -> Result<Detail> {
         resolver: o.text("resolver")?,
         answers: o.list("answers")?.into_iter().map(text).collect::<Result<_>>()?,
         errno: o.number("errno")?,
+        duration_ns: o.number("duration_ns")?,
     }))
 }
 

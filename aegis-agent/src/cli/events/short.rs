@@ -201,6 +201,9 @@ fn on_dns(dns: &Dns) -> String {
         put(&mut out, format_args!(" = {}", escape::text(&dns.answers.join(", "))));
     }
     put(&mut out, format_args!(" ({})", escape::text(&dns.resolver)));
+    if dns.duration_ns != 0 {
+        put(&mut out, format_args!(" in {} ms", dns.duration_ns.div_ceil(1_000_000)));
+    }
     with_errno(out, dns.errno)
 }
 

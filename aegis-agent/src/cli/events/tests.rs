@@ -78,7 +78,7 @@ fn every_kind_has_its_line() {
         "2026-11-20 13:36:00.123  coder          kill     operator kill coder by uid 0 (logged in as 1000): frozen, 4 tasks in 2.5 ms, because odd",
         "2026-11-20 13:36:00.123  coder                   loss     3 records lost (7 in all): lost_file kernel",
         r"2026-11-20 13:36:00.123  coder                   agent    ended: sh -c 'echo \'hi there\'', killed by SIGKILL after 1min 1s",
-        "2026-11-20 13:36:00.123  coder          allow    dns      answer api.example A = 192.0.2.10, 192.0.2.11 (192.0.2.53)  by /usr/bin/cat[4242]  rule network.allow:api.example:443:tcp",
+        "2026-11-20 13:36:00.123  coder          allow    dns      answer api.example A = 192.0.2.10, 192.0.2.11 (192.0.2.53) in 13 ms  by /usr/bin/cat[4242]  rule network.allow:api.example:443:tcp",
         "2026-11-20 13:36:00.123  coder          allow    network  close tcp 192.0.2.10:443 (api.example), 1.5 kB sent, 20.4 MB received  by /usr/bin/cat[4242]  rule network.allow:api.example:443:tcp",
     ];
     assert_eq!(shown, expected);

@@ -6,8 +6,10 @@
 import errno
 import os
 import socket
+import subprocess
 import sys
 import threading
+from attempt import step
 
 
 def tcp(address, port, said):
@@ -49,6 +51,12 @@ def in_thread(call):
     return done[0]
 
 
+def lend():
+    """Has another program send over a connection that this one opened."""
+    with socket.create_connection(("127.0.0.1", 7001), 5) as s:
+        return subprocess.run(["python3", "-SBc", f"import os; os.write({s.fileno()}, b'lent')"], pass_fds=[s.fileno()]).returncode
+
+
 def in_child(call):
     pid = os.fork()
     if pid == 0:
@@ -58,10 +66,11 @@ def in_child(call):
 
 def main(address, port, how="itself", more=""):
     own = lambda: reach(address, int(port), more)
+    after_a_mount = lambda: own() or step("mount") or own()
     begin = lambda: os.execv(more, [more, "-SB", __file__, address, port])
     ways = {
         "itself": own, "child": lambda: in_child(own), "thread": lambda: in_thread(own),
-        "begin": begin, "thread-begins": lambda: in_thread(begin),
+        "after-a-mount": after_a_mount, "lend": lend, "begin": begin, "thread-begins": lambda: in_thread(begin),
     }
     sys.exit(ways[how]())
 
