@@ -25,7 +25,7 @@ use crate::frame;
 use crate::hash::{Hash, hex};
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
-use crate::report::{Verdict, Witnessing};
+use crate::report::{Verdict, Witnessing, write_findings, write_vouchers};
 use crate::segment::VKEY_FILE;
 use crate::verify::{VerifyError, VerifyOptions, kept_findings, kept_sizes, stored_key};
 
@@ -90,10 +90,10 @@ impl ExportReport {
         }
     }
 
-    /// 0 intact, 1 tampered or without the witnesses asked for.
+    /// As [`Verdict::exit_code`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.verdict() != Verdict::Intact)
+        self.verdict().exit_code()
     }
 
     /// For machines.
@@ -139,23 +139,13 @@ impl fmt::Display for ExportReport {
                 "INTACT: the export has all {entries} entries of its checkpoint as they were signed; {bodies}."
             )?,
         }
-        for (index, finding) in self.findings.iter().enumerate() {
-            let which = if index == 0 { "first bad" } else { "also" };
-            writeln!(f, "  {which}: {finding}")?;
-        }
+        write_findings(f, &self.findings)?;
         if let Some(checkpoint) = &self.checkpoint {
             let origin = checkpoint.origin().escape_debug();
             let (size, root) = (checkpoint.size(), checkpoint.root());
             writeln!(f, "  checkpoint: {origin}, size {size}, root {root}")?;
         }
-        if self.kept > 0 && self.findings.is_empty() {
-            writeln!(
-                f,
-                "  kept checkpoints: the log extends all {} of them",
-                self.kept
-            )?;
-        }
-        write!(f, "{}", self.witnessing)?;
+        write_vouchers(f, self.kept, &self.findings, &self.witnessing)?;
         if !self.key_trusted {
             writeln!(
                 f,

@@ -70,6 +70,17 @@ impl Verdict {
             Self::Tampered => "tampered",
         }
     }
+
+    /// 0 intact, 1 tampered or without the witnesses asked for, 3 intact but incomplete. (2 is for usage and
+    /// I/O errors.)
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Intact => 0,
+            Self::Tampered | Self::Unwitnessed => 1,
+            Self::Incomplete => 3,
+        }
+    }
 }
 
 /// Whether the witnesses that a policy asks for vouch for what was checked.
@@ -201,15 +212,10 @@ impl Report {
         }
     }
 
-    /// 0 intact, 1 tampered or without the witnesses asked for, 3 intact but incomplete. (2 is for usage and
-    /// I/O errors.)
+    /// As [`Verdict::exit_code`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self.verdict() {
-            Verdict::Intact => 0,
-            Verdict::Tampered | Verdict::Unwitnessed => 1,
-            Verdict::Incomplete => 3,
-        }
+        self.verdict().exit_code()
     }
 
     /// For machines.
@@ -235,6 +241,28 @@ impl Report {
             "remarks": self.remarks,
         })
     }
+}
+
+/// What is wrong, the first bad place first.
+pub(crate) fn write_findings(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
+    for (index, finding) in findings.iter().enumerate() {
+        let which = if index == 0 { "first bad" } else { "also" };
+        writeln!(f, "  {which}: {finding}")?;
+    }
+    Ok(())
+}
+
+/// Which kept checkpoints and witnesses vouch for what was checked.
+pub(crate) fn write_vouchers(
+    f: &mut fmt::Formatter<'_>,
+    kept: usize,
+    findings: &[Finding],
+    witnessing: &Witnessing,
+) -> fmt::Result {
+    if kept > 0 && findings.is_empty() {
+        writeln!(f, "  kept checkpoints: the log extends all {kept} of them")?;
+    }
+    write!(f, "{witnessing}")
 }
 
 /// The result in words, several lines.
@@ -270,13 +298,7 @@ impl fmt::Display for Report {
                 "TAMPERED: the log is not as it was signed. Intact up to there: {counts}."
             )?,
         }
-        for (index, finding) in self.findings.iter().enumerate() {
-            writeln!(
-                f,
-                "  {}: {finding}",
-                if index == 0 { "first bad" } else { "also" }
-            )?;
-        }
+        write_findings(f, &self.findings)?;
         if let Some(checkpoint) = &self.last_checkpoint {
             writeln!(
                 f,
@@ -303,14 +325,7 @@ impl fmt::Display for Report {
                 "  stored tree: hashes are missing, as after a crash; the next start makes them anew from the entries"
             )?;
         }
-        if self.kept > 0 && self.findings.is_empty() {
-            writeln!(
-                f,
-                "  kept checkpoints: the log extends all {} of them",
-                self.kept
-            )?;
-        }
-        write!(f, "{}", self.witnessing)?;
+        write_vouchers(f, self.kept, &self.findings, &self.witnessing)?;
         for remark in &self.remarks {
             writeln!(f, "  note: {remark}")?;
         }

@@ -1,8 +1,6 @@
 //! `aegis witness`: a witness for logs of other hosts. Needs no daemon, and should not run where the logs are.
 
-use std::{fs, path::Path};
-
-use aegis_log::{VerifierKey, Witness, WitnessError};
+use aegis_log::{Witness, WitnessError};
 use tokio::{
     net::TcpListener,
     runtime::Builder,
@@ -10,7 +8,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use super::{args::Witness as Args, failure::Failure, output};
+use super::{args::Witness as Args, failure::Failure, output, verify::key};
 use crate::witness::serve::serve;
 
 impl From<WitnessError> for Failure {
@@ -29,7 +27,7 @@ impl From<WitnessError> for Failure {
 /// # Errors
 /// When its state cannot be used or its address not be bound.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let logs = args.log.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
+    let logs = args.log.iter().map(|given| key("--log", given)).collect::<Result<Vec<_>, _>>()?;
     let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let witness = Witness::open(&args.state, args.name.as_deref(), logs)?;
@@ -48,15 +46,4 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             _ = interrupt.recv() => Ok(()),
         }
     })
-}
-
-/// The text of a log's key, or a file that holds it.
-fn key(given: &str) -> Result<VerifierKey, Failure> {
-    let path = Path::new(given);
-    let text = if path.exists() {
-        fs::read_to_string(path).map_err(Failure::io("cannot read the key", path))?
-    } else {
-        given.to_owned()
-    };
-    VerifierKey::parse(text.trim()).map_err(|error| Failure::Usage(format!("--log: {error}")))
 }

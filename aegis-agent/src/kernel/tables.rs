@@ -249,10 +249,10 @@ impl Tables {
         remove_where(&mut self.argument_rules, "ARGUMENT_RULES", |key| key.starts_with(&own))?;
         remove_where(&mut self.programs, "PROGRAMS", |key| key.starts_with(&own))?;
         remove_where(&mut self.syscall_rules, "SYSCALL_RULES", |key| key.starts_with(&own))?;
-        remove_where(&mut self.names, "NAMES", |key| key.first_chunk().is_some_and(|word| in_view(index, u32::from_ne_bytes(*word))))?;
+        remove_where(&mut self.names, "NAMES", |key| key.first_chunk().is_some_and(|word| view::index(u32::from_ne_bytes(*word)) == index))?;
         remove_where(&mut self.resolvers, "RESOLVERS", |key| key.starts_with(&own))?;
         remove_prefixes(&mut self.variables, "VARIABLES", |image| image == index)?;
-        remove_prefixes(&mut self.net_rules, "NET_RULES", |image| in_view(index, image))
+        remove_prefixes(&mut self.net_rules, "NET_RULES", |image| view::index(image) == index)
     }
 
     /// What an agent made is nobody's any more.
@@ -343,11 +343,6 @@ fn remove_where<const K: usize, const V: usize>(
         ignore_missing(map.remove(&key)).map_err(|error| failed("remove from", name, &error))?;
     }
     Ok(())
-}
-
-/// Whether a key is of an image, whoever's view it is in.
-const fn in_view(image: u32, key: u32) -> bool {
-    view::index(key) == image
 }
 
 /// Removes the prefixes of an image.

@@ -394,8 +394,7 @@ impl Resolver<'_> {
         for walk in [&names.lexical, &names.full] {
             let planted = self.planted(walk).cloned();
             let at = if planted.is_some() { exe } else { &walk.target };
-            let held = self.exact_parts(at).map(|place| PlacedProgram { place, rule: n });
-            let held: Vec<PlacedProgram> = held.collect();
+            let held: Vec<_> = self.exact_parts(at).map(|place| PlacedProgram { place, rule: n }).collect();
             if held.iter().any(|program| self.writable.iter().any(|w| w.meets(&program.place))) {
                 self.note(rule, format!("the agent may write at or below {at}: any program that it puts there has the rule"));
             }

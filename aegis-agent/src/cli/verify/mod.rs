@@ -22,7 +22,7 @@ use crate::paths::Layout;
 /// When the log, a checkpoint or the key cannot be read: then nothing is known.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| Layout::default().log());
-    let mut options = VerifyOptions { key: args.key.as_deref().map(key).transpose()?, ..VerifyOptions::default() };
+    let mut options = VerifyOptions { key: args.key.as_deref().map(|given| key("--key", given)).transpose()?, ..VerifyOptions::default() };
     for path in &args.checkpoint {
         let text = fs::read_to_string(path).map_err(Failure::io("cannot read the checkpoint", path))?;
         let mut notes = SignedCheckpoint::parse_all(&text)
@@ -66,13 +66,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(if hidden { 1 } else { report.exit_code() })
 }
 
-/// The text of a key, or a file that holds it.
-fn key(given: &str) -> Result<VerifierKey, Failure> {
+/// The text of a log's key, or a file that holds it, as an option gives it.
+pub(super) fn key(option: &str, given: &str) -> Result<VerifierKey, Failure> {
     let path = Path::new(given);
     let text = if path.exists() {
         fs::read_to_string(path).map_err(Failure::io("cannot read the key", path))?
     } else {
         given.to_owned()
     };
-    VerifierKey::parse(text.trim()).map_err(|error| Failure::Usage(format!("--key: {error}")))
+    VerifierKey::parse(text.trim()).map_err(|error| Failure::Usage(format!("{option}: {error}")))
 }
