@@ -2,7 +2,7 @@
 //! not one another.
 
 use aegis_common::{
-    event::{ClosedBody, EventHeader},
+    event::{ConnectionBody, EventHeader},
     repeat::RepeatKey,
 };
 
@@ -76,8 +76,8 @@ pub enum Detail {
         socket_type: u8,
         /// The name that the address answered, as it is on the wire; empty where no name decided.
         name: Vec<u8>,
-        /// Of a connection that is over, how it was.
-        closed: Option<ClosedBody>,
+        /// Of a connection that was taken or is over, how it is.
+        connection: Option<ConnectionBody>,
     },
     /// A question to a resolver, or its answer.
     Dns {

@@ -76,6 +76,7 @@ pub const fn op(number: u8) -> &'static str {
         op::SOURCE_ROUTE => "source_route",
         op::OPENING => "opening",
         op::CLOSE => "close",
+        op::ACCEPT => "accept",
         op::CGROUP_WRITE => "cgroup_write",
         op::IO_URING => "io_uring",
         op::TERMINAL_INPUT => "terminal_input",
@@ -150,6 +151,12 @@ fn system_call(number: u64, compat: bool) -> String {
     let name = u32::try_from(number).ok().and_then(|number| aegis_policy::syscall::name(number | entry));
     let name = name.map_or_else(|| format!("call {number}"), str::to_owned);
     if compat { format!("{name} (32-bit)") } else { name }
+}
+
+/// Word of who opened a connection, by [`aegis_common::event::ConnectionBody::inbound`].
+#[must_use]
+pub const fn direction(inbound: u16) -> &'static str {
+    if inbound == 0 { "outbound" } else { "inbound" }
 }
 
 /// Word of an IP protocol number.

@@ -39,6 +39,8 @@ pub enum Counter {
     ConnectionUnkept = 26,
     /// Which program a process begins could not be found out or noted: rules for one program are not for it.
     ProgramUnnoted = 27,
+    /// There was no room for the record of what a policy allows that wants all of it recorded: denied.
+    Unrecorded = 28,
 }
 
 /// Length of the `COUNTERS` map.
@@ -46,7 +48,7 @@ pub const COUNTERS: u32 = 64;
 
 impl Counter {
     /// All counters, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::LostProcess,
         Self::LostFile,
         Self::LostNetwork,
@@ -64,6 +66,7 @@ impl Counter {
         Self::AddressesFull,
         Self::ConnectionUnkept,
         Self::ProgramUnnoted,
+        Self::Unrecorded,
     ];
 
     /// Name in metrics and in the log.
@@ -87,6 +90,7 @@ impl Counter {
             Self::AddressesFull => "addresses_full",
             Self::ConnectionUnkept => "connection_unkept",
             Self::ProgramUnnoted => "program_unnoted",
+            Self::Unrecorded => "unrecorded",
         }
     }
 

@@ -229,6 +229,8 @@ pub mod op {
     pub const OPENING: u8 = 48;
     /// End a connection.
     pub const CLOSE: u8 = 49;
+    /// Take a connection that the other side opened.
+    pub const ACCEPT: u8 = 50;
     /// Write into the cgroup file system.
     pub const CGROUP_WRITE: u8 = 60;
     /// Set up an io_uring.
@@ -348,17 +350,23 @@ pub struct NetworkBody {
 }
 assert_size!(NetworkBody, 24);
 
-/// Behind the [`NetworkBody`] of [`op::CLOSE`], before the name.
+/// Behind the [`NetworkBody`] of [`op::ACCEPT`] and [`op::CLOSE`], before the name.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
-pub struct ClosedBody {
+pub struct ConnectionBody {
     /// When the connection began, nanoseconds since boot.
     pub opened: u64,
-    /// What went over it.
+    /// What went over it so far.
     pub passed: crate::net::Traffic,
+    /// Port on the agent's side, host order.
+    pub local_port: u16,
+    /// 1 where the other side opened it.
+    pub inbound: u16,
+    /// Zero.
+    pub reserved: u32,
 }
-assert_size!(ClosedBody, 40);
+assert_size!(ConnectionBody, 48);
 
 /// Body of [`kind::DNS`]: then `name_len` bytes of the name in question, as it is on the wire without the root's label, then
 /// `addresses` times 16 bytes, IPv4 as `::ffff:a.b.c.d`.

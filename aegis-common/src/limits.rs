@@ -50,7 +50,7 @@ pub const MAX_NAMES: u32 = 1 << 16;
 pub const RESOLVERS_PER_AGENT: u32 = 8;
 /// Resolvers of all images together.
 pub const MAX_RESOLVERS: u32 = MAX_IMAGES * RESOLVERS_PER_AGENT;
-/// Ends of connections that are recorded of one agent within a second.
+/// Ends of connections, and beginnings of those that others open, that are recorded of one agent within a second.
 pub const ENDS_A_SECOND: u64 = 64;
 /// Sets of places that each agent has for questions, and for addresses.
 pub const PLACE_SETS: u32 = 1 << 10;

@@ -249,11 +249,11 @@ pub struct AgentTraffic {
     pub refused: u64,
     /// Connections whose end is still to be recorded.
     pub open: u64,
-    /// The last second, since boot, in which a connection ended that is recorded.
+    /// The last second, since boot, in which a connection that is recorded ended or was accepted.
     pub second: u64,
-    /// How many such ended in it, recorded or not.
+    /// How many did in it, recorded or not.
     pub ended: u64,
-    /// Connections whose end was not recorded, since [`ENDS_A_SECOND`](crate::limits::ENDS_A_SECOND) were.
+    /// Records of that which were not made, since [`ENDS_A_SECOND`](crate::limits::ENDS_A_SECOND) were.
     pub untold: u64,
 }
 assert_size!(AgentTraffic, 72);
@@ -263,7 +263,7 @@ assert_size!(AgentTraffic, 72);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Connection {
-    /// When its first packet left, nanoseconds since boot; 0 while there is none, and where the other side opened it.
+    /// When its first packet left, or when the other side had opened it, nanoseconds since boot; 0 before that.
     pub opened: u64,
     /// A [`connection_state`].
     pub state: u32,
@@ -271,16 +271,23 @@ pub struct Connection {
     pub slot: u32,
     /// Cgroup in which the socket was made.
     pub cgroup: u64,
-    /// Who opened it.
+    /// Who opened it, or took it.
     pub asker: Actor,
+    /// Port on the agent's side, host order.
+    pub local_port: u16,
+    /// 1 where the other side opened it.
+    pub inbound: u16,
+    /// Zero.
+    pub reserved: u32,
     /// What went over it.
     pub passed: Traffic,
     /// Where it was let go.
     pub destination: Destination,
 }
-assert_size!(Connection, 104 + 296);
+assert_size!(Connection, 112 + 296);
 
-/// Where a socket that is not connected was last let connect to, by a rule whose decisions are recorded.
+/// The other side of a connection, by a rule whose decisions are recorded: where a socket that is not connected was last let
+/// connect to, or who connected.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]

@@ -99,6 +99,8 @@ pub mod image_flag {
     pub const BYTES_OUT: u32 = 1 << 16;
     /// Some rule about addresses or names is for one program: a program looks in its own [`view`](crate::net::view).
     pub const PROGRAMS: u32 = 1 << 17;
+    /// What is allowed and to be recorded is refused where there is no room for the record.
+    pub const RECORD_OR_DENY: u32 = 1 << 18;
 }
 
 /// A system call that a policy bans: the number that seccomp refuses, for the record of it.

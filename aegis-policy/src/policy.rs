@@ -42,6 +42,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What the kill switch does behind the kernel flag.
     pub kill: KillAction,
+    /// Whether what is allowed and to be recorded is refused while there is no room for the record.
+    pub record_or_deny: bool,
     /// How names become addresses.
     pub dns: Dns,
     /// What becomes of connections to names that do not name a server that fits.

@@ -205,7 +205,8 @@ fn every_part_of_the_language_that_is_not_enforced_is_refused_by_name() {
         (45, "`windows`"),
         (46, "`delegation`"),
         (47, "`approvals`"),
-        (53, "`degraded`"),
+        (53, "`daemon_down` of `degraded`"),
+        (53, "`dns_down` of `degraded`"),
     ];
     assert_eq!(errors.len(), expected.len(), "{errors:?}");
     for (error, (line, what)) in errors.iter().zip(expected) {

@@ -130,6 +130,7 @@ fn show_text(policy: &Policy) -> String {
         vec!["baseline".to_owned(), baseline(policy).to_owned()],
         vec!["unnamed programs".to_owned(), if policy.anonymous_exec { "may run" } else { "denied" }.to_owned()],
         vec!["written memory".to_owned(), if policy.write_execute { "may run" } else { "denied" }.to_owned()],
+        vec!["unrecorded".to_owned(), if policy.record_or_deny { "denied" } else { "counted" }.to_owned()],
         vec!["kill".to_owned(), if policy.kill == KillAction::Kill { "kill" } else { "freeze" }.to_owned()],
     ];
     rows.extend(limits(&policy.limits).into_iter().map(|(name, value)| vec![name.to_owned(), value]));
@@ -180,6 +181,7 @@ fn show_json(policy: &Policy) -> Value {
         "baseline": baseline(policy),
         "anonymous_exec": policy.anonymous_exec,
         "write_execute": policy.write_execute,
+        "record_or_deny": policy.record_or_deny,
         "kill": if policy.kill == KillAction::Kill { "kill" } else { "freeze" },
         "limits": {
             "memory_bytes": policy.limits.memory_bytes,

@@ -6,7 +6,7 @@
 use aegis_common::{
     ABI_VERSION,
     event::{
-        CgroupBody, ClosedBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
+        CgroupBody, ConnectionBody, DnsBody, EventHeader, ExecBody, ExitBody, FileBody, ForkBody, GuardBody, NetworkBody, UnixBody, kind, op, reason,
         verdict,
     },
 };
@@ -91,8 +91,8 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
         }
         kind::NETWORK => {
             let (b, rest) = take::<NetworkBody>(body)?;
-            let (closed, rest) = match header.op {
-                op::CLOSE => take::<ClosedBody>(rest).map(|(closed, rest)| (Some(closed), rest))?,
+            let (connection, rest) = match header.op {
+                op::ACCEPT | op::CLOSE => take::<ConnectionBody>(rest).map(|(connection, rest)| (Some(connection), rest))?,
                 _ => (None, rest),
             };
             Detail::Network {
@@ -102,7 +102,7 @@ fn detail(header: &EventHeader, body: &[u8]) -> Result<Detail, DecodeError> {
                 protocol: b.protocol,
                 socket_type: b.socket_type,
                 name: split(rest, b.name_len.into())?.0.to_vec(),
-                closed,
+                connection,
             }
         }
         kind::DNS => {

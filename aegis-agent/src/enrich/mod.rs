@@ -130,7 +130,7 @@ impl Enricher {
                 };
                 (Kind::Dns, event::Detail::Dns(dns))
             }
-            Detail::Network { address, port, protocol, name, closed, .. } => {
+            Detail::Network { address, port, protocol, name, connection, .. } => {
                 let network = Network {
                     op: words::op(header.op).to_owned(),
                     address: Ipv6Addr::from(address).to_canonical().to_string(),
@@ -138,8 +138,10 @@ impl Enricher {
                     protocol: words::protocol(protocol),
                     name: words::host_name(&name),
                     errno: u32::from(header.errno),
-                    traffic: closed.map(|closed| traffic(&closed.passed)),
-                    start_time: closed.map_or(0, |closed| self.wall_of(closed.opened)),
+                    traffic: connection.map(|how| traffic(&how.passed)),
+                    start_time: connection.map_or(0, |how| self.wall_of(how.opened)),
+                    local_port: connection.map_or(0, |how| how.local_port.into()),
+                    direction: connection.map_or("", |how| words::direction(how.inbound)).to_owned(),
                 };
                 (Kind::Network, event::Detail::Network(network))
             }

@@ -95,6 +95,7 @@ pub const PROGRAMS: &[Spec] = &[
     Spec { name: "connection_egress", attach: Attach::Packets("cgroup_skb/egress"), since: None },
     Spec { name: "packet_ingress", attach: Attach::Packets("cgroup_skb/ingress"), since: None },
     tracepoint("inet_sock_set_state"),
+    lsm("sock_graft"),
     lsm("unix_stream_connect"),
     lsm("unix_may_send"),
     lsm("task_alloc"),

@@ -267,19 +267,14 @@ pub fn socket_listen(context: LsmContext) -> i32 {
 /// Judges listening where a socket is bound, and fills the record's body.
 #[inline(always)]
 fn listened(claim: &mut Claim, subject: &Subject, sock: Sock, kind: u8) {
-    let family = sock.family();
-    let address = match family {
-        AF_INET => Some(table::mapped(sock.ipv4().to_ne_bytes())),
-        AF_INET6 => sock.ipv6(),
-        _ => None,
-    };
+    let address = sock.address();
     let (port, protocol) = (sock.port(), sock.protocol());
     claim.set_body(NetworkBody {
         address: address.unwrap_or([0; 16]),
         port,
         protocol,
         name_len: 0,
-        family: family as u8,
+        family: sock.family() as u8,
         socket_type: kind,
     });
     claim.decide(if subject.blocked != 0 {

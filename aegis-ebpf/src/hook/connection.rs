@@ -1,5 +1,6 @@
 //! What goes over agents' sockets is counted, and too much is refused. Of TCP connections that they open to addresses that are
-//! reached by a name, the first bytes have to name a server that the same rule allows. The end of each is recorded.
+//! reached by a name, the first bytes have to name a server that the same rule allows. The end of each is recorded,
+//! and the beginning of those that others open.
 //!
 //! A program of its own beside those of `packet`: in one, both would be more than the verifier is given. So what that one
 //! refuses is counted as well.
@@ -10,24 +11,28 @@ use aegis_common::{
     net::{Connection, connection_state},
 };
 use aya_ebpf::{
-    macros::{btf_tracepoint, cgroup_skb},
-    programs::{BtfTracePointContext, SkBuffContext},
+    macros::{btf_tracepoint, cgroup_skb, lsm},
+    programs::{BtfTracePointContext, LsmContext, SkBuffContext},
 };
 
 use crate::{
     conclude::{self, DROP, GIVE_UP, PASS},
-    judge::Decision,
+    judge::{self, Decision},
     read::{
         connection::{self, Passage},
         kernel::Sock,
         packet::{Packet, PacketSocket, Segment},
+        ring,
         scratch::Claim,
         server, table,
     },
     subject::Subject,
 };
 
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
+const IPPROTO_TCP: u8 = 6;
 
 /// A packet that leaves a socket.
 #[cgroup_skb(egress)]
@@ -156,40 +161,77 @@ fn look(packet: Packet, socket: PacketSocket, subject: &Subject, protocol: u8, s
     PASS
 }
 
-/// `void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`: a connection is over where its
-/// socket is closed to the kernel, which can be some time after the program closed it.
+/// `void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`: a connection that the other side
+/// asked for begins with the last of three packets; one is over where its socket is closed to the kernel, which can be some
+/// time after the program closed it.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
-    if context.arg::<i32>(2) != TCP_CLOSE {
-        return 0;
+    let sock = Sock::new(context.arg(0));
+    match (context.arg::<i32>(1), context.arg::<i32>(2)) {
+        (TCP_SYN_RECV, TCP_ESTABLISHED) => arrived(sock),
+        (_, TCP_CLOSE) => over(sock),
+        _ => {}
     }
-    let Some(connection) = connection::at(Sock::new(context.arg(0))) else { return 0 };
-    if connection.opened == 0 {
-        return 0;
-    }
-    // The agent's place may be another one's by now.
-    if table::slot_of(connection.cgroup) == Some(connection.slot) {
-        if connection.destination.port != 0 && connection::is_told(connection.slot) {
-            let subject = Subject::of_slot(connection.cgroup, connection.slot);
-            record(&subject, connection);
-        }
-        connection::count_closed(connection.slot);
-    }
-    connection.opened = 0;
     0
 }
 
-/// Records the end of a connection, by the rule that let it begin.
+/// Keeps a connection that somebody opened to an agent. Whether it may come was decided when it was asked for.
 #[inline(always)]
-fn record(subject: &Subject, connection: &Connection) {
+fn arrived(sock: Sock) {
+    let Some(cgroup) = sock.cgroup_id() else { return };
+    let Some(slot) = table::slot_of(cgroup) else { return };
+    let subject = Subject::of_slot(cgroup, slot);
+    let rule = sock.address().and_then(|address| table::listen_rule(subject.image, address, sock.port(), IPPROTO_TCP));
+    let decision = judge::address(&subject, rule);
+    connection::arrived(sock, &subject, conclude::is_recorded(&decision).then_some(decision.rule));
+}
+
+/// Records and counts that a connection is over.
+#[inline(always)]
+fn over(sock: Sock) {
+    let Some(connection) = connection::at(sock) else { return };
+    if connection.opened == 0 {
+        return;
+    }
+    if of_its_agent(connection) {
+        tell(connection, op::CLOSE);
+        connection::count_closed(connection.slot);
+    }
+    connection.opened = 0;
+}
+
+/// `void sock_graft(struct sock *sk, struct socket *parent)`: a program takes a connection that the other side opened.
+#[lsm(hook = "sock_graft")]
+pub fn sock_graft(context: LsmContext) -> i32 {
+    let Some(connection) = connection::at(Sock::new(context.arg(0))) else { return 0 };
+    if connection.opened != 0 && connection.inbound != 0 && of_its_agent(connection) {
+        ring::note_asker(&mut connection.asker);
+        tell(connection, op::ACCEPT);
+    }
+    0
+}
+
+/// Whether the place of a connection's agent is not another one's by now.
+#[inline(always)]
+fn of_its_agent(connection: &Connection) -> bool {
+    table::slot_of(connection.cgroup) == Some(connection.slot)
+}
+
+/// Records the beginning or the end of a connection, by the rule that let it begin.
+#[inline(always)]
+fn tell(connection: &Connection, operation: u8) {
+    if connection.destination.port == 0 || !connection::is_told(connection.slot) {
+        return;
+    }
+    let subject = Subject::of_slot(connection.cgroup, connection.slot);
     let Some(mut claim) = Claim::take() else {
         table::count(Counter::LostNetwork);
         return;
     };
     let bytes = connection::tell(&mut claim, connection);
     let (image, generation) = (connection.destination.image, connection.destination.generation);
-    let subject = Subject { image, generation, ..*subject };
+    let subject = Subject { image, generation, ..subject };
     let decision = Decision::allow(connection.destination.rule, reason::RULE, true);
-    conclude::record_packet(&mut claim, &subject, &decision, (kind::NETWORK, op::CLOSE), size_of::<NetworkBody>(), bytes);
+    conclude::record_packet(&mut claim, &subject, &decision, (kind::NETWORK, operation), size_of::<NetworkBody>(), bytes);
     claim.release();
 }

@@ -23,6 +23,7 @@ use crate::{
         kernel::{Binprm, File},
         program::{self, Said},
         running,
+        ring,
         scratch::{Claim, Refused},
         table,
         walk::{outcome, spell},
@@ -317,6 +318,12 @@ fn passed() -> i32 {
 #[lsm(hook = "bprm_creds_from_file")]
 pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
     let Some(subject) = Subject::current() else { return 0 };
+    // Its record is made when it has begun, which is too late.
+    if subject.has(image_flag::RECORD_OR_DENY) && ring::is_full() {
+        table::count(Counter::LostDenial);
+        table::count(Counter::Unrecorded);
+        return conclude::refuse(Refusal::Permission);
+    }
     if !subject.has(CHECKED) || table::exec_was_checked() {
         return 0;
     }

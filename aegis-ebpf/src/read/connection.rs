@@ -4,7 +4,7 @@ use core::{ffi::c_void, ptr};
 
 use aegis_common::{
     counter::Counter,
-    event::{ClosedBody, NetworkBody},
+    event::{ConnectionBody, NetworkBody},
     limits::ENDS_A_SECOND,
     net::{Actor, AgentTraffic, Connection, Traffic, connection_state, view},
     policy::image_flag,
@@ -29,8 +29,8 @@ use crate::{
 };
 
 const TCP: u16 = 6;
-/// Of a record's bytes, where the name of a connection that ended lies.
-const CLOSED: usize = size_of::<ClosedBody>();
+/// Of a record's bytes, where the name of a connection lies.
+const HOW: usize = size_of::<ConnectionBody>();
 
 /// What is kept with a socket. None without, or, if it is to be made, where there is no memory for it.
 #[inline(always)]
@@ -103,21 +103,58 @@ pub fn begin(socket: PacketSocket, subject: &Subject) -> bool {
     if connection.opened != 0 {
         return true;
     }
-    connection.opened = boottime();
-    connection.slot = subject.slot;
-    connection.cgroup = subject.cgroup;
-    connection.passed = Traffic::default();
+    is_open(connection, subject);
+    connection.inbound = 0;
+    connection.local_port = socket.port();
     ring::note_asker(&mut connection.asker);
     let (address, port) = socket.peer();
     let destination = &mut connection.destination;
     if destination.port != port || !same(&destination.address, &address) {
         destination.port = 0;
     }
+    true
+}
+
+/// Notes that a connection of an agent is open from now on.
+#[inline(always)]
+fn is_open(connection: &mut Connection, subject: &Subject) {
+    connection.opened = boottime();
+    connection.slot = subject.slot;
+    connection.cgroup = subject.cgroup;
+    connection.passed = Traffic::default();
     if let Some(agent) = traffic_of(subject.slot) {
         // SAFETY: a live map value.
         unsafe { fetch_add(&raw mut (*agent).open, 1) };
     }
-    true
+}
+
+/// Keeps a connection that the other side has opened, by the rule for listening where its decisions are recorded. Who takes it
+/// is not known yet.
+#[inline(always)]
+pub fn arrived(sock: Sock, subject: &Subject, rule: Option<u32>) {
+    let Some(connection) = kept(sock.as_ptr().cast_mut().cast(), BPF_SK_STORAGE_GET_F_CREATE.into()) else {
+        table::count(Counter::ConnectionUnkept);
+        return;
+    };
+    // Both sides can ask at once; then the agent did.
+    if connection.opened != 0 {
+        return;
+    }
+    is_open(connection, subject);
+    connection.state = looked_at(subject);
+    connection.inbound = 1;
+    connection.local_port = sock.port();
+    connection.asker = Actor::default();
+    let destination = &mut connection.destination;
+    destination.name_len = 0;
+    destination.rule = rule.unwrap_or_default();
+    destination.image = subject.image;
+    destination.generation = subject.generation;
+    destination.port = 0;
+    if let (Some(address), true) = (sock.peer_address(), rule.is_some()) {
+        destination.address = address;
+        destination.port = sock.peer_port();
+    }
 }
 
 /// The image that rules about a connection are looked up in: as the program sees it that opened the connection.
@@ -133,8 +170,8 @@ pub fn looked_at(subject: &Subject) -> u32 {
     if subject.has(image_flag::BYTES_OUT) { connection_state::COUNTED } else { connection_state::CHECKED }
 }
 
-/// Keeps a connection that the other side opened: what the agent has to send over it may outlive it. False where there is no
-/// memory to keep it in.
+/// Keeps a connection that the other side opened and of which nothing is known, as it was open before the agent was governed:
+/// what the agent has to send over it may outlive it. False where there is no memory to keep it in.
 #[inline(always)]
 pub fn keep_incoming(socket: PacketSocket, subject: &Subject) -> bool {
     let Some(connection) = kept(socket.as_ptr().cast(), BPF_SK_STORAGE_GET_F_CREATE.into()) else {
@@ -155,8 +192,8 @@ pub fn count_closed(slot: u32) {
     }
 }
 
-/// Whether the end of another connection of an agent is recorded: a loop of connections does not fill the log. Two at once, on
-/// two processors, when a second begins can be recorded beyond the bound.
+/// Whether the end of another connection of an agent, or the beginning of one that others opened, is recorded: a loop of
+/// connections does not fill the log. Two at once, on two processors, when a second begins can be recorded beyond the bound.
 #[inline(always)]
 pub fn is_told(slot: u32) -> bool {
     let Some(agent) = traffic_of(slot) else { return true };
@@ -175,7 +212,7 @@ pub fn is_told(slot: u32) -> bool {
     false
 }
 
-/// Puts the record of a connection that is over into the slot. Returns how many bytes are behind its body.
+/// Puts the record of a connection into the slot. Returns how many bytes are behind its body.
 #[inline(always)]
 pub fn tell(claim: &mut Claim, connection: &Connection) -> u32 {
     let destination = &connection.destination;
@@ -191,11 +228,17 @@ pub fn tell(claim: &mut Claim, connection: &Connection) -> u32 {
     let bytes = claim.bytes();
     // SAFETY: the record's bytes are aligned to eight, and more than these and a name.
     unsafe {
-        bytes.cast::<ClosedBody>().write(ClosedBody { opened: connection.opened, passed: connection.passed });
+        bytes.cast::<ConnectionBody>().write(ConnectionBody {
+            opened: connection.opened,
+            passed: connection.passed,
+            local_port: connection.local_port,
+            inbound: connection.inbound,
+            reserved: 0,
+        });
         let name = &destination.name;
-        bpf_probe_read_kernel(bytes.add(CLOSED).cast(), name.len() as u32, name.as_ptr().cast());
+        bpf_probe_read_kernel(bytes.add(HOW).cast(), name.len() as u32, name.as_ptr().cast());
     }
-    CLOSED as u32 + (u32::from(destination.name_len) & 0xff)
+    HOW as u32 + (u32::from(destination.name_len) & 0xff)
 }
 
 /// What went over the sockets of an agent.

@@ -9,7 +9,8 @@
 use core::ffi::c_void;
 
 use aegis_common::{
-    event::{flag, reason},
+    counter::Counter,
+    event::{flag, reason, verdict},
     hash::PathHasher,
     repeat::{Repeat, RepeatKey},
 };
@@ -27,6 +28,7 @@ use crate::maps::{REPEAT_KEYS, REPEATS};
 
 /// Words of the record's bytes that one turn hashes.
 const TURN: u32 = 4;
+const EPERM: u16 = 1;
 /// Places of an agent's share that are tried.
 const TRIES: u32 = 8;
 /// Reasons of decisions that are always recorded in full: what they are about is not known, or the agent is out of
@@ -100,7 +102,22 @@ extern "C" fn send(_turn: u64, context: *mut Context) -> i64 {
     let (body, bytes) = (telling.body as usize, telling.bytes);
     let sent = ring::send(&mut claim, if body > BODY { BODY } else { body }, bytes);
     claim.telling().sent = u32::from(sent);
+    if !sent {
+        refuse_unrecorded(&mut claim);
+    }
     0
+}
+
+/// Of what was allowed and could not be recorded: refuses it, where the policy wants nothing unrecorded.
+#[inline(always)]
+fn refuse_unrecorded(claim: &mut Claim) {
+    let header = claim.header();
+    if header.verdict == verdict::ALLOW && table::wants_records(header.image) {
+        header.verdict = verdict::DENY;
+        header.errno = EPERM;
+        table::count(Counter::LostDenial);
+        table::count(Counter::Unrecorded);
+    }
 }
 
 /// What the current task is to a key; nothing else in it counts yet.

@@ -71,15 +71,25 @@ pub fn note_asker(asker: &mut Actor) {
     current_comm(&mut asker.comm);
 }
 
+/// Bytes that wait to be read.
+#[inline(always)]
+fn waiting() -> u64 {
+    // SAFETY: the helper reads the map's own counters.
+    unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast::<c_void>(), u64::from(BPF_RB_AVAIL_DATA)) }
+}
+
+/// Whether the longest record might not find room.
+#[inline(always)]
+pub fn is_full() -> bool {
+    const LONGEST: usize = size_of::<EventHeader>() + BODY + BYTES;
+    waiting() > u64::from(RING_BYTES) - LONGEST as u64
+}
+
 /// Whether the reader has to be woken: for what it must hear of at once, and when the ring fills
 /// (waking costs more than ten times the record itself).
 #[inline(always)]
 fn wakeup(urgent: bool) -> u64 {
-    // SAFETY: the helper reads the map's own counters.
-    let waiting = unsafe {
-        bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast::<c_void>(), u64::from(BPF_RB_AVAIL_DATA))
-    };
-    if urgent || waiting > u64::from(RING_BYTES) / 4 {
+    if urgent || waiting() > u64::from(RING_BYTES) / 4 {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)

@@ -100,6 +100,12 @@ pub fn image(index: u32) -> Option<&'static Image> {
     IMAGES.get(index)
 }
 
+/// Whether what an image allows is refused where it can't be recorded.
+#[inline(always)]
+pub fn wants_records(index: u32) -> bool {
+    image(index).is_some_and(|image| image.flags & image_flag::RECORD_OR_DENY != 0)
+}
+
 /// Rule at a name.
 #[inline(always)]
 pub fn path_rule(key: &PathKey) -> Option<PathRule> {

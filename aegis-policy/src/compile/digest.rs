@@ -167,6 +167,7 @@ fn fixed(fields: &mut Fields, policy: &Policy) {
     });
     fields.number(u64::from(policy.anonymous_exec));
     fields.number(u64::from(policy.write_execute));
+    fields.number(u64::from(policy.record_or_deny));
     fields.count("resolvers", policy.dns.resolvers.len());
     policy.dns.resolvers.iter().for_each(|resolver| fields.text(&resolver.to_string()));
     fields.number(u64::from(policy.dns.least_ttl));

@@ -213,6 +213,7 @@ pub fn compile(
         (!arguments.steps.is_empty(), image_flag::ARGUMENTS),
         (!variables.is_empty(), image_flag::ENVIRONMENT),
         (!policy.write_execute, image_flag::NO_WRITE_EXECUTE),
+        (policy.record_or_deny && policy.mode == Mode::Enforce, image_flag::RECORD_OR_DENY),
         (!names.is_empty(), image_flag::NAMES),
         (policy.rules.iter().any(|rule| rule.effect.exe().is_some()), image_flag::PROGRAMS),
         (policy.dns.private_answers, image_flag::PRIVATE_ANSWERS),

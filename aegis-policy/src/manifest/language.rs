@@ -38,14 +38,26 @@ pub(super) const TOP: Keys = &[
             "delete `approvals`; what is not allowed is denied",
         ),
     ),
+    ("degraded", Known),
+    ("kill", Known),
+];
+
+pub(super) const DEGRADED: Keys = &[
+    ("audit_full", Known),
     (
-        "degraded",
+        "daemon_down",
         Later(
-            "there is one way to degrade: what is loaded stays in force, and what cannot be decided is denied",
-            "delete `degraded`",
+            "what is loaded stays in force without the daemon, always",
+            "delete `daemon_down`",
         ),
     ),
-    ("kill", Known),
+    (
+        "dns_down",
+        Later(
+            "a name that no resolver answers leads nowhere, always",
+            "delete `dns_down`",
+        ),
+    ),
 ];
 
 pub(super) const AGENT: Keys = &[("name", Known), ("runtime", Known), ("labels", Known)];

@@ -9,7 +9,7 @@ mod read;
 use crate::diagnostic::{Diagnostics, Position, quote};
 use crate::parse::{Kind, Node, Value};
 use language::{
-    AGENT, BAN_ENTRY, CAPABILITIES, DNS, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, LISTEN_ENTRY, NETWORK, NETWORK_ENTRY,
+    AGENT, BAN_ENTRY, CAPABILITIES, DEGRADED, DNS, ENVIRONMENT, EXEC, FS, FS_ENTRY, KILL, Keys, LISTEN_ENTRY, NETWORK, NETWORK_ENTRY,
     PERMISSIONS, PROCESS, RUN_ENTRY, SYSCALLS, TOP,
 };
 use read::Fields;
@@ -169,6 +169,8 @@ pub struct Manifest {
     pub pids: Option<Text>,
     /// `kill.action`.
     pub kill_action: Option<Text>,
+    /// `degraded.audit_full`.
+    pub audit_full: Option<Text>,
 }
 
 /// Reads the shapes. What is wrong goes to `errors` and is left out of the result.
@@ -210,6 +212,14 @@ pub fn read(root: &Node, errors: &mut Diagnostics) -> Manifest {
         out.kill_action = kill
             .get("action")
             .and_then(|n| read::text(n, "`kill.action`", "action: freeze", errors));
+    }
+    if let Some(degraded) = top
+        .get("degraded")
+        .and_then(|node| Fields::of(node, "`degraded`", DEGRADED, errors))
+    {
+        out.audit_full = degraded
+            .get("audit_full")
+            .and_then(|n| read::text(n, "`degraded.audit_full`", "audit_full: block_all", errors));
     }
     out
 }

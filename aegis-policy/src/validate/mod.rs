@@ -86,6 +86,13 @@ pub fn validate(manifest: &Manifest, errors: &mut Diagnostics) -> Policy {
             errors,
         )
         .unwrap_or(KillAction::Freeze),
+        record_or_deny: word(
+            manifest.audit_full.as_ref(),
+            "degraded.audit_full",
+            &[("allow_with_audit", false), ("block_all", true)],
+            errors,
+        )
+        .unwrap_or(false),
         dns: names::dns(&manifest.dns, errors),
         sni: names::sni(manifest.sni.as_ref(), errors).unwrap_or_default(),
     }

@@ -347,6 +347,8 @@ fn write_detail<M: serde::ser::SerializeMap>(map: &mut Fields<M>, detail: &Detai
                 map.need("start_time", time::rfc3339(network.start_time))?;
                 map.need("traffic", Shown(traffic))?;
             }
+            map.some_text("direction", &network.direction)?;
+            map.some_number("local_port", network.local_port)?;
             map.some_number("errno", network.errno)
         }
         Detail::Dns(dns) => {

@@ -95,6 +95,8 @@ pub(crate) fn all() -> Vec<Entry> {
         name: "api.example".to_owned(),
         traffic: Some(Traffic { bytes_out: 1_500, packets_out: 9, bytes_in: 20_400_000, packets_in: 14 }),
         start_time: 1_795_181_759_000_000_000,
+        local_port: 40_112,
+        direction: "outbound".to_owned(),
         ..Network::default()
     };
     let dns = Dns {

@@ -262,6 +262,8 @@ fn network(o: Object<'_>) -> Result<Detail> {
         errno: o.number("errno")?,
         traffic: o.object("traffic")?.map(traffic).transpose()?,
         start_time,
+        local_port: o.number("local_port")?,
+        direction: o.text("direction")?,
     }))
 }
 

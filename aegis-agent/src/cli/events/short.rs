@@ -184,6 +184,9 @@ fn on_network(network: &Network) -> String {
         (_, false) => format!("{address}:{}", network.port),
     };
     let mut out = join(&[&escape::text(&network.op), &escape::text(&network.protocol), &end]);
+    if network.direction == "inbound" {
+        put(&mut out, format_args!(" at port {}", network.local_port));
+    }
     if !network.name.is_empty() {
         put(&mut out, format_args!(" ({})", escape::text(&network.name)));
     }

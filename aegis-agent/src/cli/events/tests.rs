@@ -232,7 +232,9 @@ fn detail() -> impl Strategy<Value = Detail> {
         (text(), text(), any::<u32>(), text(), text()).prop_map(|(op, address, port, protocol, name)| {
             let traffic = (port % 2 == 0).then_some(Traffic { bytes_out: port.into(), ..Traffic::default() });
             let start_time = u64::from(port) * u64::from(traffic.is_some());
-            Detail::Network(Network { op, address, port, protocol, name, errno: port, traffic, start_time })
+            let direction = if traffic.is_some() { op.clone() } else { String::new() };
+            let local_port = port * u32::from(traffic.is_some());
+            Detail::Network(Network { op, address, port, protocol, name, errno: port, traffic, start_time, local_port, direction })
         }),
         (text(), text(), any::<u32>()).prop_map(|(op, subject, errno)| Detail::Guard(Guard { op, subject, errno })),
         (text(), vec(bytes(), 0..3), any::<i32>(), text()).prop_map(|(state, argv, exit_code, text)| {

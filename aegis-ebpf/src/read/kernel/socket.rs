@@ -5,7 +5,16 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_unix_sock};
 
 use super::{Dentry, Message, Sock, Socket, UnixSock, cgroup_id_at};
-use crate::read::{load, offset, probe, scratch::Claim};
+use crate::read::{load, offset, probe, scratch::Claim, table};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// An IPv4 address, as it lies in memory, as `::ffff:a.b.c.d`.
+#[inline(always)]
+fn mapped(address: u32) -> [u8; 16] {
+    table::mapped(address.to_ne_bytes())
+}
 
 impl Socket {
     /// Its protocol side; null to the verifier.
@@ -36,15 +45,28 @@ impl Sock {
     pub fn port(self) -> u16 {
         member!(self.sock_port)
     }
-    /// IPv4 address that it is bound to.
+    /// IP address that it is bound to, IPv4 as `::ffff:a.b.c.d`.
     #[inline(always)]
-    pub fn ipv4(self) -> u32 {
-        member!(self.sock_address4)
+    pub fn address(self) -> Option<[u8; 16]> {
+        match self.family() {
+            AF_INET => Some(mapped(member!(self.sock_address4))),
+            AF_INET6 => probe(self.0 as u64, offset!(sock_address6)),
+            _ => None,
+        }
     }
-    /// IPv6 address that it is bound to.
+    /// Port that it is connected to, host order.
     #[inline(always)]
-    pub fn ipv6(self) -> Option<[u8; 16]> {
-        probe(self.0 as u64, offset!(sock_address6))
+    pub fn peer_port(self) -> u16 {
+        u16::from_be(member!(self.sock_peer_port))
+    }
+    /// IP address that it is connected to, in the same form.
+    #[inline(always)]
+    pub fn peer_address(self) -> Option<[u8; 16]> {
+        match self.family() {
+            AF_INET => Some(mapped(member!(self.sock_peer4))),
+            AF_INET6 => probe(self.0 as u64, offset!(sock_peer6)),
+            _ => None,
+        }
     }
     /// Cgroup in which it was made.
     #[inline(always)]

@@ -1,6 +1,6 @@
 import os
 import socket
-from attempt import INSIDE, attempt, step
+from attempt import INSIDE, attempt, say, step
 
 IP_FREEBIND = 15
 
@@ -41,6 +41,9 @@ def free(option):
 
 
 attempt("allowed-and-asked", serve)
+# Events of the same: who took the connection, and what went over it.
+say("allowed-and-asked-is-taken", "ok")
+say("allowed-and-asked-is-over", "ok")
 attempt("allowed-in-a-range", lambda: listens("::1", 8050, family=socket.AF_INET6))
 attempt("allowed-in-the-other-spelling", lambda: listens("::ffff:127.0.0.1", 3000, family=socket.AF_INET6))
 attempt("allowed-everywhere", lambda: listens("0.0.0.0", 9000))
