@@ -179,6 +179,9 @@ pub struct BenchOptions {
     /// With --hooks: for a process that is not governed
     #[arg(long, requires = "hooks")]
     pub ungoverned: bool,
+    /// Instead of the table: real clients, beside those of a sandbox with a proxy (needs npm)
+    #[arg(long, conflicts_with = "hooks")]
+    pub network: bool,
     /// Write the report to this file as well
     #[arg(long)]
     pub output: Option<PathBuf>,

@@ -1,4 +1,4 @@
-"""A client with urllib or with the openai SDK, as its argument says.
+"""A client with urllib, with the openai SDK, or with sockets that know of no proxy, as its argument says.
 
 Each line of standard input is a number of requests and the addresses to take turns with; each line of output is how many
 were answered, and the last answer or what went wrong.
@@ -6,7 +6,9 @@ were answered, and the last answer or what went wrong.
 
 import errno
 import socket
+import ssl
 import sys
+import urllib.parse
 import urllib.request
 
 sys.path.insert(0, "/usr/lib/aegis-clients/python")
@@ -27,6 +29,14 @@ def by_openai(url):
     return answer.http_response.text
 
 
+def by_sockets(url):
+    host = urllib.parse.urlsplit(url).hostname
+    with socket.create_connection((host, 443), timeout=60) as plain, ssl.create_default_context().wrap_socket(plain, server_hostname=host) as stream:
+        stream.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        with stream.makefile("rb") as answer:
+            return answer.read().decode().splitlines()[-1]
+
+
 def word(error):
     """The system's error at the bottom of a library's own."""
     while error is not None:
@@ -38,7 +48,7 @@ def word(error):
     return "failed"
 
 
-get = {"urllib": by_urllib, "openai": by_openai}[sys.argv[1]]
+get = {"urllib": by_urllib, "openai": by_openai, "sockets": by_sockets}[sys.argv[1]]
 for order in sys.stdin:
     count, *urls = order.split()
     done, said = 0, ""

@@ -3,6 +3,9 @@
 //! One machine whose time is counted in instructions, with the security modules of the peers that Aegis is
 //! compared with; the program in it measures, checks and prints.
 
+mod network;
+
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::{BenchOptions, BuildOptions};
 use crate::vm::{self, Copy, Outcome, Sink, VmRequest};
+use crate::build::Built;
 use crate::{build, host, ui};
 
 const PACKAGE: &str = "aegis-bench";
@@ -27,24 +31,13 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 /// The command.
 pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let built = build::build(&BuildOptions::default())?;
-    let mut cargo = host::cargo();
-    cargo.args(["build", "--quiet", "--package", PACKAGE]);
-    host::run_visible(build::with_objects(&mut cargo)).context("build the bench")?;
-
-    let mut command = vec![
-        PROGRAM.into(),
-        if options.hooks { "hooks" } else { "run" }.into(),
-    ];
-    if options.hooks && options.ungoverned {
-        command.push("--ungoverned".into());
-    }
+    let (command, copies) = if options.network {
+        network::job()?
+    } else {
+        counts(options, &built)?
+    };
     let mut request = VmRequest::new(vm::kernel(&options.kernel)?, &built, command);
-    let program = slim(&built.programs.join(PACKAGE))?;
-    request.copies = vec![Copy {
-        from: program,
-        to: PROGRAM.into(),
-        mode: Some(0o755),
-    }];
+    request.copies = copies;
     request.counted = true;
     MODULES.clone_into(&mut request.lsm);
     request.limit = LIMIT;
@@ -64,6 +57,26 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
             ExitCode::from(124)
         }
     })
+}
+
+/// The program that measures single operations, and what it is to do.
+fn counts(options: &BenchOptions, built: &Built) -> Result<(Vec<OsString>, Vec<Copy>)> {
+    let mut cargo = host::cargo();
+    cargo.args(["build", "--quiet", "--package", PACKAGE]);
+    host::run_visible(build::with_objects(&mut cargo)).context("build the bench")?;
+    let mut command = vec![
+        PROGRAM.into(),
+        if options.hooks { "hooks" } else { "run" }.into(),
+    ];
+    if options.hooks && options.ungoverned {
+        command.push("--ungoverned".into());
+    }
+    let program = Copy {
+        from: slim(&built.programs.join(PACKAGE))?,
+        to: PROGRAM.into(),
+        mode: Some(0o755),
+    };
+    Ok((command, vec![program]))
 }
 
 /// The program without its debugging sections, which would only slow the boot.
