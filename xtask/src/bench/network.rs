@@ -25,7 +25,7 @@ const FROM_SCENARIOS: [&str; 5] = [
     "client_node.mjs",
 ];
 /// The packages compared with.
-const PEERS_THERE: &str = "/usr/lib/aegis-peers";
+const PEERS_THERE: &str = "/usr/lib/aegis-peers/node_modules";
 
 /// What to run in the machine, and with what in it.
 pub fn job() -> Result<(Vec<OsString>, Vec<Copy>)> {
