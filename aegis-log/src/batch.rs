@@ -13,6 +13,7 @@ use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::entry::{Header, MAX_BODY, SALT_LEN};
+use crate::epoch;
 use crate::frame;
 use crate::hash::Hash;
 use crate::key::SigningKey;
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pub(crate) checkpoint: SignedCheckpoint,
     /// The segment in progress; `None` if the next entry begins one.
     pub(crate) segment: Option<SegmentTip>,
+    /// The hour of the epoch's entries; `None` while it has none.
+    pub(crate) hour: Option<u64>,
 }
 
 /// How far a segment is filled.
@@ -92,6 +95,8 @@ pub(crate) struct SegmentStart {
 pub(crate) struct Group {
     /// Set if a new segment begins with this group.
     pub(crate) start: Option<SegmentStart>,
+    /// Set if an epoch ended before this group, with this checkpoint.
+    pub(crate) seal: Option<SignedCheckpoint>,
     /// The frames.
     pub(crate) bytes: Vec<u8>,
     /// Hashes that the group adds to the stored tree, each with its level.
@@ -104,6 +109,7 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct OpenGroup {
     start: Option<SegmentStart>,
+    seal: Option<SignedCheckpoint>,
     bytes: Vec<u8>,
     leaves: Vec<Hash>,
 }
@@ -164,6 +170,7 @@ impl Batch {
         }
         let salt = self.salts.next()?;
         let (time, segment) = self.place(time, body.len() as u64);
+        self.enter_hour(epoch::hour(time));
         let link = self.tip.link;
         let header = Header {
             seq: link.next_seq,
@@ -219,6 +226,22 @@ impl Batch {
         (time, self.begin_segment(time))
     }
 
+    /// An epoch has entries of one hour, whichever way the clock went.
+    fn enter_hour(&mut self, hour: u64) {
+        if self.tip.hour.is_some_and(|before| before != hour) {
+            if !self.open.leaves.is_empty() {
+                self.close();
+            }
+            self.open.seal = Some(self.tip.checkpoint.clone());
+        }
+        self.tip.hour = Some(hour);
+    }
+
+    /// Notes that the epoch ended here. Nothing may be waiting.
+    pub(crate) fn sealed(&mut self) {
+        self.tip.hour = None;
+    }
+
     fn begin_segment(&mut self, time: u64) -> SegmentTip {
         self.close();
         let Link {
@@ -260,6 +283,7 @@ impl Batch {
         self.tip.checkpoint = SignedCheckpoint::sign(&self.key, size, root);
         self.closed.push_back(Group {
             start: open.start,
+            seal: open.seal,
             bytes: open.bytes,
             hashes,
             after: self.tip.clone(),

@@ -144,6 +144,20 @@ pub(crate) fn remove(path: &Path) -> Result<(), IoError> {
     remove().map_err(|source| IoError::new("remove", path, source))
 }
 
+/// Takes a file away whose bytes nobody may find again: they are overwritten where they lie before. A file system
+/// that copies on write, and a disk that moves blocks, may keep them all the same. One that is not there is no error.
+pub(crate) fn wipe(path: &Path) -> Result<(), IoError> {
+    let len = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|source| IoError::new("wipe", path, source))?.len(),
+    };
+    let mut file = AppendFile::open(path, PRIVATE)?;
+    file.len = 0;
+    file.append(&vec![0; usize::try_from(len).unwrap_or(0)])?;
+    file.sync()?;
+    remove_in_turn(parent(path), &[path])
+}
+
 /// Takes files of one folder away so that after a power cut none is gone while one before it is there.
 pub(crate) fn remove_in_turn(dir: &Path, paths: &[&Path]) -> Result<(), IoError> {
     paths.iter().try_for_each(|path| {

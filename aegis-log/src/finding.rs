@@ -35,6 +35,12 @@ pub enum Code {
     Tree,
     /// The verifier key in the folder is not the log's.
     Vkey,
+    /// The seal of an epoch was altered, or is of other entries.
+    Epoch,
+    /// Entries lack the seal of their epoch.
+    EpochMissing,
+    /// The seal of an epoch that was kept elsewhere is not the log's.
+    KeptEpoch,
     /// The log is shorter than, or another one than, a checkpoint kept elsewhere says.
     KeptCheckpoint,
 }
@@ -57,6 +63,9 @@ impl Code {
             Self::SegmentName => "segment-name",
             Self::Tree => "tree",
             Self::Vkey => "vkey",
+            Self::Epoch => "epoch",
+            Self::EpochMissing => "epoch-missing",
+            Self::KeptEpoch => "kept-epoch",
             Self::KeptCheckpoint => "kept-checkpoint",
         }
     }

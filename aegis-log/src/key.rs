@@ -272,15 +272,15 @@ impl SigningKey {
     }
 
     pub(crate) fn from_pkcs8(pkcs8: &[u8], chain_id: &[u8; 16]) -> Result<Self, KeyError> {
+        Self::named(pkcs8, origin(chain_id))
+    }
+
+    /// A key with a name of its own.
+    pub(crate) fn named(pkcs8: &[u8], name: String) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Pkcs8)?;
         let public = public_of(&pair)?;
-        Ok(Self {
-            pair,
-            verifier: VerifierKey {
-                name: origin(chain_id),
-                public,
-            },
-        })
+        let verifier = VerifierKey { name, public };
+        Ok(Self { pair, verifier })
     }
 
     /// A key that is no secret.

@@ -17,13 +17,14 @@ use crate::batch::{SegmentTip, State};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{self, IoError, PRIVATE, PUBLIC};
-use crate::finding::Finding;
+use crate::epoch::{self, Epochs, keeper::Keeper};
+use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::{KeyError, SigningKey, VerifierKey};
 use crate::merkle::Frontier;
 use crate::report::EntryInfo;
 use crate::segment::{Catalog, LOCK_FILE, VKEY_FILE};
-use crate::tree::TreeError;
+use crate::tree::{TreeError, TreeReader};
 use crate::verify::{VerifyError, VerifyOptions, stored_key, verify};
 use crate::walk::Stop;
 use crate::writer::{Opening, Writer};
@@ -107,6 +108,9 @@ pub enum OpenError {
     /// The log is there, its key isn't.
     #[error("the log has entries but its key {} is gone: restore the key, or move the log's folder away to begin another log; entries are never signed with another key", .0.display())]
     KeyMissing(PathBuf),
+    /// The key of the epoch under way isn't there.
+    #[error("the key {} that seals the epoch under way is gone, or seals were removed from the log: keep the folder as evidence, move it away, and start again with a new one", .0.display())]
+    EpochKeyMissing(PathBuf),
     /// Others may read or replace the private key.
     #[error("the key {} may be read by others (mode {mode:o}): make a new log if they may have done so, else chmod 600", path.display())]
     KeyMode {
@@ -179,8 +183,13 @@ impl Writer {
         for name in &catalog.temporary {
             durable::remove(&dir.join(name))?;
         }
+        let epochs = Epochs::read(dir, key.verifier())?;
         let recovered = recover::recover(dir, &key, &catalog)?;
-        let state = recovered.state;
+        let mut state = recovered.state;
+        hold_against(&epochs, &state, dir)?;
+        let last = recovered.last.filter(|last| last.seq >= epochs.sealed());
+        state.hour = last.map(|last| epoch::hour(last.time));
+        let epochs = Keeper::open(dir, &options.key_file, &key, &epochs, &state.checkpoint)?;
         let opening = Opening {
             dir: dir.clone(),
             lock,
@@ -188,6 +197,7 @@ impl Writer {
             boot_id: options.boot_id,
             segment_bytes: options.segment_bytes,
             tree: recovered.tree,
+            epochs,
             state,
         };
         let report = OpenReport {
@@ -206,6 +216,7 @@ fn empty_state(key: &SigningKey, chain_id: [u8; 16]) -> State {
         frontier: Frontier::default(),
         checkpoint: SignedCheckpoint::sign(key, 0, Hash::empty_root()),
         segment: None::<SegmentTip>,
+        hour: None,
     }
 }
 
@@ -241,7 +252,7 @@ fn load_key(options: &WriterOptions, catalog: &Catalog) -> Result<SigningKey, Op
     let stored = match stored_key(&options.dir)? {
         Some(None) => {
             return Err(Finding::new(
-                crate::Code::Vkey,
+                Code::Vkey,
                 "the key was altered: it is no verifier key any more",
             )
             .in_file(VKEY_FILE, 0)
@@ -294,7 +305,25 @@ fn load_key(options: &WriterOptions, catalog: &Catalog) -> Result<SigningKey, Op
     Ok(key)
 }
 
-fn check_mode(path: &Path) -> Result<(), OpenError> {
+/// The seals are of the entries up to where they say, as far as that can be seen without reading all of them.
+fn hold_against(epochs: &Epochs, state: &State, dir: &Path) -> Result<(), OpenError> {
+    let Some(last) = epochs.seals.last() else {
+        return Ok(());
+    };
+    let size = state.link.next_seq;
+    if last.size() > size {
+        let what = format!("epoch {} was sealed with {} entries, the log has {size}: its end was cut off", last.number(), last.size());
+        return Err(Finding::new(Code::Epoch, what).at(size).into());
+    }
+    let root = Frontier::load(&TreeReader::new(dir), last.size())?.root();
+    if root != *last.root() {
+        let what = format!("the entries before {} are not those that epoch {} was sealed with", last.size(), last.number());
+        return Err(Finding::new(Code::Epoch, what).into());
+    }
+    Ok(())
+}
+
+pub(crate) fn check_mode(path: &Path) -> Result<(), OpenError> {
     let metadata = std::fs::metadata(path).map_err(|source| IoError::new("read", path, source))?;
     match metadata.mode() & 0o7777 {
         mode if mode & 0o077 == 0 => Ok(()),
@@ -316,8 +345,7 @@ fn random_id() -> Result<[u8; 16], OpenError> {
 fn check_all(dir: &Path, key: &VerifierKey) -> Result<(), OpenError> {
     let options = VerifyOptions {
         key: Some(key.clone()),
-        checkpoints: Vec::new(),
-        policy: None,
+        ..VerifyOptions::default()
     };
     match verify(dir, &options) {
         Ok(mut report) if !report.findings.is_empty() => Err(report.findings.swap_remove(0).into()),

@@ -183,6 +183,10 @@ pub struct Report {
     pub last_checkpoint: Option<SignedCheckpoint>,
     /// Kept checkpoints that the log was held against, all found consistent unless a finding says otherwise.
     pub kept: usize,
+    /// Epochs that are over and sealed.
+    pub epochs: usize,
+    /// Entries in them: nobody can sign others in their place any more.
+    pub sealed: u64,
     /// Whether witnesses vouch for it.
     pub witnessing: Witnessing,
     /// What follows the last checkpoint.
@@ -231,6 +235,7 @@ impl Report {
             "segments": self.segments,
             "checkpoints": self.checkpoints,
             "kept_checkpoints": self.kept,
+            "epochs": { "sealed": self.epochs, "size": self.sealed },
             "witnessed": self.witnessing.to_json(),
             "size": self.last_checkpoint.as_ref().map(SignedCheckpoint::size),
             "root": self.last_checkpoint.as_ref().map(|checkpoint| hex(&checkpoint.root().0)),
@@ -305,6 +310,13 @@ impl fmt::Display for Report {
                 "  last checkpoint: size {}, root {}",
                 checkpoint.size(),
                 checkpoint.root()
+            )?;
+        }
+        if self.epochs > 0 && self.findings.is_empty() {
+            writeln!(
+                f,
+                "  epochs: {} sealed, with the first {} entries; the keys that could seal others in their place are destroyed",
+                self.epochs, self.sealed
             )?;
         }
         if self.unsigned != Unsigned::default() {

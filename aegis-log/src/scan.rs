@@ -247,7 +247,7 @@ impl NoteScan {
 }
 
 /// Whether a sector of these bytes, which lie at `offset` of a file, was never written.
-fn has_hole(bytes: &[u8], offset: u64) -> bool {
+pub(crate) fn has_hole(bytes: &[u8], offset: u64) -> bool {
     let first = usize::try_from(SECTOR - offset % SECTOR)
         .unwrap_or(0)
         .min(bytes.len());

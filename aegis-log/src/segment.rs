@@ -127,6 +127,8 @@ impl SegmentFiles {
 pub(crate) const VKEY_FILE: &str = "log.vkey";
 /// Locked by whoever writes.
 pub(crate) const LOCK_FILE: &str = "log.lock";
+/// The seals of epochs.
+pub(crate) const EPOCHS_FILE: &str = "log.epochs";
 /// Unsigned ends that a crash left behind and recovery set aside.
 pub(crate) const CUT_SUFFIX: &str = ".cut";
 
@@ -197,7 +199,7 @@ impl Catalog {
             self.impossible.push(name);
         } else if name.ends_with(CUT_SUFFIX) {
             self.cut.push(name);
-        } else if name != VKEY_FILE && name != LOCK_FILE {
+        } else if ![VKEY_FILE, LOCK_FILE, EPOCHS_FILE].contains(&name.as_str()) {
             self.foreign.push(name);
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! Reads only; never mends. What it needs to know about an intact log is in `walk`.
 
+mod hours;
 pub(crate) mod levels;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
+use self::hours::Hours;
 use self::levels::{Levels, tree_findings};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{IoError, TEMPORARY_PREFIX};
+use crate::epoch::Epochs;
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
@@ -30,6 +33,8 @@ pub struct VerifyOptions {
     pub key: Option<VerifierKey>,
     /// Checkpoints kept elsewhere: the log must extend each of them.
     pub checkpoints: Vec<SignedCheckpoint>,
+    /// Seals of epochs kept elsewhere ([`crate::Seal::parse_all`]): the log must have each of them.
+    pub seals: Vec<String>,
     /// Whose log it must be, and which witnesses must have cosigned one of the checkpoints. Its key stands
     /// for [`Self::key`] where that is not given.
     pub policy: Option<Policy>,
@@ -115,13 +120,24 @@ pub fn verify_with(
         .ok_or_else(|| VerifyError::ForeignKey(key.name().to_owned()))?;
     report.origin = Some(key.name().to_owned());
     let mut walk = Walk::new(dir, &key, Link::genesis(chain_id), Frontier::default())?;
+    let epochs = match Epochs::read(dir, &key) {
+        Ok(epochs) => epochs,
+        Err(Stop::Io(error)) => return Err(error.into()),
+        Err(Stop::Found(finding)) => {
+            report.findings.push(*finding);
+            Epochs::default()
+        }
+    };
     let mut check = Check {
         entry,
         levels: Levels::new(dir),
         roots: kept_sizes(options),
+        epochs: Hours::new(epochs),
     };
+    check.roots.extend(check.epochs.sizes());
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
         Ok(()) => {
+            check.epochs.findings(options, &check.roots, walk.frontier.size(), &mut report);
             tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
             kept_findings(
                 options,
@@ -169,6 +185,8 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
         checkpoints: 0,
         last_checkpoint: None,
         kept: options.checkpoints.len(),
+        epochs: 0,
+        sealed: 0,
         witnessing: Witnessing::NotAsked,
         unsigned: Unsigned::default(),
         tree_incomplete: false,
@@ -314,13 +332,15 @@ pub(crate) fn kept_findings(
 struct Check<F> {
     entry: F,
     levels: Levels,
-    /// Roots at the sizes of kept checkpoints, as they are passed.
+    /// Roots at the sizes of kept checkpoints and seals, as they are passed.
     roots: BTreeMap<u64, Option<Hash>>,
+    epochs: Hours,
 }
 
 impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
     fn entry(&mut self, info: &EntryInfo, _: &Hash) -> Result<(), IoError> {
         (self.entry)(info);
+        self.epochs.entry(info);
         Ok(())
     }
 

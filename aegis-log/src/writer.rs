@@ -14,6 +14,10 @@ use crate::batch::{AppendError, Appended, Batch, Group, SegmentStart, State};
 use crate::checkpoint::SignedCheckpoint;
 use crate::checkpoint::stored::put_stored;
 use crate::durable::{self, AppendFile, IoError, PRIVATE};
+use crate::epoch::{
+    self,
+    keeper::{Keeper, SealFailure},
+};
 use crate::key::{SigningKey, VerifierKey};
 use crate::segment::SegmentFiles;
 use crate::tree::TreeWriter;
@@ -42,6 +46,7 @@ pub struct Writer {
     batch: Batch,
     files: Option<OpenSegment>,
     tree: TreeWriter,
+    epochs: Keeper,
     durable: State,
     poisoned: Option<String>,
 }
@@ -60,7 +65,17 @@ pub(crate) struct Opening {
     pub(crate) boot_id: [u8; 16],
     pub(crate) segment_bytes: u64,
     pub(crate) tree: TreeWriter,
+    pub(crate) epochs: Keeper,
     pub(crate) state: State,
+}
+
+impl From<SealFailure> for Failure {
+    fn from(failure: SealFailure) -> Self {
+        match failure {
+            SealFailure::Undone(error) => Self::Undone(error),
+            SealFailure::Unknown(error) => Self::Unknown(error),
+        }
+    }
 }
 
 /// A write that failed.
@@ -95,6 +110,7 @@ impl Writer {
             _lock: from.lock,
             files,
             tree: from.tree,
+            epochs: from.epochs,
             durable: from.state,
             poisoned: None,
         })
@@ -146,7 +162,32 @@ impl Writer {
         }
     }
 
+    /// Ends the epoch if it has entries of an hour before this time, though no entry of a later one came. Whoever calls
+    /// this from time to time keeps no key longer than its hour. Does nothing while entries wait.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn end_epoch(&mut self, time: u64) -> Result<(), CommitError> {
+        if let Some(why) = &self.poisoned {
+            return Err(CommitError::Poisoned(why.clone()));
+        }
+        let is_over = self.durable.hour.is_some_and(|hour| hour != epoch::hour(time));
+        if self.pending() > 0 || !is_over {
+            return Ok(());
+        }
+        if let Err(failure) = self.epochs.seal(&self.durable.checkpoint) {
+            return Err(self.failed(failure.into()));
+        }
+        self.durable.hour = None;
+        self.batch.sealed();
+        Ok(())
+    }
+
     fn write(&mut self, group: &mut Group) -> Result<(), Failure> {
+        if let Some(end) = &group.seal {
+            self.epochs.seal(end)?;
+            group.seal = None;
+        }
         if let Some(start) = &group.start {
             self.files = Some(self.begin_segment(start)?);
             group.start = None;

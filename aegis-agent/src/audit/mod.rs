@@ -246,6 +246,9 @@ impl Stage {
                     Err(RecvTimeoutError::Timeout) => {}
                 }
             }
+            if retry.is_none() {
+                self.end_epoch()?;
+            }
             let due = retry.map_or_else(|| self.batch.due(), |at| Instant::now() >= at);
             if due {
                 while !self.batch.full()
@@ -351,6 +354,23 @@ impl Stage {
                     drop(reply.send(Err(AuditError::Commit(error.to_string()))));
                 }
                 Ok(true)
+            }
+        }
+    }
+
+    /// Seals the last hour in which something was logged, once it is over: its key is kept no longer than that.
+    fn end_epoch(&mut self) -> Result<(), AuditError> {
+        match self.writer.end_epoch(clock::wall()) {
+            Ok(()) => Ok(()),
+            Err(error @ CommitError::Poisoned(_)) => {
+                tracing::error!(%error, "the audit log takes no more entries");
+                Err(AuditError::Closed)
+            }
+            // It is tried again, and what comes next does not get past it.
+            Err(error) => {
+                self.progress.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "an epoch of the audit log cannot be sealed");
+                Ok(())
             }
         }
     }

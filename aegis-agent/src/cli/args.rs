@@ -197,6 +197,9 @@ pub struct Verify {
     /// A checkpoint kept elsewhere (`aegis log checkpoint`) that the log must still agree with
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub checkpoint: Vec<PathBuf>,
+    /// Seals of epochs kept elsewhere (a copy of log.epochs, or its beginning) that the log must have
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub epoch: Vec<PathBuf>,
     /// The log's public key, kept elsewhere: the key text itself or a file with it
     #[arg(short, long, value_name = "KEY")]
     pub key: Option<String>,

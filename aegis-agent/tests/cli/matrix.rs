@@ -10,6 +10,8 @@ use std::{
 
 use aegis_agent::store::Index;
 use aegis_log::{Reader, Writer, WriterOptions};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,6 +46,8 @@ impl Host {
         write(host.dir.path(), 12..24);
         host.index();
         assert_eq!(Ask::Witness.put(&host, ""), (0, String::new()));
+        let seals = std::fs::read_to_string(host.log("log.epochs")).unwrap();
+        std::fs::write(host.path("first-seal"), seals.split_inclusive("\n\n").take(2).collect::<String>()).unwrap();
         std::fs::write(host.path("kept"), host.witness.latest_of(reader.vkey().name()).note()).unwrap();
         host
     }
@@ -118,6 +122,30 @@ impl Host {
         std::fs::remove_file(self.path("index.sqlite")).unwrap();
         self.index();
     }
+
+    /// Other entries in the place of all there are, signed with the log's own key, and sealed with keys made for it.
+    fn write_anew(&self) {
+        for name in self.names("") {
+            if name != "log.vkey" {
+                std::fs::remove_file(self.log(&name)).unwrap();
+            }
+        }
+        for number in 1..9 {
+            let _ = std::fs::remove_file(self.path(&format!("epoch-{number}.key")));
+        }
+        write(self.dir.path(), 0..30);
+        let _ = std::fs::remove_file(self.path("index.sqlite"));
+        self.index();
+    }
+
+    /// The seals of epochs, changed.
+    fn seals(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let text = std::fs::read_to_string(self.log("log.epochs")).unwrap();
+        let parts: Vec<&str> = text.split_inclusive("\n\n").collect();
+        let mut seals = parts.chunks(2).map(<[&str]>::concat).collect();
+        change(&mut seals);
+        std::fs::write(self.log("log.epochs"), seals.concat()).unwrap();
+    }
 }
 
 fn write(root: &Path, entries: std::ops::Range<u64>) {
@@ -146,6 +174,8 @@ enum Ask {
     Kept,
     /// With the policy, and what is kept beside the log.
     Policy,
+    /// With the first seal of an epoch, kept when the log began.
+    Epoch,
     /// The host's own next round.
     Witness,
 }
@@ -157,6 +187,7 @@ impl Ask {
             Self::Key => "`aegis verify --key` (from elsewhere)",
             Self::Kept => "`aegis verify --checkpoint` (the witness's)",
             Self::Policy => "`aegis verify --policy`",
+            Self::Epoch => "`aegis verify --epoch` (the first seal)",
             Self::Witness => "`aegis log witness`",
         }
     }
@@ -172,6 +203,7 @@ impl Ask {
             Self::Key => vec!["--key", key],
             Self::Kept => vec!["--checkpoint", host.text("kept")],
             Self::Policy => vec!["--policy", host.text("policy")],
+            Self::Epoch => vec!["--epoch", host.text("first-seal")],
             Self::Verify | Self::Witness => vec![],
         };
         let (code, out, _) = outcome(bare(&["verify", "-o", "json", "--dir", host.text("log")]).args(more));
@@ -194,9 +226,9 @@ type Change = fn(&Host);
 
 /// What is done, how, and which questions are put. The last one finds it.
 fn cases() -> Vec<(&'static str, Change, &'static [Ask])> {
-    use Ask::{Kept, Key, Policy, Verify, Witness};
+    use Ask::{Epoch, Kept, Key, Policy, Verify, Witness};
     vec![
-        ("nothing", |_| {}, &[Verify, Key, Kept, Policy, Witness]),
+        ("nothing", |_| {}, &[Verify, Key, Kept, Policy, Epoch, Witness]),
         ("edit a byte of an entry's body", |host| host.segment(1, |frames| *frames[1].last_mut().unwrap() ^= 1), &[Verify]),
         ("edit a byte of an entry's header", |host| host.segment(1, |frames| frames[1][40] ^= 1), &[Verify]),
         ("delete an entry", |host| host.segment(1, |frames| drop(frames.remove(1))), &[Verify]),
@@ -267,16 +299,28 @@ fn cases() -> Vec<(&'static str, Change, &'static [Ask])> {
         ("change a row of the index", |host| host.sql("UPDATE entries SET verdict = 1 WHERE seq = 4"), &[Verify]),
         ("roll the whole folder back to yesterday", Host::roll_back, &[Verify, Key, Policy, Kept]),
         ("the same, as the host's next round finds it", Host::roll_back, &[Witness]),
-        ("roll back and go on with the log's key", |host| {
-            host.roll_back();
-            write(host.dir.path(), 12..30);
-            std::fs::remove_file(host.path("index.sqlite")).unwrap();
-            host.index();
-        }, &[Verify, Key, Kept]),
-        ("the same, as the host's next round finds it", |host| {
-            host.roll_back();
-            write(host.dir.path(), 12..30);
-        }, &[Witness]),
+        ("write the log anew with the log's key", Host::write_anew, &[Verify, Key, Epoch]),
+        ("the same, as a kept checkpoint finds it", Host::write_anew, &[Kept]),
+        ("the same, as the host's next round finds it", Host::write_anew, &[Witness]),
+        ("the same, with the old seals put back", |host| {
+            let seals = std::fs::read(host.log("log.epochs")).unwrap();
+            host.write_anew();
+            std::fs::write(host.log("log.epochs"), seals).unwrap();
+        }, &[Verify]),
+        ("remove the seal of an hour that is over", |host| host.seals(|seals| drop(seals.pop())), &[Verify]),
+        ("remove all seals", |host| std::fs::remove_file(host.log("log.epochs")).unwrap(), &[Verify]),
+        ("seal an hour that is over with a later key", |host| {
+            let key = std::fs::read(host.path("epoch-2.key")).unwrap();
+            let key = Ed25519KeyPair::from_pkcs8(&key).unwrap();
+            host.seals(|seals| {
+                let seal = seals.pop().unwrap();
+                let (text, line) = seal.split_once("\n\n").unwrap();
+                let (name, signature) = line.trim_end().rsplit_once(' ').unwrap();
+                let id = &STANDARD.decode(signature).unwrap()[..4];
+                let forged = [id, key.sign(format!("{text}\n").as_bytes()).as_ref()].concat();
+                seals.push(format!("{text}\n\n{name} {}\n\n", STANDARD.encode(forged)));
+            });
+        }, &[Verify]),
         ("no witness vouches for it", |host| std::fs::remove_dir_all(host.path("cosigned")).unwrap(), &[Verify, Policy]),
     ]
 }

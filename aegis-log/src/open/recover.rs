@@ -133,6 +133,7 @@ pub(super) fn recover(
         frontier: walked.frontier,
         checkpoint,
         segment,
+        hour: None,
     };
     Ok(Recovered {
         state,

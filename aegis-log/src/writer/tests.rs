@@ -10,6 +10,7 @@ use crate::{
 
 const SECTOR: usize = 512;
 const TIME: u64 = 1_795_000_000_000_000_000;
+const HOUR: u64 = 3_600_000_000_000;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
@@ -32,7 +33,9 @@ fn body(seq: u64) -> Vec<u8> {
 fn append(writer: &mut Writer, count: u64) {
     for _ in 0..count {
         let seq = writer.next_seq();
-        writer.append(1, TIME + seq, &body(seq)).unwrap();
+        // Some hours, the last of which has all of the last segment of a session.
+        let hour = (seq / 8).min(3) * HOUR;
+        writer.append(1, TIME + hour, &body(seq)).unwrap();
     }
 }
 

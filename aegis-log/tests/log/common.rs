@@ -77,11 +77,19 @@ impl Log {
             segment_bytes: self.segment_bytes,
         };
         std::fs::create_dir(copy.dir()).unwrap();
-        std::fs::copy(self.key_file(), copy.key_file()).unwrap();
+        for key in self.keys() {
+            std::fs::copy(self.root.path().join(&key), copy.root.path().join(&key)).unwrap();
+        }
         for (name, bytes) in self.files() {
             std::fs::write(copy.dir().join(name), bytes).unwrap();
         }
         copy
+    }
+
+    /// The names of the private keys, which lie beside the folder.
+    pub fn keys(&self) -> Vec<String> {
+        let names = files(self.root.path()).into_iter().map(|(name, _)| name);
+        names.filter(|name| name.ends_with(".key")).collect()
     }
 
     /// All files of the folder, by name, but the lock.
@@ -110,7 +118,9 @@ impl Log {
 pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .filter(|name| name != "log.lock")
         .map(|name| (name.clone(), std::fs::read(dir.join(&name)).unwrap()))
         .collect();

@@ -25,9 +25,8 @@ fn export(log: &Log, name: &str, options: &ExportOptions) -> PathBuf {
 
 fn check(dir: &Path, checkpoints: &[SignedCheckpoint]) -> ExportReport {
     let options = VerifyOptions {
-        key: None,
         checkpoints: checkpoints.to_vec(),
-        policy: None,
+        ..VerifyOptions::default()
     };
     verify_export(dir, &options, &mut |_, _| {}).unwrap()
 }

@@ -17,9 +17,8 @@ fn against(log: &Log, kept: &[SignedCheckpoint]) -> aegis_log::Report {
     verify(
         &log.dir(),
         &VerifyOptions {
-            key: None,
             checkpoints: kept.to_vec(),
-            policy: None,
+            ..VerifyOptions::default()
         },
     )
     .unwrap()
@@ -141,8 +140,7 @@ fn segments_of_another_host_are_found() {
         &log.dir(),
         &VerifyOptions {
             key: Some(key),
-            checkpoints: vec![],
-            policy: None,
+            ..VerifyOptions::default()
         },
     )
     .unwrap();
@@ -160,7 +158,7 @@ fn a_log_made_anew_with_another_key_is_found_by_who_has_the_key() {
     let trusted = VerifyOptions {
         key: Some(key),
         checkpoints: vec![kept(&log)],
-        policy: None,
+        ..VerifyOptions::default()
     };
     let report = verify(&log.dir(), &trusted).unwrap();
     assert!(

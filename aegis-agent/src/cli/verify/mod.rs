@@ -5,7 +5,7 @@ mod index;
 
 use std::{fs, path::Path};
 
-use aegis_log::{Cosigned, Reader, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
+use aegis_log::{Cosigned, Reader, Seal, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
 
 use super::{
     args::{Format, Verify as Args},
@@ -28,6 +28,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         let mut notes = SignedCheckpoint::parse_all(&text)
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         options.checkpoints.append(&mut notes);
+    }
+    for path in &args.epoch {
+        let text = fs::read_to_string(path).map_err(Failure::io("cannot read the seals", path))?;
+        let seals = Seal::parse_all(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+        options.seals.extend(seals);
     }
     if let Some(path) = &args.policy {
         options.policy = Some(super::log::witness::read(path)?);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 Checks an audit log of Aegis, trusting nothing but its key.
 
-usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--json]
+usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--epoch FILE]... [--json]
        aegis-verify --export DIR [TRUST] [--checkpoint FILE]... [--json]
        aegis-verify --receipt FILE [TRUST] [--json]
        aegis-verify --consistency FILE --checkpoint FILE [TRUST] [--json]
@@ -20,6 +20,9 @@ usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--json]
                      proof. For a log without --checkpoint those in the folder `cosigned` beside it count
   --checkpoint FILE  a checkpoint kept elsewhere: the log must extend it. Finds an end that was cut
                      off and a log that was made anew. May be given several times
+  --epoch FILE       seals of epochs kept elsewhere (a copy of log.epochs, or its beginning): the log must
+                     have them. With the first one, a past that was written anew with the log's key is
+                     found without checkpoints and witnesses. May be given several times
   --export DIR       check an export (C2SP tlog-tiles, `aegis log export`) instead of a log
   --receipt FILE     check a receipt (C2SP tlog-proof, `aegis log receipt`)
   --consistency FILE check that the log of the checkpoint in FILE (`aegis log prove`) only grew since
@@ -38,6 +41,7 @@ pub(crate) struct Args {
     pub(crate) key: Option<String>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
+    pub(crate) epochs: Vec<PathBuf>,
     pub(crate) json: bool,
 }
 
@@ -58,6 +62,7 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         key: None,
         policy: None,
         checkpoints: Vec::new(),
+        epochs: Vec::new(),
         json: false,
     };
     let mut instead: Option<(String, PathBuf)> = None;
@@ -79,6 +84,7 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
             "--key" => args.key = Some(value()?.into_string().map_err(|_| "the key is not text")?),
             "--policy" => args.policy = Some(value()?.into()),
             "--checkpoint" => args.checkpoints.push(value()?.into()),
+            "--epoch" => args.epochs.push(value()?.into()),
             "--export" | "--receipt" | "--consistency" => {
                 let file = PathBuf::from(value()?);
                 if instead.replace((name.to_owned(), file)).is_some() {
@@ -97,6 +103,9 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         .as_ref()
         .map(|(what, file)| (what.as_str(), file.clone()))
     {
+        Some(_) if !args.epochs.is_empty() => {
+            Err("--epoch is for a log: an export, receipt or proof has no seals".to_owned())
+        }
         Some(("--receipt", _)) if !args.checkpoints.is_empty() => Err(
             "--receipt and --checkpoint don't go together: a receipt holds its checkpoint"
                 .to_owned(),
@@ -126,6 +135,7 @@ mod tests {
             key: Some("k+1+x=".into()),
             policy: Some("p".into()),
             checkpoints: vec!["a".into(), "b".into()],
+            epochs: vec!["e".into()],
             json: true,
         };
         let spaced = parsed(&[
@@ -139,6 +149,8 @@ mod tests {
             "a",
             "--checkpoint",
             "b",
+            "--epoch",
+            "e",
             "--json",
         ]);
         assert_eq!(spaced, Ok(Command::Log(args("d"))));
@@ -148,6 +160,7 @@ mod tests {
             "--policy=p",
             "--checkpoint=a",
             "--checkpoint=b",
+            "--epoch=e",
             "--json",
         ]);
         assert_eq!(joined, Ok(Command::Log(args("d"))));
@@ -156,6 +169,7 @@ mod tests {
             key: None,
             policy: None,
             checkpoints: vec![],
+            epochs: vec![],
             json: false,
         };
         assert_eq!(
@@ -174,6 +188,7 @@ mod tests {
             &["--receipt", "r", "--checkpoint", "c"],
             &["--receipt", "r", "--export", "e"],
             &["--consistency", "p"],
+            &["--export", "d", "--epoch", "e"],
             &["-d"],
         ] {
             assert!(parsed(args).is_err(), "{args:?}");

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use aegis_log::{
-    Consistency, Cosigned, Policy, Proven, Receipt, SignedCheckpoint, Unmet, VerifierKey,
+    Consistency, Cosigned, Policy, Proven, Receipt, Seal, SignedCheckpoint, Unmet, VerifierKey,
     VerifyOptions, Witnessing, verify, verify_export,
 };
 use serde_json::{Value, json};
@@ -77,8 +77,19 @@ fn options(args: &Args) -> Result<VerifyOptions, String> {
     Ok(VerifyOptions {
         key: trust.key,
         checkpoints: checkpoints(args)?,
+        seals: seals(args)?,
         policy: trust.policy,
     })
+}
+
+fn seals(args: &Args) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for file in &args.epochs {
+        let seals = Seal::parse_all(&read(file)?)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        all.extend(seals);
+    }
+    Ok(all)
 }
 
 fn checkpoints(args: &Args) -> Result<Vec<SignedCheckpoint>, String> {

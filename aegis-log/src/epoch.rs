@@ -1,0 +1,220 @@
+//! Epochs: each hour of the log is sealed with a key of its own, which is then destroyed.
+//!
+//! Checkpoints are signed by the log's key, which stays on the host: whoever takes the host can sign another past with it.
+//! A seal is a signed note that says which entries there are at the end of an epoch and which key seals the next one. It is
+//! signed by the key that the seal before names, and that key exists nowhere any more once the next one is in use. So from
+//! the end of an hour on nobody can make another seal for it, and a log whose past was written anew has none that hold.
+//!
+//! The first seal is signed by the log's key. Whoever keeps it elsewhere, as they keep the log's verifier key, finds a log
+//! that was written anew altogether.
+//!
+//! Knows texts and signatures and the file they lie in; who holds the keys is in `keeper`.
+
+pub(crate) mod keeper;
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::checkpoint::SIGNATURE_MARK;
+use crate::durable::IoError;
+use crate::finding::{Code, Finding};
+use crate::hash::Hash;
+use crate::key::{SigningKey, VerifierKey};
+use crate::matcher::{Matcher, Mismatch};
+use crate::scan::has_hole;
+use crate::segment::EPOCHS_FILE;
+use crate::walk::Stop;
+
+/// Length of an epoch in nanoseconds. Fixed: a verifier holds entries against it.
+const EPOCH_NS: u64 = 3_600 * 1_000_000_000;
+
+/// The hour in which a time lies, in nanoseconds since the Unix epoch. An epoch has entries of one.
+pub(crate) fn hour(time: u64) -> u64 {
+    time / EPOCH_NS
+}
+
+/// The name of an epoch's key.
+fn key_name(log: &VerifierKey) -> String {
+    format!("{}/epoch", log.name())
+}
+
+/// Why a text holds no seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not seals of epochs as they are in {EPOCHS_FILE}: {0}")]
+pub struct EpochError(&'static str);
+
+/// The end of an epoch, signed with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    number: u64,
+    size: u64,
+    root: Hash,
+    next: VerifierKey,
+    note: String,
+}
+
+impl Seal {
+    fn sign(signer: &SigningKey, log: &VerifierKey, number: u64, (size, root): (u64, Hash), next: VerifierKey) -> Self {
+        let text = format!("{}\n{number}\n{size}\n{}\n{next}\n", key_name(log), STANDARD.encode(root));
+        let signature = [&signer.verifier().id()[..], &signer.sign(text.as_bytes())].concat();
+        let signature = STANDARD.encode(signature);
+        let note = format!("{text}\n{SIGNATURE_MARK}{} {signature}\n", signer.verifier().name());
+        Self { number, size, root, next, note }
+    }
+
+    /// Which epoch ends; 0 is the beginning of the first.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Entries in the log at its end.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Root of the tree at its end.
+    #[must_use]
+    pub(crate) fn root(&self) -> &Hash {
+        &self.root
+    }
+
+    /// The signed note.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Reads one or several seals as kept outside the log. Whether they are those of a log is found out by holding them
+    /// against it.
+    ///
+    /// # Errors
+    /// [`EpochError`] if there is none, or something else.
+    pub fn parse_all(text: &str) -> Result<Vec<String>, EpochError> {
+        let mut seals = Vec::new();
+        let mut rest = text.trim_matches('\n');
+        while !rest.is_empty() {
+            let two_parts = rest.match_indices("\n\n").nth(1).map_or(rest.len(), |(at, _)| at);
+            let note = &rest[..two_parts];
+            let is_one = note.split_once("\n\n").is_some_and(|(text, signature)| {
+                text.lines().count() == 5
+                    && text.lines().next().is_some_and(|name| name.ends_with("/epoch"))
+                    && signature.starts_with(SIGNATURE_MARK)
+                    && signature.lines().count() == 1
+            });
+            if !is_one {
+                return Err(EpochError("a note in it is no seal"));
+            }
+            seals.push(format!("{note}\n"));
+            rest = rest[two_parts..].trim_start_matches('\n');
+        }
+        if seals.is_empty() { Err(EpochError("it is empty")) } else { Ok(seals) }
+    }
+}
+
+/// The seals of a log, each signed by the key that the one before names.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Epochs {
+    pub(crate) seals: Vec<Seal>,
+    /// Bytes of whole seals.
+    pub(crate) len: u64,
+    /// Bytes behind them, of one that was not written in whole.
+    pub(crate) torn: u64,
+}
+
+impl Epochs {
+    /// Reads and checks those beside the log's entries. Whether they are of these entries is not known yet.
+    pub(crate) fn read(dir: &Path, log: &VerifierKey) -> Result<Self, Stop> {
+        let path = dir.join(EPOCHS_FILE);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other.map_err(|source| IoError::new("read", &path, source))?,
+        };
+        let mut epochs = Self::default();
+        let mut at = 0;
+        while at < bytes.len() {
+            let number = epochs.seals.len() as u64;
+            let found = |code, what: &str| {
+                let what = format!("the seal of epoch {number}: {what}");
+                Stop::from(Finding::new(code, what).in_file(EPOCHS_FILE, at as u64))
+            };
+            let signer = epochs.seals.last().map_or(log, |last| &last.next);
+            let mut from = Matcher::new(&bytes[at..]);
+            match seal(&mut from, log, signer, number) {
+                Ok((size, root, next, signature)) => {
+                    let note = &bytes[at..at + from.at() - 1];
+                    let text_len = note.len() - signature_part(signer);
+                    if !signer.verifies(&note[..text_len], &signature) {
+                        return Err(found(Code::Epoch, "its signature does not hold: it was altered, or made by someone without that epoch's key"));
+                    }
+                    if epochs.seals.last().is_some_and(|last| last.size > size) {
+                        return Err(found(Code::Epoch, "it has fewer entries than the one before"));
+                    }
+                    let note = String::from_utf8_lossy(note).into_owned();
+                    epochs.seals.push(Seal { number, size, root, next, note });
+                    at += from.at();
+                    epochs.len = at as u64;
+                }
+                Err(Mismatch::Cut) => break,
+                Err(Mismatch::Altered(_)) if has_hole(&bytes[at..], at as u64) => break,
+                Err(Mismatch::Altered(what)) => return Err(found(Code::Epoch, what)),
+            }
+        }
+        epochs.torn = bytes.len() as u64 - epochs.len;
+        Ok(epochs)
+    }
+
+    /// The epoch that has the entry with this number: how many seals are before it.
+    pub(crate) fn of(&self, seq: u64) -> usize {
+        self.seals.partition_point(|seal| seal.size <= seq)
+    }
+
+    /// Entries that are sealed.
+    pub(crate) fn sealed(&self) -> u64 {
+        self.seals.last().map_or(0, |seal| seal.size)
+    }
+}
+
+/// Bytes of a note behind its text: a blank line and the signature's.
+fn signature_part(signer: &VerifierKey) -> usize {
+    const SIGNATURE_BASE64: usize = 92;
+    1 + SIGNATURE_MARK.len() + signer.name().len() + 1 + SIGNATURE_BASE64 + 1
+}
+
+/// The seal in its one form: size, root, the next key, and the signature.
+fn seal(
+    from: &mut Matcher<'_>,
+    log: &VerifierKey,
+    signer: &VerifierKey,
+    number: u64,
+) -> Result<(u64, Hash, VerifierKey, Vec<u8>), Mismatch> {
+    /// Characters of a key id in hexadecimal, and of type and key in base64.
+    const KEY_ID: usize = 8;
+    const KEY_BASE64: usize = 44;
+    let name = key_name(log);
+    from.literal(name.as_bytes(), "it is of another log")?;
+    from.literal(b"\n", "it is of another log")?;
+    if from.number("its number is none")? != number {
+        return Err(Mismatch::Altered("it has another number: one before it is missing"));
+    }
+    let size = from.number("its tree size is not a number")?;
+    let root = from.root()?;
+    from.literal(b"\n", "the line after its root hash is not the next key")?;
+    let begin = from.at();
+    from.literal(name.as_bytes(), "the next key has another name")?;
+    from.literal(b"+", "the next key has another name")?;
+    from.hexadecimal(KEY_ID, "the next key is none")?;
+    from.literal(b"+", "the next key is none")?;
+    from.base64(KEY_BASE64, "the next key is none")?;
+    let next = from.since(begin).and_then(|text| VerifierKey::parse(text).ok());
+    let next = next.ok_or(Mismatch::Altered("the next key is none"))?;
+    from.literal(b"\n\n", "the line after the next key is not blank")?;
+    let signature = from.signature(signer)?;
+    Ok((size, root, next, signature))
+}
+
+#[cfg(test)]
+mod tests;

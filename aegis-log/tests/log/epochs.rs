@@ -1,0 +1,198 @@
+//! A past that is written anew by someone who has the host, the log's key and the key of the epoch under way.
+
+use std::path::Path;
+
+use aegis_log::{Code, OpenError, Report, Seal, Verdict, VerifyOptions, Writer, verify};
+
+use crate::common::{EVENING, Log};
+
+const HOUR: u64 = 3_600_000_000_000;
+const EPOCHS: &str = "log.epochs";
+
+/// Three entries an hour; what they say ends with `word`.
+fn hours(writer: &mut Writer, hours: std::ops::Range<u64>, word: &str) {
+    for hour in hours {
+        for at in 0..3 {
+            let body = format!("hour {hour} {at} {word}");
+            writer.append(1, EVENING + hour * HOUR + at, body.as_bytes()).unwrap();
+        }
+        writer.commit().unwrap();
+    }
+}
+
+fn log_of(count: u64) -> Log {
+    let log = Log::new();
+    let mut writer = log.open();
+    hours(&mut writer, 0..count, "as it was");
+    writer.close().unwrap();
+    log
+}
+
+fn first_seal(log: &Log) -> Vec<String> {
+    let all = Seal::parse_all(&String::from_utf8(log.read(EPOCHS)).unwrap()).unwrap();
+    all[..1].to_vec()
+}
+
+fn with_seals(log: &Log, seals: Vec<String>) -> Report {
+    verify(&log.dir(), &VerifyOptions { seals, ..VerifyOptions::default() }).unwrap()
+}
+
+fn found(report: &Report, code: Code) {
+    assert_eq!(report.verdict(), Verdict::Tampered, "{report}");
+    assert!(report.findings.iter().any(|finding| finding.code == code), "{report}");
+}
+
+/// The keys of epochs.
+fn keys(log: &Log) -> Vec<String> {
+    log.keys().into_iter().filter(|name| name != "log.key").collect()
+}
+
+fn remove_keys(log: &Log) {
+    for name in keys(log) {
+        std::fs::remove_file(log.key_file().with_file_name(name)).unwrap();
+    }
+}
+
+/// The log written anew from its beginning with the log's own key, as root could do it: the folder emptied but for the
+/// verifier key, other entries at the same times, and keys of epochs made as needed.
+fn rewritten(log: &Log, count: u64) -> Log {
+    let forged = log.copy();
+    for (name, _) in forged.files() {
+        if name != "log.vkey" {
+            forged.remove(&name);
+        }
+    }
+    remove_keys(&forged);
+    let mut writer = forged.open();
+    hours(&mut writer, 0..count, "as it never was");
+    writer.close().unwrap();
+    forged
+}
+
+#[test]
+fn every_hour_is_sealed_and_its_key_destroyed() {
+    let log = log_of(4);
+    let report = with_seals(&log, first_seal(&log));
+    assert_eq!(report.verdict(), Verdict::Intact, "{report}");
+    assert_eq!((report.epochs, report.sealed, report.entries), (3, 9, 12));
+    assert_eq!(keys(&log), ["epoch-4.key"]);
+    // Going on in the same hour needs no seal, in the next one it does, and so does a clock that was set back.
+    for (hour, epochs) in [(3, 3), (4, 4), (2, 5)] {
+        let mut writer = log.open();
+        hours(&mut writer, hour..hour + 1, "as it was");
+        writer.close().unwrap();
+        let report = with_seals(&log, first_seal(&log));
+        assert_eq!((report.verdict(), report.epochs), (Verdict::Intact, epochs), "{report}");
+    }
+}
+
+#[test]
+fn an_hour_that_is_over_is_sealed_without_another_entry() {
+    let log = log_of(1);
+    let mut writer = log.open();
+    writer.end_epoch(EVENING + 1).unwrap();
+    assert_eq!(with_seals(&log, vec![]).epochs, 0, "it is not over");
+    writer.end_epoch(EVENING + HOUR).unwrap();
+    writer.end_epoch(EVENING + 2 * HOUR).unwrap();
+    assert_eq!(with_seals(&log, vec![]).epochs, 1, "an epoch without entries is not over");
+    hours(&mut writer, 2..3, "as it was");
+    writer.close().unwrap();
+    let report = with_seals(&log, first_seal(&log));
+    assert_eq!((report.verdict(), report.epochs, report.sealed), (Verdict::Intact, 1, 3), "{report}");
+}
+
+#[test]
+fn a_past_written_anew_with_the_log_s_key_is_found_against_the_first_seal() {
+    let log = log_of(4);
+    let forged = rewritten(&log, 4);
+    assert_eq!(with_seals(&forged, vec![]).verdict(), Verdict::Intact, "nothing in the folder can tell");
+    found(&with_seals(&forged, first_seal(&log)), Code::KeptEpoch);
+}
+
+#[test]
+fn a_past_written_anew_under_the_old_seals_is_found() {
+    let log = log_of(4);
+    let forged = rewritten(&log, 4);
+    forged.write(EPOCHS, &log.read(EPOCHS));
+    found(&with_seals(&forged, first_seal(&log)), Code::Epoch);
+}
+
+#[test]
+fn entries_whose_seals_were_taken_away_are_found() {
+    let log = log_of(4);
+    let all = Seal::parse_all(&String::from_utf8(log.read(EPOCHS)).unwrap()).unwrap();
+    for left in 1..all.len() {
+        let cut = log.copy();
+        cut.write(EPOCHS, format!("{}\n", all[..left].join("\n")).as_bytes());
+        found(&with_seals(&cut, first_seal(&log)), Code::EpochMissing);
+    }
+    let gone = log.copy();
+    gone.remove(EPOCHS);
+    found(&with_seals(&gone, vec![]), Code::EpochMissing);
+}
+
+#[test]
+fn a_log_shorter_than_its_seals_is_found() {
+    let (log, short) = (log_of(4), log_of(2));
+    let forged = rewritten(&log, 2);
+    forged.write(EPOCHS, &log.read(EPOCHS));
+    found(&with_seals(&forged, first_seal(&log)), Code::Epoch);
+    found(&with_seals(&short, first_seal(&log)), Code::KeptEpoch);
+}
+
+/// Opening refuses, and changes nothing in the log.
+fn refuses(log: &Log, expected: impl Fn(&OpenError) -> bool) {
+    let before = log.files();
+    let error = log.try_open().map(|_| ()).unwrap_err();
+    assert!(expected(&error), "{error}");
+    assert_eq!(log.files(), before);
+}
+
+#[test]
+fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
+    let log = log_of(4);
+    let all = Seal::parse_all(&String::from_utf8(log.read(EPOCHS)).unwrap()).unwrap();
+    let tampered = |error: &OpenError| matches!(error, OpenError::Tampered { .. });
+
+    let without_key = log.copy();
+    remove_keys(&without_key);
+    refuses(&without_key, |error| matches!(error, OpenError::EpochKeyMissing(_)));
+
+    let cut = log.copy();
+    cut.write(EPOCHS, format!("{}\n", all[..2].join("\n")).as_bytes());
+    refuses(&cut, tampered);
+    cut.remove(EPOCHS);
+    refuses(&cut, tampered);
+
+    let forged = rewritten(&log, 4);
+    forged.write(EPOCHS, &log.read(EPOCHS));
+    remove_keys(&forged);
+    std::fs::copy(log.key_file().with_file_name("epoch-4.key"), forged.key_file().with_file_name("epoch-4.key")).unwrap();
+    refuses(&forged, tampered);
+}
+
+#[test]
+fn a_key_that_a_crash_left_over_is_destroyed_at_the_next_start() {
+    let log = log_of(2);
+    let folder = log.key_file();
+    let stale = |number: u64| folder.with_file_name(format!("epoch-{number}.key"));
+    let in_use = std::fs::read(stale(2)).unwrap();
+    // As it is between the seal and the end of the old key, and between the making of the next key and the seal.
+    for number in [1, 3] {
+        write_private(&stale(number), &in_use);
+        log.open().close().unwrap();
+        assert_eq!(keys(&log), ["epoch-2.key"]);
+    }
+    // A seal that was not written in whole.
+    let bytes = log.read(EPOCHS);
+    log.write(EPOCHS, &[&bytes[..], b"aegis/"].concat());
+    assert_eq!(with_seals(&log, vec![]).verdict(), Verdict::Incomplete);
+    log.open().close().unwrap();
+    assert_eq!(log.read(EPOCHS), bytes);
+}
+
+fn write_private(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, bytes).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
