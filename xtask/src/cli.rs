@@ -173,6 +173,9 @@ pub struct BenchOptions {
     /// Kernel series
     #[arg(long, value_name = "SERIES", default_value = "6.12")]
     pub kernel: String,
+    /// Only this operation, by the head of its column; repeatable
+    #[arg(long = "operation", value_name = "NAME", conflicts_with_all = ["hooks", "network"])]
+    pub operations: Vec<String>,
     /// Instead of the table: what each hook adds to each operation
     #[arg(long)]
     pub hooks: bool,

@@ -68,6 +68,9 @@ fn counts(options: &BenchOptions, built: &Built) -> Result<(Vec<OsString>, Vec<C
         PROGRAM.into(),
         if options.hooks { "hooks" } else { "run" }.into(),
     ];
+    for operation in &options.operations {
+        command.extend(["--operation".into(), operation.into()]);
+    }
     if options.hooks && options.ungoverned {
         command.push("--ungoverned".into());
     }
