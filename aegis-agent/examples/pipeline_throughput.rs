@@ -27,6 +27,7 @@ use aegis_agent::{
     directory::Directory,
     pipeline::{Begin, Pipeline, RecordSource, RepeatSource},
     query::Lookup as _,
+    redact::Redactor,
     store::{Index, IndexWriter},
 };
 use aegis_log::{VerifyOptions, Writer, WriterOptions, host_boot_id, verify};
@@ -112,7 +113,7 @@ fn main() -> anyhow::Result<()> {
     let (writer, _) = Writer::open(&WriterOptions::new(&log, folder.join("log.key"), host_boot_id()?))?;
     let index = Index::open(&folder.join("index.sqlite"), writer.chain_id())?;
     let (index, rows, index_thread) = IndexWriter::start(index, log.clone())?;
-    let (audit, audit_thread) = AuditLog::start(writer, Batching::default(), rows)?;
+    let (audit, audit_thread) = AuditLog::start(writer, Arc::new(Redactor::new(Vec::new())?), Batching::default(), rows)?;
     let read = Arc::new(AtomicU64::new(0));
     let ring = Ring { round: round(), next: 1, count, read: read.clone() };
     let expected = (1..=count).filter(|n| !(n % ROUND).is_multiple_of(FORKS)).count() as u64;

@@ -2,6 +2,8 @@
 //!
 //! Knows how the parts are put together and in which order. Decides nothing about agents.
 
+mod memory;
+mod messages;
 mod notify;
 mod start;
 
@@ -15,11 +17,13 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 
 use self::start::Running;
+pub use self::{memory::leave_no_core, messages::Messages};
 use crate::{
     control::{Access, Connection, ControlService},
     engine::Warden,
     paths::{self, Layout},
     proto::control::control_server::ControlServer,
+    redact::Redactor,
 };
 
 /// How long a transient engine waits for its first agent.
@@ -32,12 +36,16 @@ const ANSWERS: Duration = Duration::from_secs(2);
 const REQUEST: usize = 8 << 20;
 
 /// How the daemon is run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Folders.
     pub layout: Layout,
     /// End with the last agent, and take the programs out of the kernel then.
     pub transient: bool,
+    /// Takes secrets out of what is written.
+    pub redactor: Arc<Redactor>,
+    /// How many of its rules are the operator's.
+    pub own_rules: usize,
 }
 
 /// Why the daemon does not run.
@@ -65,6 +73,9 @@ pub enum DaemonError {
     /// The engine could not take over.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// Memory of the daemon could get into a file.
+    #[error("core dumps of the daemon cannot be switched off: {0}")]
+    Core(rustix::io::Errno),
     /// The socket could not be served.
     #[error("the control socket: {0}")]
     Serve(#[from] tonic::transport::Error),

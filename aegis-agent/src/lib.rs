@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod decide;
@@ -13,6 +14,7 @@ pub mod decode;
 pub mod directory;
 pub mod engine;
 pub mod enrich;
+pub mod escape;
 pub mod evidence;
 pub mod health;
 pub mod kernel;
@@ -21,6 +23,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod query;
 pub mod record;
+pub mod redact;
 pub mod store;
 #[cfg(test)]
 mod testkit;

@@ -1,7 +1,7 @@
 //! The one way into the log: encode, append, commit in groups, tell who waits.
 //!
 //! Knows the log's writer. Knows nothing of how a draft came about. This is also the one place where
-//! secrets will be redacted ([`redact`]): nothing else encodes an event.
+//! secrets are taken out ([`crate::redact`]): nothing else encodes an event.
 
 mod batch;
 
@@ -26,6 +26,7 @@ use crate::{
     clock,
     proto::event::{Event, Kind},
     record::{Draft, Row, loss},
+    redact::Redactor,
 };
 
 /// Messages that may wait for the log.
@@ -125,6 +126,7 @@ impl Progress {
 pub struct AuditLog {
     queue: SyncSender<Message>,
     progress: Arc<Progress>,
+    redactor: Arc<Redactor>,
 }
 
 impl AuditLog {
@@ -135,6 +137,7 @@ impl AuditLog {
     /// When no thread can be made.
     pub fn start(
         writer: Writer,
+        redactor: Arc<Redactor>,
         batching: Batching,
         rows: SyncSender<Vec<Row>>,
     ) -> io::Result<(Self, JoinHandle<Result<(), AuditError>>)> {
@@ -147,6 +150,7 @@ impl AuditLog {
         });
         let stage = Stage {
             writer,
+            redactor: redactor.clone(),
             batch: Batch::new(batching),
             rows: Vec::new(),
             index: rows,
@@ -156,7 +160,13 @@ impl AuditLog {
             progress: progress.clone(),
         };
         let thread = thread::Builder::new().name("audit".into()).spawn(move || stage.run(&messages))?;
-        Ok((Self { queue, progress }, thread))
+        Ok((Self { queue, progress, redactor }, thread))
+    }
+
+    /// What takes secrets out of entries.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// How far the log is.
@@ -221,6 +231,7 @@ impl AuditLog {
 
 struct Stage {
     writer: Writer,
+    redactor: Arc<Redactor>,
     batch: Batch,
     rows: Vec<Row>,
     index: SyncSender<Vec<Row>>,
@@ -297,7 +308,8 @@ impl Stage {
     }
 
     fn append(&mut self, mut draft: Draft) -> Result<Durable, AuditError> {
-        redact(&mut draft.event);
+        // The only place for it: what is written, indexed and shown from here on has no secret that is known as one.
+        self.redactor.event(&mut draft.event);
         let body = draft.event.encode_to_vec();
         match self.writer.append(draft.kind, draft.time, &body) {
             Ok(appended) => {
@@ -388,10 +400,6 @@ impl Stage {
         self.writer.close().map_err(|e| AuditError::Commit(e.to_string()))
     }
 }
-
-/// Removes secrets from what will be logged. The only place for it: every entry passes here, and
-/// nothing encodes an event elsewhere. What must not be logged is not known yet, so nothing is removed.
-fn redact(_event: &mut Event) {}
 
 #[cfg(test)]
 mod tests;

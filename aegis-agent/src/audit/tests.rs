@@ -15,7 +15,7 @@ fn bench(batching: Batching) -> Bench {
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
     let (to, rows) = sync_channel(100);
-    let (log, thread) = AuditLog::start(writer, batching, to).expect("audit");
+    let (log, thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), batching, to).expect("audit");
     Bench { log, thread, rows, dir }
 }
 
@@ -123,7 +123,7 @@ fn rows_that_find_no_room_do_not_hold_up_the_log() {
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
     let (to, _rows) = sync_channel(1);
-    let (log, _thread) = AuditLog::start(writer, slow(), to).expect("audit");
+    let (log, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), slow(), to).expect("audit");
     for _ in 0..5 {
         log.record(Kind::Agent, draft(true).event).expect("durable");
     }

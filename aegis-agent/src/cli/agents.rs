@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use super::{
     args::{Format, Stop},
     client::{Client, PATIENCE, socket_path},
-    escape,
     failure::Failure,
     output, time,
 };
-use crate::proto::control::{AgentInfo, KillRequest, Killed, ListAgentsRequest, ThawRequest};
+use crate::{
+    escape,
+    proto::control::{AgentInfo, KillRequest, Killed, ListAgentsRequest, ThawRequest},
+};
 
 /// Freezing waits for tasks that sit in the kernel.
 const KILL: Duration = Duration::from_secs(60);

@@ -61,6 +61,9 @@ pub enum Command {
     /// Work with policy files
     #[command(subcommand)]
     Policy(Policy),
+    /// Work with the rules by which secrets are kept out of the log
+    #[command(subcommand)]
+    Redact(Redact),
     /// Work with the audit log
     #[command(subcommand)]
     Log(Log),
@@ -246,6 +249,24 @@ pub enum Policy {
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Format,
     },
+}
+
+/// `aegis redact`.
+#[derive(Debug, Subcommand)]
+pub enum Redact {
+    /// Check the rules, and show what would be kept of each line of standard input
+    Test(RedactTest),
+}
+
+/// `aegis redact test`.
+#[derive(Debug, Args)]
+pub struct RedactTest {
+    /// Folder of the operator's rules
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/etc/aegis/redact.d")]
+    pub rules: PathBuf,
+    /// Arguments of one command, instead of standard input
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
 }
 
 /// `aegis log`.

@@ -9,7 +9,6 @@
 pub mod agents;
 pub mod args;
 pub mod client;
-pub mod escape;
 pub mod events;
 pub mod failure;
 pub mod generate;
@@ -18,6 +17,7 @@ pub mod log;
 pub mod output;
 pub mod policy;
 pub mod progress;
+pub mod redact;
 pub mod run;
 pub mod status;
 pub mod time;
@@ -29,7 +29,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser as _, error::ErrorKind};
 
 use self::{
-    args::{Cli, Command, Log},
+    args::{Cli, Command, Log, Redact},
     failure::Failure,
 };
 
@@ -70,6 +70,7 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Status(args) => status::status(args.output, socket),
         Command::Doctor(args) => status::doctor(args.output),
         Command::Policy(args) => policy::run(args),
+        Command::Redact(Redact::Test(args)) => redact::test(args),
         Command::Log(Log::Checkpoint) => done(log::checkpoint(socket)),
         Command::Log(Log::Receipt(args)) => done(log::receipt(args, socket)),
         Command::Log(Log::Prove(args)) => done(log::prove(args, socket)),

@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::Value;
 
-use super::{events::json, escape, failure::Failure};
+use super::{events::json, failure::Failure};
+use crate::escape;
 
 /// Says something to the person, on standard error. Control characters in it are escaped.
 pub fn say(text: &str) {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{
     args::{Format, Policy as Args},
-    escape,
     failure::Failure,
     output, time,
 };
+use crate::escape;
 
 /// Longest manifest that is read.
 pub const MANIFEST: u64 = 1 << 20;

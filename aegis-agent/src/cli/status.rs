@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::{
     args::Format,
     client::{Client, PATIENCE, socket_path},
-    escape,
     failure::Failure,
     output, time,
 };
 use crate::{
+    escape,
     kernel::doctor::{Finding, examine},
     proto::control::{AgentInfo, Hook, ListAgentsRequest, StatusReply, StatusRequest},
 };

@@ -81,7 +81,7 @@ impl ControlService {
 fn status(error: &EngineError) -> Status {
     let text = error.to_string();
     match error {
-        EngineError::Manifest(_) | EngineError::Name(_) | EngineError::Compile(_) | EngineError::Runtime(_) => {
+        EngineError::Manifest(_) | EngineError::Name(_) | EngineError::SecretName(_) | EngineError::Compile(_) | EngineError::Runtime(_) => {
             Status::invalid_argument(text)
         }
         EngineError::Unknown(_) => Status::not_found(text),

@@ -87,9 +87,9 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
     };
     let (index, rows, index_thread) =
         IndexWriter::start(index, layout.log()).map_err(|source| wrong("starting the index", &layout.index(), source))?;
-    let (audit, audit_thread) = AuditLog::start(writer, Batching::default(), rows)
+    let (audit, audit_thread) = AuditLog::start(writer, options.redactor.clone(), Batching::default(), rows)
         .map_err(|source| wrong("starting the log", &layout.log(), source))?;
-    record_start(&audit, &report, unclean, &attached, boot)?;
+    record_start(&audit, &report, unclean, &attached, boot, options.own_rules)?;
 
     let directory = Arc::new(Directory::default());
     let cgroups = Cgroups::find();
@@ -290,6 +290,7 @@ fn record_start(
     unclean: bool,
     attached: &Attached,
     boot: [u8; 16],
+    own_rules: usize,
 ) -> Result<(), DaemonError> {
     let record = |state: &str, text: String| {
         audit.record(Kind::Daemon, daemon(state, text)).map(|_| ()).map_err(|e| DaemonError::Log(e.to_string()))
@@ -302,7 +303,9 @@ fn record_start(
         let when = if same_boot { "in this boot" } else { "in an earlier boot" };
         record("dirty_restart", format!("the engine before did not stop cleanly, {when}"))?;
     }
-    record("started", attached.why.clone().map_or_else(String::new, |why| format!("new agents are not enforced: {why}")))?;
+    let rules = (own_rules > 0).then(|| format!("redaction rules of the operator: {own_rules}"));
+    let why = attached.why.as_ref().map(|why| format!("new agents are not enforced: {why}"));
+    record("started", rules.into_iter().chain(why).collect::<Vec<_>>().join("; "))?;
     match (&attached.kernel, attached.adopted) {
         (None, _) => Ok(()),
         (Some(_), true) => record("adopted", "the programs and tables of an earlier engine were taken over".into()),

@@ -74,6 +74,7 @@ impl Decider {
             process: Some(record.process),
             kernel_seq: header.seq,
             repeat: None,
+            redacted: Vec::new(),
             in_agent: record.in_agent,
             detail: Some(record.detail),
         };

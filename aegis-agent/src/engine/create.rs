@@ -92,6 +92,8 @@ impl Engine {
         let policy = check(&request.manifest, file).map_err(EngineError::Manifest)?;
         let name = if request.name.is_empty() { policy.name.clone() } else { request.name.clone() };
         check_name(&name)?;
+        self.check_no_secret(&name)?;
+        self.check_no_secret(&policy.name)?;
 
         let mut undo = Undo::default();
         let names = self.reserve(&mut undo)?;
@@ -172,6 +174,14 @@ impl Engine {
         drop(registry);
         undo.keep();
         Ok(reply)
+    }
+
+    /// Names stand in every entry and are what an agent is asked for by: one that would be redacted is refused.
+    fn check_no_secret(&self, name: &str) -> Result<(), EngineError> {
+        match self.audit().redactor().text(name.as_bytes()) {
+            Some((kept, _)) => Err(EngineError::SecretName(String::from_utf8_lossy(&kept).into_owned())),
+            None => Ok(()),
+        }
     }
 
     fn reserve<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Names, EngineError> {

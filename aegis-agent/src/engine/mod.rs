@@ -76,6 +76,9 @@ pub enum EngineError {
     /// The name is not good.
     #[error("the agent's name {0:?} is not one: use letters, digits, `.`, `_` and `-`, at most 63, beginning with a letter or digit")]
     Name(String),
+    /// The name would be redacted.
+    #[error("the agent's name looks like a secret ({0}), and names stand in every entry: choose another")]
+    SecretName(String),
     /// The host could not answer the manifest's questions.
     #[error(transparent)]
     Resolve(#[from] ResolveError),

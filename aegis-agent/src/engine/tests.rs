@@ -40,7 +40,7 @@ fn bench_with(fake: Fake, dir: tempfile::TempDir, not_enforcing: Option<&str>) -
     let (writer, _) =
         Writer::open(&WriterOptions::new(layout.log(), layout.log_key(), [7; 16])).expect("log");
     let (rows, _) = sync_channel(1);
-    let (audit, _thread) = AuditLog::start(writer, Batching::default(), rows).expect("audit");
+    let (audit, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), Batching::default(), rows).expect("audit");
     let log = layout.log();
     let kernel: Option<Box<dyn KernelPort>> = not_enforcing.is_none().then(|| Box::new(fake.clone()) as _);
     let engine = Engine::new(Parts {

@@ -94,7 +94,7 @@ fn bench(begin: Begin) -> Bench {
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
     let (to, rows) = sync_channel(10_000);
-    let (audit, _thread) = AuditLog::start(writer, Batching::default(), to).expect("audit");
+    let (audit, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), Batching::default(), to).expect("audit");
     let (ring, counters) = (Ring::default(), Counters::default());
     let lost: Arc<Mutex<Vec<(Counter, u64)>>> = Arc::default();
     let counts = lost.clone();

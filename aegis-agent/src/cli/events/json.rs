@@ -14,8 +14,8 @@ use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::entry::Entry;
-use crate::cli::{escape::is_unsafe, time};
-use crate::proto::event::{Event, InAgent, Process, Traffic, Usage, event::Detail};
+use crate::{cli::time, escape::is_unsafe};
+use crate::proto::event::{Event, InAgent, Process, Redaction, Traffic, Usage, event::Detail};
 
 /// Version of the shape. Raised only when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -197,6 +197,9 @@ impl Serialize for Entry {
         if let Some(process) = &event.process {
             map.need("process", Shown(process))?;
         }
+        if !event.redacted.is_empty() {
+            map.need("redacted", event.redacted.iter().map(Shown).collect::<Vec<_>>())?;
+        }
         if let Some(in_agent) = &event.in_agent {
             map.need("in_agent", Shown(in_agent))?;
         }
@@ -282,6 +285,15 @@ impl Serialize for Shown<'_, Traffic> {
         map.need("packets_out", traffic.packets_out)?;
         map.need("bytes_in", traffic.bytes_in)?;
         map.need("packets_in", traffic.packets_in)?;
+        map.0.end()
+    }
+}
+
+impl Serialize for Shown<'_, Redaction> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = Fields(serializer.serialize_map(None)?);
+        map.need("rule", &self.0.rule)?;
+        map.need("count", self.0.count)?;
         map.0.end()
     }
 }

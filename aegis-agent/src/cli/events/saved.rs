@@ -11,7 +11,7 @@ use super::entry::{Entry, kind_number, verdict_number};
 use super::json::{NO_LOGIN, SCHEMA};
 use crate::cli::time;
 use crate::proto::event::{
-    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Repeat, Traffic, Usage,
+    Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Redaction, Repeat, Traffic, Usage,
     event::Detail,
 };
 
@@ -57,6 +57,7 @@ pub fn parse(line: &str) -> Result<Entry> {
         process: object.object("process")?.map(process).transpose()?,
         kernel_seq: object.number("kernel_seq")?,
         repeat: repeat(object)?,
+        redacted: redacted(object)?,
         in_agent: object.object("in_agent")?.map(in_agent).transpose()?,
         detail: detail(object)?,
     };
@@ -175,6 +176,16 @@ fn process(o: Object<'_>) -> Result<Process> {
 
 fn in_agent(names: Object<'_>) -> Result<InAgent> {
     Ok(InAgent { path: names.bytes("path")?, target: names.bytes("target")? })
+}
+
+fn redacted(entry: Object<'_>) -> Result<Vec<Redaction>> {
+    let Some(list) = entry.get("redacted") else { return Ok(Vec::new()) };
+    let list = list.as_array().ok_or(SavedError::Field("redacted"))?;
+    let one = |value: &Value| {
+        let one = value.as_object().map(Object).ok_or(SavedError::Field("redacted"))?;
+        Ok(Redaction { rule: one.text("rule")?, count: one.number("count")? })
+    };
+    list.iter().map(one).collect()
 }
 
 fn repeat(entry: Object<'_>) -> Result<Option<Repeat>> {

@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::entry::Entry;
-use crate::cli::{escape, output, time};
-use crate::proto::event::{Dns, Event, Exit, File, InAgent, Network, Operator, Process, event::Detail};
+use crate::cli::{output, time};
+use crate::escape;
+use crate::proto::event::{Dns, Event, Exit, File, InAgent, Network, Operator, Process, Redaction, event::Detail};
 
 /// Arguments longer than this are cut (`-o json` has all of them).
 const ARGV_COLUMNS: usize = 160;
@@ -52,6 +53,9 @@ pub fn line(entry: &Entry, style: &Style) -> String {
     }
     if !event.rule.is_empty() {
         put(&mut line, format_args!("  rule {}", escape::text(&event.rule)));
+    }
+    for Redaction { rule, count } in &event.redacted {
+        put(&mut line, format_args!("  redacted {} ×{count}", escape::text(rule)));
     }
     // "rule" and "default" say no more than the rule does.
     if !matches!(event.reason.as_str(), "" | "rule" | "default") {

@@ -18,8 +18,9 @@ use super::{
     sink::Sink,
 };
 use crate::{
-    cli::{args::EventFormat, escape::is_unsafe, failure::Failure},
-    proto::event::{Agent, Event, Exec, Exit, File, Guard, InAgent, Network, Operator, Policy, Process, Repeat, Traffic, event::Detail},
+    cli::{args::EventFormat, failure::Failure},
+    escape::is_unsafe,
+    proto::event::{Agent, Event, Exec, Exit, File, Guard, InAgent, Network, Operator, Policy, Process, Redaction, Repeat, Traffic, event::Detail},
 };
 
 const PLAIN: Style = Style { zone: TimeZone::UTC, colour: false };
@@ -212,6 +213,17 @@ fn a_repetition_says_how_often_and_since_when() {
     assert!(short::line(&entry, &PLAIN).contains("/etc/shadow EACCES ×999,999 since 2026-"), "{}", short::line(&entry, &PLAIN));
 }
 
+#[test]
+fn an_entry_says_what_was_taken_out_of_it() {
+    let mut entry = sample::denied_open();
+    let one = |rule: &str, count| Redaction { rule: rule.to_owned(), count };
+    entry.event.redacted = vec![one("github-token", 2), one("x\x1b[2J", 1)];
+    let json: serde_json::Value = serde_json::from_str(&line(&entry)).unwrap();
+    assert_eq!(json["redacted"][0], serde_json::json!({ "rule": "github-token", "count": 2 }));
+    let short = short::line(&entry, &PLAIN);
+    assert!(short.contains("  redacted github-token ×2  redacted x\\x1b[2J ×1"), "{short}");
+}
+
 fn detail() -> impl Strategy<Value = Detail> {
     prop_oneof![
         (bytes(), vec(bytes(), 0..3), vec(bytes(), 0..3), any::<bool>(), any::<u64>()).prop_map(
@@ -258,7 +270,9 @@ fn repeat() -> impl Strategy<Value = Repeat> {
 fn entry() -> impl Strategy<Value = Entry> {
     let head = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>());
     let names = (text(), text(), text(), text(), text());
-    (head, names, 0..9_i32, option::of(process()), option::of(repeat()), option::of(in_agent()), option::of(detail())).prop_map(|(h, n, verdict, process, repeat, in_agent, detail)| {
+    let redacted = (text(), any::<u32>()).prop_map(|(rule, count)| Redaction { rule, count });
+    let head = (head, vec(redacted, 0..3));
+    (head, names, 0..9_i32, option::of(process()), option::of(repeat()), option::of(in_agent()), option::of(detail())).prop_map(|((h, redacted), n, verdict, process, repeat, in_agent, detail)| {
         Entry {
             seq: h.0,
             time: h.1,
@@ -275,6 +289,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 kernel_seq: h.0,
                 repeat,
                 in_agent,
+                redacted,
                 detail,
             },
             undecoded: None,

@@ -34,7 +34,7 @@ use nix::{
 };
 
 use super::{fds, seccomp, voice::Voice};
-use crate::cli::{escape, failure::Failure};
+use crate::{cli::failure::Failure, escape};
 
 /// The word of the child: its orders are carried out.
 const READY: u8 = b'R';

@@ -6,7 +6,7 @@
 use libseccomp::{ScmpAction, ScmpArch, ScmpFilterContext, ScmpSyscall, error::SeccompError};
 use nix::errno::Errno;
 
-use crate::cli::{escape, failure::Failure};
+use crate::{cli::failure::Failure, escape};
 
 /// Installs a filter over this process and all it becomes; none where nothing is banned. With
 /// `record_only` the calls are logged and go on.

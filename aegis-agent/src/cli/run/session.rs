@@ -17,7 +17,8 @@ use super::{
     voice::Voice,
 };
 use crate::{
-    cli::{client::Client, escape, failure::Failure},
+    cli::{client::Client, failure::Failure},
+    escape,
     proto::control::{
         AdmitRequest, CreateAgentReply, CreateAgentRequest, FinishRequest, StatusRequest,
         control_client::ControlClient,

@@ -9,12 +9,11 @@ use aegis_log::{Cosigned, Reader, Seal, SignedCheckpoint, VerifierKey, Verdict, 
 
 use super::{
     args::{Format, Verify as Args},
-    escape,
     failure::Failure,
     output,
     progress::Progress,
 };
-use crate::paths::Layout;
+use crate::{escape, paths::Layout};
 
 /// Checks the log and tells the exit code: 0 intact, 1 tampered or without the witnesses asked for, 3 intact but not complete.
 ///

@@ -63,6 +63,16 @@ pub fn message(raw: &str) -> String {
     out
 }
 
+/// As [`message`], on one line: nobody can add a line to a journal.
+#[must_use]
+pub fn line(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        if is_unsafe(c) { push_char(&mut out, c) } else { out.push(c) }
+    }
+    out
+}
+
 /// A command line: arguments apart by spaces, in quotes where a space or quote stands in one.
 #[must_use]
 pub fn arguments<T: AsRef<[u8]>>(argv: &[T]) -> String {
@@ -129,7 +139,7 @@ fn hex(out: &mut String, byte: u8) {
 mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-    use super::{arguments, bytes, cut, is_unsafe, message, text};
+    use super::{arguments, bytes, cut, is_unsafe, line, message, text};
 
     #[test]
     fn escape_sequences_are_shown_instead_of_obeyed() {
@@ -201,6 +211,7 @@ mod tests {
         #[test]
         fn text_and_bytes_agree(raw in any::<String>()) {
             prop_assert_eq!(text(&raw), bytes(raw.as_bytes()));
+            prop_assert!(!line(&raw).chars().any(is_unsafe));
             prop_assert!(!message(&raw).chars().any(|c| c != '\n' && is_unsafe(c)));
         }
     }
