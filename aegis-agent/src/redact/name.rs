@@ -158,7 +158,8 @@ impl Names {
         let quote = before.checked_sub(1).map(|at| text[at]).filter(|b| !closed && matches!(b, b'"' | b'\''));
         let alone = before == 0 && (place.argument && dashes > 0 || place.assignment && assigns(&text[name.clone()]));
         let parameter = before > 0 && matches!(text[before - 1], b'?' | b'&' | b';');
-        if class == Class::Parameter && (sign == Sign::Colon || !parameter && !(before == 0 && place.assignment)) {
+        let whole = before == 0 && place.assignment;
+        if class == Class::Parameter && (sign == Sign::Colon || !(parameter || whole)) {
             return None;
         }
         let value = match class {
@@ -293,6 +294,6 @@ pub(super) fn is_path(value: &[u8]) -> bool {
 /// Whether a value says nothing, or stands for a secret already.
 pub(super) fn is_no_secret(value: &[u8]) -> bool {
     let bare = value.trim_ascii();
-    let word = |word: &&str| bare.eq_ignore_ascii_case(word.as_bytes());
-    bare.len() < 2 || is_mark(bare) || WORDS.iter().any(|w| word(&w)) || bare.iter().all(|b| *b == b'*')
+    let is_word = || WORDS.iter().any(|word| bare.eq_ignore_ascii_case(word.as_bytes()));
+    bare.len() < 2 || is_mark(bare) || is_word() || bare.iter().all(|b| *b == b'*')
 }

@@ -46,13 +46,9 @@ pub(super) fn begin(text: &[u8], start: usize) -> Option<Span<'static>> {
 /// The end of a private key whose beginning stands in a part before this one.
 pub(super) fn end(text: &[u8], start: usize) -> Option<Span<'static>> {
     let end = private(text, start)?;
-    // Where a block of another kind ends before it, this one begins behind that.
-    let before = text[..start].windows(11).rposition(|w| w == b"-----BEGIN ");
-    match before {
-        Some(at) if private(text, at).is_some() => None,
-        Some(_) => None,
-        None => span(0, end, "private-key"),
-    }
+    // Where a block begins before it, that is what ends here.
+    let begun = text[..start].windows(11).any(|w| w == b"-----BEGIN ");
+    if begun { None } else { span(0, end, "private-key") }
 }
 
 /// The token behind `Bearer`.

@@ -105,7 +105,7 @@ struct State<'a> {
 }
 
 /// Secrets in arguments, with the number of the argument. The text of a shell command in one argument is looked at too.
-pub(super) fn arguments<'a>(argv: &'a [Vec<u8>], found: &mut Vec<(usize, Span<'_>)>) {
+pub(super) fn arguments(argv: &[Vec<u8>], found: &mut Vec<(usize, Span<'_>)>) {
     let mut state = State::default();
     for (index, argument) in argv.iter().enumerate() {
         let whole = state.word(argument, 0);

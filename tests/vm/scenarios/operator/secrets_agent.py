@@ -40,7 +40,7 @@ for name in (f"{folder}/{plain['path']}", f"{folder}/\udcff{plain['bytes']}"):
 tried(os.rename, f"{folder}/{plain['path']}", f"{T}/work/{canary['target']}")
 tried(os.open, f"{T}/vault/{canary['denied']}", os.O_RDONLY)
 
-for address in (f"{T}/vault/{canary['socket']}.sock", f"\0{canary['abstract']}{plain['abstract']}"):
+for address in (f"{T}/vault/{canary['socket']}.sock", f"\0{canary['abstract']}.{plain['abstract']}"):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         tried(s.connect, address)
 name = f"{canary['dns']}.{plain['dns']}.test"
