@@ -24,7 +24,7 @@ impl Fields<'_, '_> {
         let Event {
             verdict: _,
             agent,
-            session,
+            session: _, // random, made by the daemon
             rule,
             generation: _,
             image: _, // a digest
@@ -37,7 +37,6 @@ impl Fields<'_, '_> {
             detail,
         } = event;
         self.text(agent);
-        self.text(session);
         self.text(rule);
         self.text(reason);
         if let Some(Repeat { of: _, count: _, total: _, start_time: _, end_time: _ }) = repeat {}

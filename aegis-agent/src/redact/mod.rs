@@ -30,6 +30,9 @@ pub enum RedactError {
     /// The built-in rules do not become an automaton.
     #[error("the built-in redaction rules cannot be used: {0}")]
     BuiltIn(#[from] aho_corasick::BuildError),
+    /// The automaton has no beginning.
+    #[error("the built-in redaction rules cannot be used: {0}")]
+    NoStart(#[from] aho_corasick::MatchError),
     /// The operator's rules do not become one together.
     #[error("the redaction rules are too large together ({0}); make them fewer or simpler")]
     Own(#[from] regex::Error),

@@ -4,10 +4,14 @@
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{
+    Anchored, MatchKind, StartKind,
+    automaton::{Automaton as _, StateID},
+    dfa::DFA,
+};
 
 use super::{
-    Place,
+    Place, RedactError,
     name::{self, Names},
     phrase,
     token::{TOKENS, Token},
@@ -52,7 +56,8 @@ enum Anchor {
 /// The automaton.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    automaton: AhoCorasick,
+    automaton: DFA,
+    start: StateID,
     meaning: Vec<Anchor>,
 }
 
@@ -79,7 +84,7 @@ impl Run {
 }
 
 impl Anchors {
-    pub(super) fn new() -> Result<Self, aho_corasick::BuildError> {
+    pub(super) fn new() -> Result<Self, RedactError> {
         let fixed = [
             ("://", Anchor::Authority),
             ("@tcp(", Anchor::Database),
@@ -94,41 +99,67 @@ impl Anchors {
         let names = name::KEYWORDS.iter().map(|word| (*word, Anchor::Name));
         let programs = word::programs().map(|name| (name, Anchor::Program));
         let all: Vec<_> = fixed.into_iter().chain(tokens).chain(names).chain(programs).collect();
-        let automaton = AhoCorasick::builder()
+        let automaton = DFA::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
+            .start_kind(StartKind::Unanchored)
             .build(all.iter().map(|(text, _)| text))?;
-        Ok(Self { automaton, meaning: all.into_iter().map(|(_, meaning)| meaning).collect() })
+        let start = automaton.start_state(Anchored::No)?;
+        Ok(Self { automaton, start, meaning: all.into_iter().map(|(_, meaning)| meaning).collect() })
     }
 
     /// Adds what is a secret in `text` to `found`. Answers whether words of it may say that others are.
     pub(super) fn scan<'r>(&'r self, text: &[u8], place: Place, found: &mut Vec<Span<'r>>) -> bool {
-        let mut words = false;
-        let mut names = Names::default();
-        let mut run = Run::default();
-        for hit in self.automaton.find_overlapping_iter(text) {
-            let (start, end) = (hit.start(), hit.end());
-            match self.meaning[hit.pattern().as_usize()] {
-                Anchor::Token(token) => {
-                    if let Some(end) = token.end(text, start, place, &mut run) {
-                        found.push(Span { range: start..end, rule: token.rule, rank: token.rank() });
-                    }
+        let mut looks = Looks { text, place, found, words: false, names: Names::default(), run: Run::default() };
+        let mut state = self.start;
+        for (at, byte) in text.iter().enumerate() {
+            state = self.automaton.next_state(Anchored::No, state, *byte);
+            // Special are the states in which something ends, and one that this automaton never gets to.
+            if self.automaton.is_special(state) && self.automaton.is_match(state) {
+                for index in 0..self.automaton.match_len(state) {
+                    let pattern = self.automaton.match_pattern(state, index);
+                    let start = at + 1 - self.automaton.pattern_len(pattern);
+                    looks.at(self.meaning[pattern.as_usize()], start, at + 1);
                 }
-                Anchor::Name => {
-                    words = true;
-                    found.extend(names.at(text, start..end, place));
-                }
-                Anchor::Program => words = true,
-                Anchor::Authority => url::authority(text, end, place, found),
-                Anchor::Database => found.extend(url::database(text, start)),
-                Anchor::Begin => found.extend(phrase::begin(text, start)),
-                Anchor::End => found.extend(phrase::end(text, start)),
-                Anchor::Bearer => found.extend(phrase::bearer(text, start, end, place)),
-                Anchor::Basic => found.extend(phrase::basic(text, start, end)),
-                Anchor::Identified => found.extend(phrase::identified(text, end)),
             }
         }
-        words
+        looks.words
+    }
+}
+
+/// What was found so far in a text.
+struct Looks<'t, 'f, 'r> {
+    text: &'t [u8],
+    place: Place,
+    found: &'f mut Vec<Span<'r>>,
+    words: bool,
+    names: Names,
+    run: Run,
+}
+
+impl Looks<'_, '_, '_> {
+    /// An anchor stands here: is there a secret?
+    fn at(&mut self, anchor: Anchor, start: usize, end: usize) {
+        let Self { text, place, found, words, names, run } = self;
+        let place = *place;
+        match anchor {
+            Anchor::Token(token) => {
+                if let Some(end) = token.end(text, start, place, run) {
+                    found.push(Span { range: start..end, rule: token.rule, rank: token.rank() });
+                }
+            }
+            Anchor::Name => {
+                *words = true;
+                found.extend(names.at(text, start..end, place));
+            }
+            Anchor::Program => *words = true,
+            Anchor::Authority => url::authority(text, end, place, found),
+            Anchor::Database => found.extend(url::database(text, start)),
+            Anchor::Begin => found.extend(phrase::begin(text, start)),
+            Anchor::End => found.extend(phrase::end(text, start)),
+            Anchor::Bearer => found.extend(phrase::bearer(text, start, end, place)),
+            Anchor::Basic => found.extend(phrase::basic(text, start, end)),
+            Anchor::Identified => found.extend(phrase::identified(text, end)),
+        }
     }
 }

@@ -290,7 +290,6 @@ fn everywhere(secret: &str, which: usize) -> Event {
     };
     Event {
         agent: s(),
-        session: s(),
         rule: s(),
         reason: s(),
         process: Some(Process { comm: b(), exe: b(), argv: argv(), user: s(), cgroup: s(), ..Process::default() }),
@@ -351,14 +350,21 @@ fn arguments_that_the_kernel_cut_off_are_cut_secrets() {
     assert_eq!(event.process.expect("process").comm, b"[redacted:github-token]");
 }
 
+/// Of this thread: what else the machine does is not counted.
+fn cpu_time() -> std::time::Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::try_from(now).expect("since the thread began")
+}
+
 #[test]
 fn hostile_text_takes_no_long_time() {
     let redactor = Redactor::built_in();
     for piece in ["ghp_", "eyJ", "key=", "password", "://", "://a:", "bearer ", "basic ", "sk-", "token:", "\"token\"", "-----BEGIN ", "@tcp(", "=key", "api_key=/", "token=no", "\\\"", "'"] {
         let text = piece.repeat(64 * 1024 / piece.len());
-        let begun = std::time::Instant::now();
+        let begun = cpu_time();
         let _kept = redactor.text(text.as_bytes());
-        assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{piece}: {:?}", begun.elapsed());
+        let took = cpu_time() - begun;
+        assert!(took < std::time::Duration::from_secs(2), "{piece}: {took:?}");
     }
 }
 
