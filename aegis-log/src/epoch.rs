@@ -56,12 +56,31 @@ pub struct Seal {
 }
 
 impl Seal {
-    fn sign(signer: &SigningKey, log: &VerifierKey, number: u64, (size, root): (u64, Hash), next: VerifierKey) -> Self {
-        let text = format!("{}\n{number}\n{size}\n{}\n{next}\n", key_name(log), STANDARD.encode(root));
+    fn sign(
+        signer: &SigningKey,
+        log: &VerifierKey,
+        number: u64,
+        (size, root): (u64, Hash),
+        next: VerifierKey,
+    ) -> Self {
+        let text = format!(
+            "{}\n{number}\n{size}\n{}\n{next}\n",
+            key_name(log),
+            STANDARD.encode(root)
+        );
         let signature = [&signer.verifier().id()[..], &signer.sign(text.as_bytes())].concat();
         let signature = STANDARD.encode(signature);
-        let note = format!("{text}\n{SIGNATURE_MARK}{} {signature}\n", signer.verifier().name());
-        Self { number, size, root, next, note }
+        let note = format!(
+            "{text}\n{SIGNATURE_MARK}{} {signature}\n",
+            signer.verifier().name()
+        );
+        Self {
+            number,
+            size,
+            root,
+            next,
+            note,
+        }
     }
 
     /// Which epoch ends; 0 is the beginning of the first.
@@ -97,11 +116,17 @@ impl Seal {
         let mut seals = Vec::new();
         let mut rest = text.trim_matches('\n');
         while !rest.is_empty() {
-            let two_parts = rest.match_indices("\n\n").nth(1).map_or(rest.len(), |(at, _)| at);
+            let two_parts = rest
+                .match_indices("\n\n")
+                .nth(1)
+                .map_or(rest.len(), |(at, _)| at);
             let note = &rest[..two_parts];
             let is_one = note.split_once("\n\n").is_some_and(|(text, signature)| {
                 text.lines().count() == 5
-                    && text.lines().next().is_some_and(|name| name.ends_with("/epoch"))
+                    && text
+                        .lines()
+                        .next()
+                        .is_some_and(|name| name.ends_with("/epoch"))
                     && signature.starts_with(SIGNATURE_MARK)
                     && signature.lines().count() == 1
             });
@@ -111,7 +136,11 @@ impl Seal {
             seals.push(format!("{note}\n"));
             rest = rest[two_parts..].trim_start_matches('\n');
         }
-        if seals.is_empty() { Err(EpochError("it is empty")) } else { Ok(seals) }
+        if seals.is_empty() {
+            Err(EpochError("it is empty"))
+        } else {
+            Ok(seals)
+        }
     }
 }
 
@@ -130,7 +159,9 @@ impl Epochs {
     pub(crate) fn read(dir: &Path, log: &VerifierKey) -> Result<Self, Stop> {
         let path = dir.join(EPOCHS_FILE);
         let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             other => other.map_err(|source| IoError::new("read", &path, source))?,
         };
         let mut epochs = Self::default();
@@ -148,13 +179,25 @@ impl Epochs {
                     let note = &bytes[at..at + from.at() - 1];
                     let text_len = note.len() - signature_part(signer);
                     if !signer.verifies(&note[..text_len], &signature) {
-                        return Err(found(Code::Epoch, "its signature does not hold: it was altered, or made by someone without that epoch's key"));
+                        return Err(found(
+                            Code::Epoch,
+                            "its signature does not hold: it was altered, or made by someone without that epoch's key",
+                        ));
                     }
                     if epochs.seals.last().is_some_and(|last| last.size > size) {
-                        return Err(found(Code::Epoch, "it has fewer entries than the one before"));
+                        return Err(found(
+                            Code::Epoch,
+                            "it has fewer entries than the one before",
+                        ));
                     }
                     let note = String::from_utf8_lossy(note).into_owned();
-                    epochs.seals.push(Seal { number, size, root, next, note });
+                    epochs.seals.push(Seal {
+                        number,
+                        size,
+                        root,
+                        next,
+                        note,
+                    });
                     at += from.at();
                     epochs.len = at as u64;
                 }
@@ -198,7 +241,9 @@ fn seal(
     from.literal(name.as_bytes(), "it is of another log")?;
     from.literal(b"\n", "it is of another log")?;
     if from.number("its number is none")? != number {
-        return Err(Mismatch::Altered("it has another number: one before it is missing"));
+        return Err(Mismatch::Altered(
+            "it has another number: one before it is missing",
+        ));
     }
     let size = from.number("its tree size is not a number")?;
     let root = from.root()?;
@@ -209,7 +254,9 @@ fn seal(
     from.hexadecimal(KEY_ID, "the next key is none")?;
     from.literal(b"+", "the next key is none")?;
     from.base64(KEY_BASE64, "the next key is none")?;
-    let next = from.since(begin).and_then(|text| VerifierKey::parse(text).ok());
+    let next = from
+        .since(begin)
+        .and_then(|text| VerifierKey::parse(text).ok());
     let next = next.ok_or(Mismatch::Altered("the next key is none"))?;
     from.literal(b"\n\n", "the line after the next key is not blank")?;
     let signature = from.signature(signer)?;

@@ -94,7 +94,10 @@ impl<'a> Matcher<'a> {
     pub(crate) fn hexadecimal(&mut self, len: usize, what: &'static str) -> Result<(), Mismatch> {
         let rest = &self.bytes[self.at..];
         let text = &rest[..len.min(rest.len())];
-        if !text.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) {
+        if !text
+            .iter()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+        {
             return Err(Mismatch::Altered(what));
         }
         if text.len() < len {

@@ -121,8 +121,9 @@ impl Fields<'_, '_> {
     }
 
     fn network(&mut self, network: &mut Network) {
-        let Network { op, address, port: _, protocol, name, errno: _, traffic, start_time: _ } = network;
+        let Network { op, address, port: _, protocol, name, errno: _, traffic, start_time: _, local_port: _, direction } = network;
         self.text(op);
+        self.text(direction);
         self.text(address);
         self.text(protocol);
         self.host(name);

@@ -279,7 +279,7 @@ fn everywhere(secret: &str, which: usize) -> Event {
     let detail = match which {
         0 => Detail::Exec(Exec { path: b(), argv: argv(), environment: vec![b()], ..Exec::default() }),
         1 => Detail::File(File { op: s(), path: b(), target: b(), argv: argv(), variable: b(), ..File::default() }),
-        2 => Detail::Network(Network { op: s(), address: s(), protocol: s(), name: s(), ..Network::default() }),
+        2 => Detail::Network(Network { op: s(), address: s(), protocol: s(), name: s(), direction: s(), ..Network::default() }),
         3 => Detail::Guard(Guard { op: s(), subject: s(), errno: 0 }),
         4 => Detail::AgentState(Agent { state: s(), argv: argv(), text: s(), cgroup: s(), ..Agent::default() }),
         5 => Detail::Policy(Policy { name: s(), mode: s(), manifest: b(), ..Policy::default() }),

@@ -59,22 +59,32 @@ impl Keeper {
         let last = if number == 0 { 1 } else { number + 1 };
         if there.iter().any(|&other| other > last) {
             let what = "seals of epochs were removed: there is the key of a later one";
-            return Err(Finding::new(Code::EpochMissing, what).in_file(EPOCHS_FILE, epochs.len).into());
+            return Err(Finding::new(Code::EpochMissing, what)
+                .in_file(EPOCHS_FILE, epochs.len)
+                .into());
         }
+        let key = match epochs.seals.last() {
+            Some(last) => Some(load(&keys, number, &verifier, &last.next)?),
+            None if end.size() > 0 => {
+                let what = "the seals of its epochs were removed: the first is made before the first entry";
+                return Err(Finding::new(Code::EpochMissing, what)
+                    .in_file(EPOCHS_FILE, 0)
+                    .into());
+            }
+            None => None,
+        };
+        // Nothing was changed up to here.
         let mut file = AppendFile::open(&path, PUBLIC)?;
         if epochs.torn > 0 {
             file.cut(epochs.len)?;
             file.sync()?;
         }
-        let (key, number) = match epochs.seals.last() {
-            Some(last) => (load(&keys, number, &verifier, &last.next)?, number),
-            None if end.size() > 0 => {
-                let what = "the seals of its epochs were removed: the first is made before the first entry";
-                return Err(Finding::new(Code::EpochMissing, what).in_file(EPOCHS_FILE, 0).into());
-            }
+        let (key, number) = match key {
+            Some(key) => (key, number),
             None => {
                 let next = generate(&keys, 1, &verifier)?;
-                let first = Seal::sign(log, &verifier, 0, (end.size(), *end.root()), next.verifier().clone());
+                let begin = (end.size(), *end.root());
+                let first = Seal::sign(log, &verifier, 0, begin, next.verifier().clone());
                 file.append(format!("{}\n", first.note).as_bytes())?;
                 file.sync()?;
                 durable::sync_dir(dir)?;
@@ -84,19 +94,39 @@ impl Keeper {
         for other in there.into_iter().filter(|&other| other != number) {
             durable::wipe(&key_path(&keys, other))?;
         }
-        Ok(Self { file, keys, log: verifier, key, number })
+        Ok(Self {
+            file,
+            keys,
+            log: verifier,
+            key,
+            number,
+        })
     }
 
     /// Ends the epoch with this checkpoint. From then on nobody can seal it anew.
     pub(crate) fn seal(&mut self, end: &SignedCheckpoint) -> Result<(), SealFailure> {
-        let next = generate(&self.keys, self.number + 1, &self.log).map_err(|error| match error {
-            OpenError::Io(error) => SealFailure::Undone(error),
-            other => SealFailure::Undone(IoError::new("make a key in", &self.keys, std::io::Error::other(other.to_string()))),
-        })?;
-        let seal = Seal::sign(&self.key, &self.log, self.number, (end.size(), *end.root()), next.verifier().clone());
+        let next =
+            generate(&self.keys, self.number + 1, &self.log).map_err(|error| match error {
+                OpenError::Io(error) => SealFailure::Undone(error),
+                other => SealFailure::Undone(IoError::new(
+                    "make a key in",
+                    &self.keys,
+                    std::io::Error::other(other.to_string()),
+                )),
+            })?;
+        let seal = Seal::sign(
+            &self.key,
+            &self.log,
+            self.number,
+            (end.size(), *end.root()),
+            next.verifier().clone(),
+        );
         let len = self.file.len();
         if let Err(error) = self.file.append(format!("{}\n", seal.note).as_bytes()) {
-            self.file.cut(len).and_then(|()| self.file.sync()).map_err(SealFailure::Unknown)?;
+            self.file
+                .cut(len)
+                .and_then(|()| self.file.sync())
+                .map_err(SealFailure::Unknown)?;
             return Err(SealFailure::Undone(error));
         }
         self.file.sync().map_err(SealFailure::Unknown)?;
@@ -117,7 +147,12 @@ fn numbers(keys: &Path) -> Result<Vec<u64>, IoError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(keys).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix(KEY_PREFIX)?.strip_suffix(KEY_SUFFIX)?.parse().ok());
+        let number: Option<u64> = name.to_str().and_then(|name| {
+            name.strip_prefix(KEY_PREFIX)?
+                .strip_suffix(KEY_SUFFIX)?
+                .parse()
+                .ok()
+        });
         found.extend(number);
     }
     Ok(found)
@@ -126,20 +161,38 @@ fn numbers(keys: &Path) -> Result<Vec<u64>, IoError> {
 /// A new key, on the disk.
 fn generate(keys: &Path, number: u64, log: &VerifierKey) -> Result<SigningKey, OpenError> {
     let path = key_path(keys, number);
-    let wrong = |source| OpenError::Key { path: path.clone(), source };
+    let wrong = |source| OpenError::Key {
+        path: path.clone(),
+        source,
+    };
     let pkcs8 = SigningKey::generate().map_err(wrong)?;
     durable::replace(&path, &pkcs8, PRIVATE)?;
     SigningKey::named(&pkcs8, key_name(log)).map_err(wrong)
 }
 
 /// The key that the last seal names.
-fn load(keys: &Path, number: u64, log: &VerifierKey, named: &VerifierKey) -> Result<SigningKey, OpenError> {
+fn load(
+    keys: &Path,
+    number: u64,
+    log: &VerifierKey,
+    named: &VerifierKey,
+) -> Result<SigningKey, OpenError> {
     let path = key_path(keys, number);
     let pkcs8 = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(OpenError::EpochKeyMissing(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(OpenError::EpochKeyMissing(path));
+        }
         other => other.map_err(|source| IoError::new("read", &path, source))?,
     };
     check_mode(&path)?;
-    let key = SigningKey::named(&pkcs8, key_name(log)).map_err(|source: KeyError| OpenError::Key { path: path.clone(), source })?;
-    if key.verifier() == named { Ok(key) } else { Err(OpenError::KeyMismatch(path)) }
+    let key =
+        SigningKey::named(&pkcs8, key_name(log)).map_err(|source: KeyError| OpenError::Key {
+            path: path.clone(),
+            source,
+        })?;
+    if key.verifier() == named {
+        Ok(key)
+    } else {
+        Err(OpenError::KeyMismatch(path))
+    }
 }

@@ -16,9 +16,19 @@ fn sealed() -> (tempfile::TempDir, SigningKey, Vec<u8>) {
     let mut signer: Option<SigningKey> = None;
     for number in 0..3_u64 {
         let next = epoch_key(&log);
-        let root = if number == 0 { Hash::empty_root() } else { Hash([3; 32]) };
+        let root = if number == 0 {
+            Hash::empty_root()
+        } else {
+            Hash([3; 32])
+        };
         let by = signer.as_ref().unwrap_or(&log);
-        let seal = Seal::sign(by, log.verifier(), number, (number * 10, root), next.verifier().clone());
+        let seal = Seal::sign(
+            by,
+            log.verifier(),
+            number,
+            (number * 10, root),
+            next.verifier().clone(),
+        );
         bytes.extend_from_slice(format!("{}\n", seal.note()).as_bytes());
         signer = Some(next);
     }
@@ -37,12 +47,25 @@ fn read(dir: &Path, log: &SigningKey) -> Result<Epochs, String> {
 fn seals_are_read_each_by_the_key_that_the_one_before_names() {
     let (dir, log, bytes) = sealed();
     let epochs = read(dir.path(), &log).unwrap();
-    assert_eq!(epochs.seals.iter().map(Seal::size).collect::<Vec<_>>(), [0, 10, 20]);
+    assert_eq!(
+        epochs.seals.iter().map(Seal::size).collect::<Vec<_>>(),
+        [0, 10, 20]
+    );
     assert_eq!((epochs.len, epochs.torn), (bytes.len() as u64, 0));
-    assert_eq!((epochs.of(0), epochs.of(9), epochs.of(10), epochs.of(20)), (1, 1, 2, 3));
+    assert_eq!(
+        (epochs.of(0), epochs.of(9), epochs.of(10), epochs.of(20)),
+        (1, 1, 2, 3)
+    );
     assert!(read(dir.path(), &key(7)).is_err(), "another log's key");
     let kept = Seal::parse_all(&String::from_utf8(bytes).unwrap()).unwrap();
-    assert_eq!(kept, epochs.seals.iter().map(|seal| seal.note().to_owned()).collect::<Vec<_>>());
+    assert_eq!(
+        kept,
+        epochs
+            .seals
+            .iter()
+            .map(|seal| seal.note().to_owned())
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -65,7 +88,11 @@ fn seals_cut_anywhere_are_known_as_cut() {
     for len in 0..bytes.len() {
         std::fs::write(dir.path().join(EPOCHS_FILE), &bytes[..len]).unwrap();
         let epochs = read(dir.path(), &log).unwrap_or_else(|what| panic!("{len}: {what}"));
-        assert_eq!(epochs.seals[..], whole.seals[..epochs.seals.len()], "{len} bytes");
+        assert_eq!(
+            epochs.seals[..],
+            whole.seals[..epochs.seals.len()],
+            "{len} bytes"
+        );
         assert_eq!(epochs.len + epochs.torn, len as u64);
     }
 }
@@ -73,19 +100,40 @@ fn seals_cut_anywhere_are_known_as_cut() {
 #[test]
 fn a_seal_that_is_missing_or_by_a_later_key_is_noticed() {
     let (dir, log, _) = sealed();
-    let notes: Vec<_> = read(dir.path(), &log).unwrap().seals.iter().map(|seal| format!("{}\n", seal.note())).collect();
+    let notes: Vec<_> = read(dir.path(), &log)
+        .unwrap()
+        .seals
+        .iter()
+        .map(|seal| format!("{}\n", seal.note()))
+        .collect();
     let without_second = [&notes[0][..], &notes[2]].concat();
     std::fs::write(dir.path().join(EPOCHS_FILE), without_second).unwrap();
     assert!(read(dir.path(), &log).unwrap_err().contains("missing"));
     // The log's own key may seal nothing but the beginning.
-    let resealed = Seal::sign(&log, log.verifier(), 1, (10, Hash([4; 32])), epoch_key(&log).verifier().clone());
-    std::fs::write(dir.path().join(EPOCHS_FILE), format!("{}{}\n", notes[0], resealed.note())).unwrap();
+    let resealed = Seal::sign(
+        &log,
+        log.verifier(),
+        1,
+        (10, Hash([4; 32])),
+        epoch_key(&log).verifier().clone(),
+    );
+    std::fs::write(
+        dir.path().join(EPOCHS_FILE),
+        format!("{}{}\n", notes[0], resealed.note()),
+    )
+    .unwrap();
     assert!(read(dir.path(), &log).is_err());
 }
 
 #[test]
 fn what_is_no_seal_is_refused() {
-    for text in ["", "\n\n", "x", "aegis/x/epoch\n1\n2\n", "a\n\n\u{2014} b c\n"] {
+    for text in [
+        "",
+        "\n\n",
+        "x",
+        "aegis/x/epoch\n1\n2\n",
+        "a\n\n\u{2014} b c\n",
+    ] {
         assert!(Seal::parse_all(text).is_err(), "{text:?}");
     }
 }

@@ -22,13 +22,20 @@ pub(super) struct Hours {
 
 impl Hours {
     pub(super) fn new(epochs: Epochs) -> Self {
-        Self { epochs, last: None, missing: None }
+        Self {
+            epochs,
+            last: None,
+            missing: None,
+        }
     }
 
     /// The sizes that seals are of, with the root where it is known before anything is read.
     pub(super) fn sizes(&self) -> impl Iterator<Item = (u64, Option<Hash>)> {
         let root = |size| (size == 0).then(Hash::empty_root);
-        self.epochs.seals.iter().map(move |seal| (seal.size(), root(seal.size())))
+        self.epochs
+            .seals
+            .iter()
+            .map(move |seal| (seal.size(), root(seal.size())))
     }
 
     pub(super) fn entry(&mut self, info: &EntryInfo) {
@@ -74,7 +81,9 @@ impl Hours {
         for kept in &options.seals {
             if !seals.iter().any(|seal| seal.note() == kept) {
                 let what = "a seal of an epoch that was kept is not among the log's: the log was cut off or made anew";
-                report.findings.push(Finding::new(Code::KeptEpoch, what).in_file(EPOCHS_FILE, 0));
+                report
+                    .findings
+                    .push(Finding::new(Code::KeptEpoch, what).in_file(EPOCHS_FILE, 0));
             }
         }
         report.findings.extend(self.missing);
@@ -83,7 +92,9 @@ impl Hours {
         report.unsigned.bytes += self.epochs.torn;
         if seals.first().is_none_or(|first| first.size() > 0) && size > 0 {
             let what = "the first seal, made before the first entry, is not there: the seals of its epochs were removed";
-            report.findings.push(Finding::new(Code::EpochMissing, what).in_file(EPOCHS_FILE, 0));
+            report
+                .findings
+                .push(Finding::new(Code::EpochMissing, what).in_file(EPOCHS_FILE, 0));
         }
     }
 }

@@ -14,7 +14,9 @@ fn hours(writer: &mut Writer, hours: std::ops::Range<u64>, word: &str) {
     for hour in hours {
         for at in 0..3 {
             let body = format!("hour {hour} {at} {word}");
-            writer.append(1, EVENING + hour * HOUR + at, body.as_bytes()).unwrap();
+            writer
+                .append(1, EVENING + hour * HOUR + at, body.as_bytes())
+                .unwrap();
         }
         writer.commit().unwrap();
     }
@@ -34,17 +36,30 @@ fn first_seal(log: &Log) -> Vec<String> {
 }
 
 fn with_seals(log: &Log, seals: Vec<String>) -> Report {
-    verify(&log.dir(), &VerifyOptions { seals, ..VerifyOptions::default() }).unwrap()
+    verify(
+        &log.dir(),
+        &VerifyOptions {
+            seals,
+            ..VerifyOptions::default()
+        },
+    )
+    .unwrap()
 }
 
 fn found(report: &Report, code: Code) {
     assert_eq!(report.verdict(), Verdict::Tampered, "{report}");
-    assert!(report.findings.iter().any(|finding| finding.code == code), "{report}");
+    assert!(
+        report.findings.iter().any(|finding| finding.code == code),
+        "{report}"
+    );
 }
 
 /// The keys of epochs.
 fn keys(log: &Log) -> Vec<String> {
-    log.keys().into_iter().filter(|name| name != "log.key").collect()
+    log.keys()
+        .into_iter()
+        .filter(|name| name != "log.key")
+        .collect()
 }
 
 fn remove_keys(log: &Log) {
@@ -82,7 +97,11 @@ fn every_hour_is_sealed_and_its_key_destroyed() {
         hours(&mut writer, hour..hour + 1, "as it was");
         writer.close().unwrap();
         let report = with_seals(&log, first_seal(&log));
-        assert_eq!((report.verdict(), report.epochs), (Verdict::Intact, epochs), "{report}");
+        assert_eq!(
+            (report.verdict(), report.epochs),
+            (Verdict::Intact, epochs),
+            "{report}"
+        );
     }
 }
 
@@ -94,18 +113,30 @@ fn an_hour_that_is_over_is_sealed_without_another_entry() {
     assert_eq!(with_seals(&log, vec![]).epochs, 0, "it is not over");
     writer.end_epoch(EVENING + HOUR).unwrap();
     writer.end_epoch(EVENING + 2 * HOUR).unwrap();
-    assert_eq!(with_seals(&log, vec![]).epochs, 1, "an epoch without entries is not over");
+    assert_eq!(
+        with_seals(&log, vec![]).epochs,
+        1,
+        "an epoch without entries is not over"
+    );
     hours(&mut writer, 2..3, "as it was");
     writer.close().unwrap();
     let report = with_seals(&log, first_seal(&log));
-    assert_eq!((report.verdict(), report.epochs, report.sealed), (Verdict::Intact, 1, 3), "{report}");
+    assert_eq!(
+        (report.verdict(), report.epochs, report.sealed),
+        (Verdict::Intact, 1, 3),
+        "{report}"
+    );
 }
 
 #[test]
 fn a_past_written_anew_with_the_log_s_key_is_found_against_the_first_seal() {
     let log = log_of(4);
     let forged = rewritten(&log, 4);
-    assert_eq!(with_seals(&forged, vec![]).verdict(), Verdict::Intact, "nothing in the folder can tell");
+    assert_eq!(
+        with_seals(&forged, vec![]).verdict(),
+        Verdict::Intact,
+        "nothing in the folder can tell"
+    );
     found(&with_seals(&forged, first_seal(&log)), Code::KeptEpoch);
 }
 
@@ -156,7 +187,9 @@ fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
 
     let without_key = log.copy();
     remove_keys(&without_key);
-    refuses(&without_key, |error| matches!(error, OpenError::EpochKeyMissing(_)));
+    refuses(&without_key, |error| {
+        matches!(error, OpenError::EpochKeyMissing(_))
+    });
 
     let cut = log.copy();
     cut.write(EPOCHS, format!("{}\n", all[..2].join("\n")).as_bytes());
@@ -164,10 +197,18 @@ fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
     cut.remove(EPOCHS);
     refuses(&cut, tampered);
 
+    let young = log_of(1);
+    young.remove(EPOCHS);
+    refuses(&young, tampered);
+
     let forged = rewritten(&log, 4);
     forged.write(EPOCHS, &log.read(EPOCHS));
     remove_keys(&forged);
-    std::fs::copy(log.key_file().with_file_name("epoch-4.key"), forged.key_file().with_file_name("epoch-4.key")).unwrap();
+    std::fs::copy(
+        log.key_file().with_file_name("epoch-4.key"),
+        forged.key_file().with_file_name("epoch-4.key"),
+    )
+    .unwrap();
     refuses(&forged, tampered);
 }
 

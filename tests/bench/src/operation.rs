@@ -115,10 +115,13 @@ impl Operation {
             (_, false) => 0,
             // Created, opened for writing, unlinked.
             (Self::Create, true) => 3,
-            // Connected, closed.
-            (Self::Tcp | Self::Exchange, true) => 2,
             (_, true) => 1,
         }
+    }
+
+    /// Records that one of it may leave beside those: the ends of connections, of which only some in a second are.
+    pub const fn records_at_most_beside(self, recorded: bool) -> u64 {
+        if recorded && self.connects() { 1 } else { 0 }
     }
 
     /// Records that are no denials and that one of it leaves when it is refused.
