@@ -210,11 +210,6 @@ impl Epochs {
         Ok(epochs)
     }
 
-    /// The epoch that has the entry with this number: how many seals are before it.
-    pub(crate) fn of(&self, seq: u64) -> usize {
-        self.seals.partition_point(|seal| seal.size <= seq)
-    }
-
     /// Entries that are sealed.
     pub(crate) fn sealed(&self) -> u64 {
         self.seals.last().map_or(0, |seal| seal.size)

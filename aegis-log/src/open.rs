@@ -17,7 +17,10 @@ use crate::batch::{SegmentTip, State};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{self, IoError, PRIVATE, PUBLIC};
-use crate::epoch::{self, Epochs, keeper::Keeper};
+use crate::epoch::{
+    self, Epochs,
+    keeper::{self, Keeper},
+};
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::{KeyError, SigningKey, VerifierKey};
@@ -176,6 +179,9 @@ impl Writer {
         let lock = lock(dir)?;
         let catalog = Catalog::read(dir)?;
         let created = catalog.segments.is_empty() && stored_key(dir)?.is_none();
+        if created {
+            keeper::forget(&options.key_file)?;
+        }
         let key = load_key(options, &catalog)?;
         if options.check == OpenCheck::Full {
             check_all(dir, key.verifier())?;

@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use self::hours::Hours;
+use self::hours::{Hours, Sealed};
 use self::levels::{Levels, tree_findings};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{IoError, TEMPORARY_PREFIX};
-use crate::epoch::Epochs;
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
@@ -120,24 +119,22 @@ pub fn verify_with(
         .ok_or_else(|| VerifyError::ForeignKey(key.name().to_owned()))?;
     report.origin = Some(key.name().to_owned());
     let mut walk = Walk::new(dir, &key, Link::genesis(chain_id), Frontier::default())?;
-    let epochs = match Epochs::read(dir, &key) {
-        Ok(epochs) => epochs,
-        Err(Stop::Io(error)) => return Err(error.into()),
-        Err(Stop::Found(finding)) => {
-            report.findings.push(*finding);
-            Epochs::default()
-        }
-    };
+    let mut sealed = Sealed::read(dir, &key, &mut report)?;
     let mut check = Check {
         entry,
         levels: Levels::new(dir),
         roots: kept_sizes(options),
-        epochs: Hours::new(epochs),
+        hours: Hours::default(),
     };
-    check.roots.extend(check.epochs.sizes());
+    check.roots.extend(sealed.sizes());
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
         Ok(()) => {
-            check.epochs.findings(options, &check.roots, walk.frontier.size(), &mut report);
+            if live && report.findings.is_empty() {
+                sealed.again(dir, &key, &mut report)?;
+            }
+            let size = walk.frontier.size();
+            let hours = std::mem::take(&mut check.hours);
+            hours.findings(&sealed, options, &check.roots, size, &mut report);
             tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
             kept_findings(
                 options,
@@ -334,13 +331,13 @@ struct Check<F> {
     levels: Levels,
     /// Roots at the sizes of kept checkpoints and seals, as they are passed.
     roots: BTreeMap<u64, Option<Hash>>,
-    epochs: Hours,
+    hours: Hours,
 }
 
 impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
     fn entry(&mut self, info: &EntryInfo, _: &Hash) -> Result<(), IoError> {
         (self.entry)(info);
-        self.epochs.entry(info);
+        self.hours.entry(info);
         Ok(())
     }
 
@@ -354,5 +351,9 @@ impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
         if let Some(root) = self.roots.get_mut(&frontier.size()) {
             *root = Some(frontier.root());
         }
+    }
+
+    fn signed(&mut self, checkpoint: &SignedCheckpoint) {
+        self.hours.signed(checkpoint);
     }
 }

@@ -54,6 +54,9 @@ pub(crate) trait Visitor {
 
     /// The tree after an entry.
     fn grown(&mut self, frontier: &Frontier);
+
+    /// All entries up to here are those that a checkpoint signed.
+    fn signed(&mut self, _: &SignedCheckpoint) {}
 }
 
 /// What follows the last checkpoint of a segment: signed by nobody.
@@ -303,6 +306,7 @@ impl<'a> Walk<'a> {
         }
         self.compare_root(files, first, &checkpoint)?;
         self.checkpoints += 1;
+        visitor.signed(&checkpoint);
         self.note = Some(checkpoint);
         Ok(())
     }

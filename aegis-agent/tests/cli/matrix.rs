@@ -131,7 +131,7 @@ impl Host {
             }
         }
         for number in 1..9 {
-            let _ = std::fs::remove_file(self.path(&format!("epoch-{number}.key")));
+            let _ = std::fs::remove_file(self.path(&format!("log.key.epoch-{number}")));
         }
         write(self.dir.path(), 0..30);
         let _ = std::fs::remove_file(self.path("index.sqlite"));
@@ -310,7 +310,7 @@ fn cases() -> Vec<(&'static str, Change, &'static [Ask])> {
         ("remove the seal of an hour that is over", |host| host.seals(|seals| drop(seals.pop())), &[Verify]),
         ("remove all seals", |host| std::fs::remove_file(host.log("log.epochs")).unwrap(), &[Verify]),
         ("seal an hour that is over with a later key", |host| {
-            let key = std::fs::read(host.path("epoch-2.key")).unwrap();
+            let key = std::fs::read(host.path("log.key.epoch-2")).unwrap();
             let key = Ed25519KeyPair::from_pkcs8(&key).unwrap();
             host.seals(|seals| {
                 let seal = seals.pop().unwrap();

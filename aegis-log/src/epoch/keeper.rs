@@ -18,14 +18,13 @@ use crate::key::{KeyError, SigningKey, VerifierKey};
 use crate::open::{OpenError, check_mode};
 use crate::segment::EPOCHS_FILE;
 
-/// The names of keys begin and end with this; between them is the epoch's number.
-const KEY_PREFIX: &str = "epoch-";
-const KEY_SUFFIX: &str = ".key";
+/// What stands between the name of the log's key and the number of an epoch in the name of that epoch's key.
+const KEY_INFIX: &str = ".epoch-";
 
 /// Seals epochs.
 pub(crate) struct Keeper {
     file: AppendFile,
-    /// The folder of private keys.
+    /// The log's private key, beside which those of epochs lie.
     keys: PathBuf,
     log: VerifierKey,
     /// The key of the epoch that is under way, and its number.
@@ -50,7 +49,7 @@ impl Keeper {
         epochs: &Epochs,
         end: &SignedCheckpoint,
     ) -> Result<Self, OpenError> {
-        let keys = key_file.parent().unwrap_or(Path::new(".")).to_path_buf();
+        let keys = key_file.to_path_buf();
         let verifier = log.verifier().clone();
         let path = dir.join(EPOCHS_FILE);
         let there = numbers(&keys)?;
@@ -137,22 +136,33 @@ impl Keeper {
     }
 }
 
-fn key_path(keys: &Path, number: u64) -> PathBuf {
-    keys.join(format!("{KEY_PREFIX}{number}{KEY_SUFFIX}"))
+/// Destroys the keys of a log that is not there any more, before another one begins.
+pub(crate) fn forget(key_file: &Path) -> Result<(), IoError> {
+    for number in numbers(key_file)? {
+        durable::wipe(&key_path(key_file, number))?;
+    }
+    Ok(())
+}
+
+fn key_path(key_file: &Path, number: u64) -> PathBuf {
+    let mut name = key_file.as_os_str().to_owned();
+    name.push(format!("{KEY_INFIX}{number}"));
+    name.into()
 }
 
 /// The epochs of which there is a key.
-fn numbers(keys: &Path) -> Result<Vec<u64>, IoError> {
-    let failed = |source| IoError::new("read the folder", keys, source);
+fn numbers(key_file: &Path) -> Result<Vec<u64>, IoError> {
+    let folder = match key_file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |source| IoError::new("read the folder", folder, source);
+    let own = key_file.file_name().unwrap_or_default().to_string_lossy();
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(keys).map_err(failed)? {
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| {
-            name.strip_prefix(KEY_PREFIX)?
-                .strip_suffix(KEY_SUFFIX)?
-                .parse()
-                .ok()
-        });
+        let rest = name.to_str().and_then(|name| name.strip_prefix(&*own));
+        let number = rest.and_then(|rest| rest.strip_prefix(KEY_INFIX)?.parse::<u64>().ok());
         found.extend(number);
     }
     Ok(found)

@@ -89,7 +89,7 @@ impl Log {
     /// The names of the private keys, which lie beside the folder.
     pub fn keys(&self) -> Vec<String> {
         let names = files(self.root.path()).into_iter().map(|(name, _)| name);
-        names.filter(|name| name.ends_with(".key")).collect()
+        names.filter(|name| name.starts_with("log.key")).collect()
     }
 
     /// All files of the folder, by name, but the lock.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use aegis_log::{Code, OpenError, Report, Seal, Verdict, VerifyOptions, Writer, verify};
+use aegis_log::{
+    Code, OpenError, Report, Seal, Verdict, VerifyOptions, Writer, verify, verify_with,
+};
 
 use crate::common::{EVENING, Log};
 
@@ -90,7 +92,7 @@ fn every_hour_is_sealed_and_its_key_destroyed() {
     let report = with_seals(&log, first_seal(&log));
     assert_eq!(report.verdict(), Verdict::Intact, "{report}");
     assert_eq!((report.epochs, report.sealed, report.entries), (3, 9, 12));
-    assert_eq!(keys(&log), ["epoch-4.key"]);
+    assert_eq!(keys(&log), ["log.key.epoch-4"]);
     // Going on in the same hour needs no seal, in the next one it does, and so does a clock that was set back.
     for (hour, epochs) in [(3, 3), (4, 4), (2, 5)] {
         let mut writer = log.open();
@@ -205,8 +207,8 @@ fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
     forged.write(EPOCHS, &log.read(EPOCHS));
     remove_keys(&forged);
     std::fs::copy(
-        log.key_file().with_file_name("epoch-4.key"),
-        forged.key_file().with_file_name("epoch-4.key"),
+        log.key_file().with_file_name("log.key.epoch-4"),
+        forged.key_file().with_file_name("log.key.epoch-4"),
     )
     .unwrap();
     refuses(&forged, tampered);
@@ -216,13 +218,13 @@ fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
 fn a_key_that_a_crash_left_over_is_destroyed_at_the_next_start() {
     let log = log_of(2);
     let folder = log.key_file();
-    let stale = |number: u64| folder.with_file_name(format!("epoch-{number}.key"));
+    let stale = |number: u64| folder.with_file_name(format!("log.key.epoch-{number}"));
     let in_use = std::fs::read(stale(2)).unwrap();
     // As it is between the seal and the end of the old key, and between the making of the next key and the seal.
     for number in [1, 3] {
         write_private(&stale(number), &in_use);
         log.open().close().unwrap();
-        assert_eq!(keys(&log), ["epoch-2.key"]);
+        assert_eq!(keys(&log), ["log.key.epoch-2"]);
     }
     // A seal that was not written in whole.
     let bytes = log.read(EPOCHS);
@@ -236,4 +238,31 @@ fn write_private(path: &Path, bytes: &[u8]) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, bytes).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_log_that_is_sealed_while_it_is_read_is_intact() {
+    let log = log_of(2);
+    let mut writer = log.open();
+    // The verifier has read the seals when it comes to the first entry; then two more hours are written and sealed.
+    let mut written = false;
+    let report = verify_with(&log.dir(), &VerifyOptions::default(), |_| {
+        if !std::mem::replace(&mut written, true) {
+            hours(&mut writer, 2..4, "as it was");
+            writer.end_epoch(EVENING + 4 * HOUR).unwrap();
+        }
+    })
+    .unwrap();
+    assert!(report.live);
+    assert_eq!(report.verdict(), Verdict::Intact, "{report}");
+    writer.close().unwrap();
+    assert_eq!(with_seals(&log, first_seal(&log)).epochs, 4);
+}
+
+#[test]
+fn a_log_that_was_moved_away_leaves_no_key_to_its_successor() {
+    let log = log_of(4);
+    std::fs::rename(log.dir(), log.dir().with_file_name("moved")).unwrap();
+    log.open().close().unwrap();
+    assert_eq!(keys(&log), ["log.key.epoch-1"]);
 }
