@@ -4,6 +4,7 @@
 use aegis_common::{
     counter::Counter,
     event::{GuardBody, kind},
+    policy::image_flag,
 };
 
 use crate::{
@@ -64,6 +65,10 @@ pub fn conclude(subject: &Subject, guarded: &Guarded, decision: Decision) -> i32
         table::count(Counter::LostGuard);
         if decision.deny {
             table::count(Counter::LostDenial);
+        } else if decision.record && subject.has(image_flag::RECORD_OR_DENY) {
+            table::count(Counter::LostDenial);
+            table::count(Counter::Unrecorded);
+            return conclude::refuse(guarded.refusal);
         }
     }
     answer(subject, &decision, guarded.refusal)

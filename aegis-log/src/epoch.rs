@@ -107,6 +107,11 @@ impl Seal {
         &self.note
     }
 
+    /// The note as the file has it, with the empty line behind.
+    fn stored(&self) -> Vec<u8> {
+        format!("{}\n", self.note).into_bytes()
+    }
+
     /// Reads one or several seals as kept outside the log. Whether they are those of a log is found out by holding them
     /// against it.
     ///

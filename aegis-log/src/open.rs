@@ -17,10 +17,7 @@ use crate::batch::{SegmentTip, State};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{self, IoError, PRIVATE, PUBLIC};
-use crate::epoch::{
-    self, Epochs,
-    keeper::{self, Keeper},
-};
+use crate::epoch::{self, Epochs, keeper::Keeper};
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::{KeyError, SigningKey, VerifierKey};
@@ -179,9 +176,6 @@ impl Writer {
         let lock = lock(dir)?;
         let catalog = Catalog::read(dir)?;
         let created = catalog.segments.is_empty() && stored_key(dir)?.is_none();
-        if created {
-            keeper::forget(&options.key_file)?;
-        }
         let key = load_key(options, &catalog)?;
         if options.check == OpenCheck::Full {
             check_all(dir, key.verifier())?;
@@ -192,7 +186,7 @@ impl Writer {
         let epochs = Epochs::read(dir, key.verifier())?;
         let recovered = recover::recover(dir, &key, &catalog)?;
         let mut state = recovered.state;
-        hold_against(&epochs, &state, dir)?;
+        hold_against(&epochs, &state, dir, key.verifier())?;
         let last = recovered.last.filter(|last| last.seq >= epochs.sealed());
         state.hour = last.map(|last| epoch::hour(last.time));
         let epochs = Keeper::open(dir, &options.key_file, &key, &epochs, &state.checkpoint)?;
@@ -311,22 +305,31 @@ fn load_key(options: &WriterOptions, catalog: &Catalog) -> Result<SigningKey, Op
     Ok(key)
 }
 
-/// The seals are of the entries up to where they say, as far as that can be seen without reading all of them.
-fn hold_against(epochs: &Epochs, state: &State, dir: &Path) -> Result<(), OpenError> {
+/// The seals are of the entries up to where they say. The stored tree tells that without reading all of them; where it says
+/// otherwise, or was not written in whole, the entries do.
+fn hold_against(
+    epochs: &Epochs,
+    state: &State,
+    dir: &Path,
+    key: &VerifierKey,
+) -> Result<(), OpenError> {
     let Some(last) = epochs.seals.last() else {
         return Ok(());
     };
     let size = state.link.next_seq;
     if last.size() > size {
-        let what = format!("epoch {} was sealed with {} entries, the log has {size}: its end was cut off", last.number(), last.size());
+        let what = format!(
+            "epoch {} was sealed with {} entries, the log has {size}: its end was cut off",
+            last.number(),
+            last.size()
+        );
         return Err(Finding::new(Code::Epoch, what).at(size).into());
     }
-    let root = Frontier::load(&TreeReader::new(dir), last.size())?.root();
-    if root != *last.root() {
-        let what = format!("the entries before {} are not those that epoch {} was sealed with", last.size(), last.number());
-        return Err(Finding::new(Code::Epoch, what).into());
+    let stored = Frontier::load(&TreeReader::new(dir), last.size());
+    if stored.is_ok_and(|stored| stored.root() == *last.root()) {
+        return Ok(());
     }
-    Ok(())
+    check_all(dir, key)
 }
 
 pub(crate) fn check_mode(path: &Path) -> Result<(), OpenError> {

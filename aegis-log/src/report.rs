@@ -187,6 +187,8 @@ pub struct Report {
     pub epochs: usize,
     /// Entries in them: nobody can sign others in their place any more.
     pub sealed: u64,
+    /// Whether seals kept elsewhere were given: then what is not sealed is not taken for whole.
+    pub seals_asked: bool,
     /// Whether witnesses vouch for it.
     pub witnessing: Witnessing,
     /// What follows the last checkpoint.
@@ -208,7 +210,10 @@ impl Report {
         } else if self.witnessing.is_unmet() {
             Verdict::Unwitnessed
         } else if self.entries == 0
-            || (!self.live && (self.unsigned != Unsigned::default() || self.tree_incomplete))
+            || (!self.live
+                && (self.unsigned != Unsigned::default()
+                    || self.tree_incomplete
+                    || (self.seals_asked && self.sealed < self.entries)))
         {
             Verdict::Incomplete
         } else {
@@ -312,12 +317,19 @@ impl fmt::Display for Report {
                 checkpoint.root()
             )?;
         }
-        if self.epochs > 0 && self.findings.is_empty() {
+        if self.findings.is_empty() && self.entries > 0 {
             writeln!(
                 f,
                 "  epochs: {} sealed, with the first {} entries; the keys that could seal others in their place are destroyed",
                 self.epochs, self.sealed
             )?;
+            if self.sealed < self.entries {
+                writeln!(
+                    f,
+                    "  not sealed: the entries from {} on; whoever had the host and the log's key could have written them",
+                    self.sealed
+                )?;
+            }
         }
         if self.unsigned != Unsigned::default() {
             let why = if self.live {

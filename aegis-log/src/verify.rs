@@ -120,6 +120,8 @@ pub fn verify_with(
     report.origin = Some(key.name().to_owned());
     let mut walk = Walk::new(dir, &key, Link::genesis(chain_id), Frontier::default())?;
     let mut sealed = Sealed::read(dir, &key, &mut report)?;
+    // Once more: what is sealed must be among what is read.
+    let catalog = Catalog::read(dir)?;
     let mut check = Check {
         entry,
         levels: Levels::new(dir),
@@ -129,7 +131,9 @@ pub fn verify_with(
     check.roots.extend(sealed.sizes());
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
         Ok(()) => {
-            if live && report.findings.is_empty() {
+            // A writer may have come meanwhile.
+            report.live |= is_live(dir);
+            if report.live && report.findings.is_empty() {
                 sealed.again(dir, &key, &mut report)?;
             }
             let size = walk.frontier.size();
@@ -184,6 +188,7 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
         kept: options.checkpoints.len(),
         epochs: 0,
         sealed: 0,
+        seals_asked: !options.seals.is_empty(),
         witnessing: Witnessing::NotAsked,
         unsigned: Unsigned::default(),
         tree_incomplete: false,

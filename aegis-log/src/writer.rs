@@ -89,10 +89,12 @@ enum Failure {
 impl Writer {
     pub(crate) fn begin(from: Opening) -> Result<Self, IoError> {
         let open = |files: SegmentFiles| -> Result<OpenSegment, IoError> {
-            Ok(OpenSegment {
-                entries: AppendFile::open(&files.entries_path(&from.dir), PRIVATE)?,
-                notes: AppendFile::open(&files.notes_path(&from.dir), PRIVATE)?,
-            })
+            let mut entries = AppendFile::open(&files.entries_path(&from.dir), PRIVATE)?;
+            let mut notes = AppendFile::open(&files.notes_path(&from.dir), PRIVATE)?;
+            // A writer that was killed may have left what it wrote to the kernel; what is built on it must not outlive it.
+            entries.sync()?;
+            notes.sync()?;
+            Ok(OpenSegment { entries, notes })
         };
         let files = from
             .state
@@ -175,6 +177,10 @@ impl Writer {
         if self.pending() > 0 || !is_over {
             return Ok(());
         }
+        self.seal()
+    }
+
+    fn seal(&mut self) -> Result<(), CommitError> {
         if let Err(failure) = self.epochs.seal(&self.durable.checkpoint) {
             return Err(self.failed(failure.into()));
         }
@@ -306,12 +312,15 @@ impl Writer {
         self.durable.link.chain_id
     }
 
-    /// Commits what is pending and syncs everything. Nothing follows the last checkpoint then.
+    /// Commits what is pending, seals it and syncs everything. Nothing follows the last checkpoint then, and all is sealed.
     ///
     /// # Errors
     /// As [`Self::commit`]; what was pending is then lost with the writer.
     pub fn close(mut self) -> Result<(), CommitError> {
         self.commit()?;
+        if self.durable.hour.is_some() {
+            self.seal()?;
+        }
         self.tree.sync().map_err(|error| {
             if error.is_no_space() {
                 CommitError::NoSpace(error)

@@ -61,7 +61,11 @@ fn write_execute(subject: &Subject, how: u64) -> i32 {
     } else {
         return 0;
     };
-    guarded::conclude(subject, &guarded, decision)
+    let result = guarded::conclude(subject, &guarded, decision);
+    if result == 0 {
+        table::note_code_written();
+    }
+    result
 }
 
 /// `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`

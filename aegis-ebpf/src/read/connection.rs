@@ -188,7 +188,12 @@ pub fn keep_incoming(socket: PacketSocket, subject: &Subject) -> bool {
 pub fn count_closed(slot: u32) {
     if let Some(agent) = traffic_of(slot) {
         // SAFETY: a live map value.
-        unsafe { fetch_add(&raw mut (*agent).open, 1u64.wrapping_neg()) };
+        unsafe {
+            // Where the agent was brought into force anew, it is not counted.
+            if (&raw const (*agent).open).read_volatile() != 0 {
+                fetch_add(&raw mut (*agent).open, 1u64.wrapping_neg());
+            }
+        }
     }
 }
 

@@ -81,7 +81,8 @@ fn waiting() -> u64 {
 /// Whether the longest record might not find room.
 #[inline(always)]
 pub fn is_full() -> bool {
-    const LONGEST: usize = size_of::<EventHeader>() + BODY + BYTES;
+    // With what the ring puts before each record.
+    const LONGEST: usize = 16 + size_of::<EventHeader>() + BODY + BYTES;
     waiting() > u64::from(RING_BYTES) - LONGEST as u64
 }
 

@@ -355,12 +355,15 @@ pub fn first_code_written() -> bool {
     let process = Task::current();
     let (tgid, start) = (process.tgid(), process.leader().start());
     // SAFETY: as for `note_exec`: a number that its own process writes.
-    if unsafe { CODE_WRITERS.get(&tgid) }.is_some_and(|known| *known == start) {
-        return false;
-    }
+    unsafe { CODE_WRITERS.get(&tgid) }.is_none_or(|known| *known != start)
+}
+
+/// That it did was recorded.
+#[inline(always)]
+pub fn note_code_written() {
+    let process = Task::current();
     // A failed insert means that it is recorded again.
-    let _ = CODE_WRITERS.insert(&tgid, &start, u64::from(BPF_ANY));
-    true
+    let _ = CODE_WRITERS.insert(&process.tgid(), &process.leader().start(), u64::from(BPF_ANY));
 }
 
 /// The current process begins another program.

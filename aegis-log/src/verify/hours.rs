@@ -57,14 +57,15 @@ impl Hours {
     ) {
         let seals = &sealed.epochs.seals;
         for seal in seals {
-            // Of a log that is being written.
-            if report.live && seal.size() > size {
+            // Made while the entries were read.
+            let is_new = report.live && seal.number() >= sealed.before;
+            if is_new && seal.size() > size {
                 continue;
             }
             let root = match roots.get(&seal.size()).or(self.changes.get(&seal.size())) {
                 Some(root) => *root,
                 // Made meanwhile, where the hour is the same before and behind it: a clock that was set back.
-                None if report.live && seal.number() >= sealed.before => continue,
+                None if is_new => continue,
                 None => None,
             };
             if root != Some(*seal.root()) {
@@ -100,7 +101,7 @@ impl Hours {
                 .push(Finding::new(Code::EpochMissing, what).in_file(EPOCHS_FILE, 0));
         }
         report.epochs = seals.len().saturating_sub(1);
-        report.sealed = sealed.epochs.sealed();
+        report.sealed = sealed.epochs.sealed().min(size);
         report.unsigned.bytes += sealed.epochs.torn;
     }
 }

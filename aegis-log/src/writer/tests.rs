@@ -63,7 +63,13 @@ fn holds(root: &Path, durable: u64, what: &str) {
 }
 
 /// Some commits of different sizes over several segments; what fails is tried again once.
-fn session(root: &Path, mut durable: impl FnMut(u64)) -> Result<(), String> {
+fn session(root: &Path, durable: impl FnMut(u64)) -> Result<(), String> {
+    let writer = commits(root, durable)?;
+    writer.close().map_err(|error| error.to_string())
+}
+
+/// The same without an end.
+fn commits(root: &Path, mut durable: impl FnMut(u64)) -> Result<Writer, String> {
     let (mut writer, _) = Writer::open(&options(root)).map_err(|error| error.to_string())?;
     for count in [1, 4, 2, 9, 1, 12, 3] {
         append(&mut writer, count);
@@ -85,7 +91,7 @@ fn session(root: &Path, mut durable: impl FnMut(u64)) -> Result<(), String> {
             }
         }
     }
-    writer.close().map_err(|error| error.to_string())
+    Ok(writer)
 }
 
 #[test]
@@ -456,7 +462,7 @@ fn a_power_cut_after_a_failed_operation_loses_nothing_that_was_durable() {
 fn crashed_folders() -> Vec<(&'static str, tempfile::TempDir, u64)> {
     let make = |what, crash: &dyn Fn(&Path)| {
         let root = folder();
-        session(root.path(), |_| {}).unwrap();
+        drop(commits(root.path(), |_| {}).unwrap());
         crash(&root.path().join("log"));
         (what, root, 32)
     };

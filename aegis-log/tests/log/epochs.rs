@@ -64,6 +64,20 @@ fn keys(log: &Log) -> Vec<String> {
         .collect()
 }
 
+/// Their numbers.
+fn numbers(log: &Log) -> Vec<u64> {
+    let number = |name: String| name.rsplit_once("epoch-").unwrap().1.parse().unwrap();
+    keys(log).into_iter().map(number).collect()
+}
+
+/// The file of one of them.
+fn key_file(log: &Log, number: u64) -> std::path::PathBuf {
+    let vkey = String::from_utf8(log.read("log.vkey")).unwrap();
+    let chain = &vkey["aegis/".len()..][..32];
+    log.key_file()
+        .with_file_name(format!("log.key.{chain}.epoch-{number}"))
+}
+
 fn remove_keys(log: &Log) {
     for name in keys(log) {
         std::fs::remove_file(log.key_file().with_file_name(name)).unwrap();
@@ -91,10 +105,10 @@ fn every_hour_is_sealed_and_its_key_destroyed() {
     let log = log_of(4);
     let report = with_seals(&log, first_seal(&log));
     assert_eq!(report.verdict(), Verdict::Intact, "{report}");
-    assert_eq!((report.epochs, report.sealed, report.entries), (3, 9, 12));
-    assert_eq!(keys(&log), ["log.key.epoch-4"]);
-    // Going on in the same hour needs no seal, in the next one it does, and so does a clock that was set back.
-    for (hour, epochs) in [(3, 3), (4, 4), (2, 5)] {
+    assert_eq!((report.epochs, report.sealed, report.entries), (4, 12, 12));
+    assert_eq!(numbers(&log), [5]);
+    // A clean end is sealed, whether the next one goes on in the same hour, the next one, or one that was there before.
+    for (hour, epochs) in [(3, 5), (4, 6), (2, 7)] {
         let mut writer = log.open();
         hours(&mut writer, hour..hour + 1, "as it was");
         writer.close().unwrap();
@@ -111,23 +125,58 @@ fn every_hour_is_sealed_and_its_key_destroyed() {
 fn an_hour_that_is_over_is_sealed_without_another_entry() {
     let log = log_of(1);
     let mut writer = log.open();
-    writer.end_epoch(EVENING + 1).unwrap();
-    assert_eq!(with_seals(&log, vec![]).epochs, 0, "it is not over");
-    writer.end_epoch(EVENING + HOUR).unwrap();
+    hours(&mut writer, 1..2, "as it was");
+    writer.end_epoch(EVENING + HOUR + 1).unwrap();
+    assert_eq!(with_seals(&log, vec![]).epochs, 1, "it is not over");
     writer.end_epoch(EVENING + 2 * HOUR).unwrap();
-    assert_eq!(
-        with_seals(&log, vec![]).epochs,
-        1,
-        "an epoch without entries is not over"
-    );
-    hours(&mut writer, 2..3, "as it was");
+    writer.end_epoch(EVENING + 3 * HOUR).unwrap();
+    let report = with_seals(&log, vec![]);
+    assert_eq!(report.epochs, 2, "one without entries is not over");
+    hours(&mut writer, 3..4, "as it was");
     writer.close().unwrap();
     let report = with_seals(&log, first_seal(&log));
     assert_eq!(
         (report.verdict(), report.epochs, report.sealed),
-        (Verdict::Intact, 1, 3),
+        (Verdict::Intact, 3, 9),
         "{report}"
     );
+}
+
+/// A log that was cut back to the end of its first hour, and got entries for the next one that nobody could seal.
+fn cut_and_gone_on() -> (Log, Log) {
+    let log = log_of(1);
+    let forged = log.copy();
+    let mut writer = forged.open();
+    hours(&mut writer, 1..2, "as it never was");
+    drop(writer);
+    let mut writer = log.open();
+    hours(&mut writer, 1..4, "as it was");
+    writer.close().unwrap();
+    (log, forged)
+}
+
+#[test]
+fn entries_that_nobody_sealed_are_not_taken_for_whole() {
+    let (log, forged) = cut_and_gone_on();
+    let report = with_seals(&forged, first_seal(&log));
+    assert_eq!(report.verdict(), Verdict::Incomplete, "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("not sealed: the entries from 3 on"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_held_lock_hides_no_seal() {
+    let (log, forged) = cut_and_gone_on();
+    forged.write(EPOCHS, &log.read(EPOCHS));
+    let lock = std::fs::File::open(forged.dir().join("log.lock")).unwrap();
+    lock.lock().unwrap();
+    let report = with_seals(&forged, first_seal(&log));
+    assert!(report.live);
+    found(&report, Code::Epoch);
 }
 
 #[test]
@@ -157,7 +206,13 @@ fn entries_whose_seals_were_taken_away_are_found() {
     for left in 1..all.len() {
         let cut = log.copy();
         cut.write(EPOCHS, format!("{}\n", all[..left].join("\n")).as_bytes());
-        found(&with_seals(&cut, first_seal(&log)), Code::EpochMissing);
+        let report = with_seals(&cut, first_seal(&log));
+        // Of the last hour alone nothing tells that it was sealed.
+        if left + 1 == all.len() {
+            assert_eq!(report.verdict(), Verdict::Incomplete, "{report}");
+        } else {
+            found(&report, Code::EpochMissing);
+        }
     }
     let gone = log.copy();
     gone.remove(EPOCHS);
@@ -206,25 +261,19 @@ fn a_log_whose_seals_are_not_its_own_is_not_gone_on_with() {
     let forged = rewritten(&log, 4);
     forged.write(EPOCHS, &log.read(EPOCHS));
     remove_keys(&forged);
-    std::fs::copy(
-        log.key_file().with_file_name("log.key.epoch-4"),
-        forged.key_file().with_file_name("log.key.epoch-4"),
-    )
-    .unwrap();
+    std::fs::copy(key_file(&log, 5), key_file(&forged, 5)).unwrap();
     refuses(&forged, tampered);
 }
 
 #[test]
 fn a_key_that_a_crash_left_over_is_destroyed_at_the_next_start() {
     let log = log_of(2);
-    let folder = log.key_file();
-    let stale = |number: u64| folder.with_file_name(format!("log.key.epoch-{number}"));
-    let in_use = std::fs::read(stale(2)).unwrap();
+    let in_use = std::fs::read(key_file(&log, 3)).unwrap();
     // As it is between the seal and the end of the old key, and between the making of the next key and the seal.
-    for number in [1, 3] {
-        write_private(&stale(number), &in_use);
+    for number in [2, 4] {
+        write_private(&key_file(&log, number), &in_use);
         log.open().close().unwrap();
-        assert_eq!(keys(&log), ["log.key.epoch-2"]);
+        assert_eq!(numbers(&log), [3]);
     }
     // A seal that was not written in whole.
     let bytes = log.read(EPOCHS);
@@ -260,9 +309,18 @@ fn a_log_that_is_sealed_while_it_is_read_is_intact() {
 }
 
 #[test]
-fn a_log_that_was_moved_away_leaves_no_key_to_its_successor() {
+fn a_log_that_was_moved_away_and_back_has_its_key() {
     let log = log_of(4);
-    std::fs::rename(log.dir(), log.dir().with_file_name("moved")).unwrap();
+    let away = log.dir().with_file_name("moved");
+    std::fs::rename(log.dir(), &away).unwrap();
     log.open().close().unwrap();
-    assert_eq!(keys(&log), ["log.key.epoch-1"]);
+    std::fs::rename(log.dir(), log.dir().with_file_name("between")).unwrap();
+    std::fs::rename(away, log.dir()).unwrap();
+    let mut writer = log.open();
+    hours(&mut writer, 4..5, "as it was");
+    writer.close().unwrap();
+    assert_eq!(
+        with_seals(&log, first_seal(&log)).verdict(),
+        Verdict::Intact
+    );
 }
