@@ -131,6 +131,7 @@ pub fn verify_with(
     check.roots.extend(sealed.sizes());
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
         Ok(()) => {
+            tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
             // A writer may have come meanwhile.
             report.live |= is_live(dir);
             if report.live && report.findings.is_empty() {
@@ -139,7 +140,6 @@ pub fn verify_with(
             let size = walk.frontier.size();
             let hours = std::mem::take(&mut check.hours);
             hours.findings(&sealed, options, &check.roots, size, &mut report);
-            tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
             kept_findings(
                 options,
                 &key,

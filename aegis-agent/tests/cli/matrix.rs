@@ -257,6 +257,13 @@ fn cases() -> Vec<(&'static str, Change, &'static [Ask])> {
             shorten_tree(host);
             std::fs::remove_file(host.path("index.sqlite")).unwrap();
             host.index();
+        }, &[Verify]),
+        ("the same, and the seal that was over them", |host| {
+            host.cut();
+            shorten_tree(host);
+            host.seals(|seals| drop(seals.pop()));
+            std::fs::remove_file(host.path("index.sqlite")).unwrap();
+            host.index();
         }, &[Verify, Policy]),
         ("remove a segment", |host| {
             std::fs::remove_file(host.log(&host.names(".seg")[1])).unwrap();

@@ -141,6 +141,14 @@ fn checkpoints_are_cosigned_kept_and_used_for_receipts() {
     assert!(code == 1 && text.starts_with("UNWITNESSED"), "{text}");
 }
 
+/// The private keys of epochs, with what is in them.
+fn epoch_keys(log: &Log) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let folder = log.path().parent().unwrap().to_path_buf();
+    let paths = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let keys = paths.filter(|path| path.to_str().unwrap().contains(".epoch-"));
+    keys.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
 #[test]
 fn a_folder_rolled_back_to_yesterday_is_found_by_the_witness() {
     let (state, log) = (TempDir::new().unwrap(), Log::new());
@@ -148,9 +156,16 @@ fn a_folder_rolled_back_to_yesterday_is_found_by_the_witness() {
     policy(&log, &[&witness.line], "w.example/1");
     let yesterday = log.file("yesterday");
     copy(&log.path(), &yesterday);
+    let keys = epoch_keys(&log);
     log.grow(3);
     assert_eq!(ask(&log).0, 0);
     roll_back(&log, &yesterday);
+    // The whole machine, as a snapshot has it: with the key that was destroyed since.
+    epoch_keys(&log).iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+    for (path, bytes) in keys {
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
     // What is kept beside the log finds it at once, if it was not rolled back too.
     let (code, out, message) = ask(&log);
     assert!(code == 1 && out.is_empty() && message.contains("rolled back"), "{message}");
