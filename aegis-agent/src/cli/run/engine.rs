@@ -29,8 +29,8 @@ use crate::{
     paths::RUN_DIR,
 };
 
-/// How long loading may take: an emulated kernel verifies programs for many seconds.
-const START: Duration = Duration::from_secs(60);
+/// How long loading may take: an emulated kernel on a slow machine verifies programs for a minute and more.
+const START: Duration = Duration::from_secs(180);
 /// How long another engine that won the race may take to open its socket.
 const RACE: Duration = Duration::from_secs(5);
 const PACE: Duration = Duration::from_millis(20);
