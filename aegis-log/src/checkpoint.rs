@@ -48,12 +48,7 @@ impl SignedCheckpoint {
     pub(crate) fn sign(key: &SigningKey, size: u64, root: Hash) -> Self {
         let origin = key.verifier().name().to_owned();
         let text = format!("{origin}\n{size}\n{}\n", STANDARD.encode(root));
-        let mut signature = key.verifier().id().to_vec();
-        signature.extend_from_slice(&key.sign(text.as_bytes()));
-        let note = format!(
-            "{text}\n{SIGNATURE_MARK}{origin} {}\n",
-            STANDARD.encode(signature)
-        );
+        let note = signed_note(key, &text);
         Self {
             origin,
             size,
@@ -214,8 +209,19 @@ impl SignedCheckpoint {
     }
 }
 
+/// A text with this key's signature line under it.
+pub(crate) fn signed_note(key: &SigningKey, text: &str) -> String {
+    let by = key.verifier();
+    let signature = [&by.id()[..], &key.sign(text.as_bytes())].concat();
+    format!(
+        "{text}\n{SIGNATURE_MARK}{} {}\n",
+        by.name(),
+        STANDARD.encode(signature)
+    )
+}
+
 /// The length of the note at the start of `text`: up to the end of its signature lines.
-fn note_len(text: &str) -> Result<usize, CheckpointError> {
+pub(crate) fn note_len(text: &str) -> Result<usize, CheckpointError> {
     let signatures = text
         .find("\n\n")
         .ok_or(CheckpointError::Malformed("it has no signatures"))?
@@ -234,7 +240,7 @@ fn note_len(text: &str) -> Result<usize, CheckpointError> {
     }
 }
 
-fn split_note(note: &str) -> Result<(&str, &str), CheckpointError> {
+pub(crate) fn split_note(note: &str) -> Result<(&str, &str), CheckpointError> {
     let at = note
         .rfind("\n\n")
         .ok_or(CheckpointError::Malformed("it has no signatures"))?;

@@ -147,13 +147,15 @@ pub(crate) fn remove(path: &Path) -> Result<(), IoError> {
 /// Takes a file away whose bytes nobody may find again: they are overwritten where they lie before. A file system
 /// that copies on write, and a disk that moves blocks, may keep them all the same. One that is not there is no error.
 pub(crate) fn wipe(path: &Path) -> Result<(), IoError> {
+    let failed = |source| IoError::new("wipe", path, source);
     let len = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|source| IoError::new("wipe", path, source))?.len(),
+        other => other.map_err(failed)?.len(),
     };
+    let len = usize::try_from(len).map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
     let mut file = AppendFile::open(path, PRIVATE)?;
     file.len = 0;
-    file.append(&vec![0; usize::try_from(len).unwrap_or(0)])?;
+    file.append(&vec![0; len])?;
     file.sync()?;
     remove_in_turn(parent(path), &[path])
 }

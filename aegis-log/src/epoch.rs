@@ -17,7 +17,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::checkpoint::SIGNATURE_MARK;
+use crate::checkpoint::{note_len, signature_line, signed_note, split_note};
 use crate::durable::IoError;
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
@@ -68,12 +68,7 @@ impl Seal {
             key_name(log),
             STANDARD.encode(root)
         );
-        let signature = [&signer.verifier().id()[..], &signer.sign(text.as_bytes())].concat();
-        let signature = STANDARD.encode(signature);
-        let note = format!(
-            "{text}\n{SIGNATURE_MARK}{} {signature}\n",
-            signer.verifier().name()
-        );
+        let note = signed_note(signer, &text);
         Self {
             number,
             size,
@@ -118,28 +113,25 @@ impl Seal {
     /// # Errors
     /// [`EpochError`] if there is none, or something else.
     pub fn parse_all(text: &str) -> Result<Vec<String>, EpochError> {
+        let none = EpochError("a note in it is no seal");
         let mut seals = Vec::new();
         let mut rest = text.trim_matches('\n');
         while !rest.is_empty() {
-            let two_parts = rest
-                .match_indices("\n\n")
-                .nth(1)
-                .map_or(rest.len(), |(at, _)| at);
-            let note = &rest[..two_parts];
-            let is_one = note.split_once("\n\n").is_some_and(|(text, signature)| {
-                text.lines().count() == 5
-                    && text
-                        .lines()
-                        .next()
-                        .is_some_and(|name| name.ends_with("/epoch"))
-                    && signature.starts_with(SIGNATURE_MARK)
-                    && signature.lines().count() == 1
-            });
-            if !is_one {
-                return Err(EpochError("a note in it is no seal"));
+            let len = note_len(rest).map_err(|_| none)?;
+            // What was copied may have lost its last newline.
+            let note = format!("{}\n", rest[..len].trim_end_matches('\n'));
+            let (text, signatures) = split_note(&note).map_err(|_| none)?;
+            let is_one = text.lines().count() == 5
+                && text
+                    .lines()
+                    .next()
+                    .is_some_and(|name| name.ends_with("/epoch"))
+                && signatures.lines().count() == 1;
+            if !is_one || signature_line(signatures.trim_end()).is_err() {
+                return Err(none);
             }
-            seals.push(format!("{note}\n"));
-            rest = rest[two_parts..].trim_start_matches('\n');
+            seals.push(note);
+            rest = rest[len..].trim_start_matches('\n');
         }
         if seals.is_empty() {
             Err(EpochError("it is empty"))
@@ -180,9 +172,8 @@ impl Epochs {
             let signer = epochs.seals.last().map_or(log, |last| &last.next);
             let mut from = Matcher::new(&bytes[at..]);
             match seal(&mut from, log, signer, number) {
-                Ok((size, root, next, signature)) => {
+                Ok((size, root, next, text_len, signature)) => {
                     let note = &bytes[at..at + from.at() - 1];
-                    let text_len = note.len() - signature_part(signer);
                     if !signer.verifies(&note[..text_len], &signature) {
                         return Err(found(
                             Code::Epoch,
@@ -221,19 +212,13 @@ impl Epochs {
     }
 }
 
-/// Bytes of a note behind its text: a blank line and the signature's.
-fn signature_part(signer: &VerifierKey) -> usize {
-    const SIGNATURE_BASE64: usize = 92;
-    1 + SIGNATURE_MARK.len() + signer.name().len() + 1 + SIGNATURE_BASE64 + 1
-}
-
-/// The seal in its one form: size, root, the next key, and the signature.
+/// The seal in its one form: size, root, the next key, the length of the text that is signed, and the signature.
 fn seal(
     from: &mut Matcher<'_>,
     log: &VerifierKey,
     signer: &VerifierKey,
     number: u64,
-) -> Result<(u64, Hash, VerifierKey, Vec<u8>), Mismatch> {
+) -> Result<(u64, Hash, VerifierKey, usize, Vec<u8>), Mismatch> {
     /// Characters of a key id in hexadecimal, and of type and key in base64.
     const KEY_ID: usize = 8;
     const KEY_BASE64: usize = 44;
@@ -258,9 +243,11 @@ fn seal(
         .since(begin)
         .and_then(|text| VerifierKey::parse(text).ok());
     let next = next.ok_or(Mismatch::Altered("the next key is none"))?;
-    from.literal(b"\n\n", "the line after the next key is not blank")?;
+    from.literal(b"\n", "the line after the next key is not blank")?;
+    let text_len = from.at();
+    from.literal(b"\n", "the line after the next key is not blank")?;
     let signature = from.signature(signer)?;
-    Ok((size, root, next, signature))
+    Ok((size, root, next, text_len, signature))
 }
 
 #[cfg(test)]

@@ -325,10 +325,7 @@ impl Stage {
                 self.append(Draft { kind: Kind::Loss as u32, time: draft.time, event: loss, urgent: false })?;
                 Err(AuditError::Append(error.to_string()))
             }
-            Err(error) => {
-                tracing::error!(%error, "the audit log takes no more entries");
-                Err(AuditError::Closed)
-            }
+            Err(error) => Err(closed(&error)),
         }
     }
 
@@ -355,10 +352,7 @@ impl Stage {
                 }
                 Ok(false)
             }
-            Err(error @ CommitError::Poisoned(_)) => {
-                tracing::error!(%error, "the audit log takes no more entries");
-                Err(AuditError::Closed)
-            }
+            Err(error @ CommitError::Poisoned(_)) => Err(closed(&error)),
             Err(error) => {
                 self.progress.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "the audit log cannot be made durable");
@@ -374,10 +368,7 @@ impl Stage {
     fn end_epoch(&mut self) -> Result<(), AuditError> {
         match self.writer.end_epoch(clock::wall()) {
             Ok(()) => Ok(()),
-            Err(error @ CommitError::Poisoned(_)) => {
-                tracing::error!(%error, "the audit log takes no more entries");
-                Err(AuditError::Closed)
-            }
+            Err(error @ CommitError::Poisoned(_)) => Err(closed(&error)),
             // It is tried again, and what comes next does not get past it.
             Err(error) => {
                 self.progress.failures.fetch_add(1, Ordering::Relaxed);
@@ -399,6 +390,12 @@ impl Stage {
         self.commit()?;
         self.writer.close().map_err(|e| AuditError::Commit(e.to_string()))
     }
+}
+
+/// Says that the log is over for this process, and why.
+fn closed(error: &dyn std::error::Error) -> AuditError {
+    tracing::error!(%error, "the audit log takes no more entries");
+    AuditError::Closed
 }
 
 #[cfg(test)]

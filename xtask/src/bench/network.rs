@@ -29,8 +29,8 @@ const PEERS_THERE: &str = "/usr/lib/aegis-peers/node_modules";
 
 /// What to run in the machine, and with what in it.
 pub fn job() -> Result<(Vec<OsString>, Vec<Copy>)> {
-    let command = ["python3", "-SB", "/usr/lib/aegis-tests/network/beside.py"];
     let there = |name: &str| Path::new(SCRIPTS_THERE).join(name);
+    let command = vec!["python3".into(), "-SB".into(), there("beside.py").into()];
     let here = host::repository();
     let mut copies = vec![Copy {
         from: peers()?,
@@ -56,7 +56,7 @@ pub fn job() -> Result<(Vec<OsString>, Vec<Copy>)> {
             });
         }
     }
-    Ok((command.map(OsString::from).to_vec(), copies))
+    Ok((command, copies))
 }
 
 /// Gets the packages that are compared with, by the hashes of their lock file; runs none of their scripts.
