@@ -25,7 +25,7 @@ pub mod policy;
 pub mod repeat;
 
 /// Version of every layout in this crate. Raised when any map value or event record changes shape.
-pub const ABI_VERSION: u16 = 10;
+pub const ABI_VERSION: u16 = 11;
 
 /// Asserts at compile time that a wire type has the size written beside it.
 macro_rules! assert_size {

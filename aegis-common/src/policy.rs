@@ -137,6 +137,14 @@ pub mod engine {
     pub const HASH_KEY_1: u32 = 3;
     /// Last serial given to an image.
     pub const IMAGE_SERIAL: u32 = 4;
+    /// First half of what stands for the make of the programs in force; both are 0 unless all are in force.
+    pub const MAKE_0: u32 = 5;
+    /// Second half of it.
+    pub const MAKE_1: u32 = 6;
+    /// First of the programs: the number of each, times 2^32, and the instructions that the verifier processed for it.
+    pub const PROGRAMS: u32 = 8;
+    /// Programs that there is room for.
+    pub const MOST_PROGRAMS: u32 = 120;
     /// Length of the map.
-    pub const LENGTH: u32 = 8;
+    pub const LENGTH: u32 = PROGRAMS + MOST_PROGRAMS;
 }

@@ -32,7 +32,7 @@ use crate::{
         cgroup::{CgroupPort, Cgroups},
         port::KernelPort,
     },
-    kernel::{self, EventRing, Kernel, RepeatCounters},
+    kernel::{self, EventRing, Kernel, Origin, RepeatCounters},
     paths::Layout,
     pipeline::{Begin, Counts, Pipeline, RecordSource, RepeatSource, UNACCOUNTED},
     proto::event::{self, Event, Kind, event::Detail},
@@ -82,7 +82,7 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
 
     let attached = attach(layout);
     let begin = match &attached.ring {
-        Some((_, repeats)) if attached.adopted => begin(&index, &reader, repeats)?,
+        Some((_, repeats)) if attached.origin != Some(Origin::New) => begin(&index, &reader, repeats)?,
         _ => Begin::default(),
     };
     let (index, rows, index_thread) =
@@ -199,7 +199,8 @@ fn prepare(layout: &Layout, transient: bool) -> Result<File, DaemonError> {
 struct Attached {
     kernel: Option<Box<dyn KernelPort>>,
     ring: Option<(EventRing, RepeatCounters)>,
-    adopted: bool,
+    /// What was there before; `None` without the kernel side.
+    origin: Option<Origin>,
     why: Option<String>,
     /// Programs of an earlier engine that stay in force without this one.
     left: usize,
@@ -214,9 +215,9 @@ fn attach(layout: &Layout) -> Attached {
     });
     match started {
         Ok((kernel, ring)) => {
-            let adopted = kernel.adopted();
-            tracing::info!(adopted, hooks = kernel.hooks().len(), "attached");
-            Attached { kernel: Some(Box::new(kernel)), ring: Some(ring), adopted, why: None, left: 0 }
+            let origin = kernel.origin().clone();
+            tracing::info!(?origin, hooks = kernel.hooks().len(), "attached");
+            Attached { kernel: Some(Box::new(kernel)), ring: Some(ring), origin: Some(origin), why: None, left: 0 }
         }
         Err(error) => {
             let mut why = error.to_string();
@@ -231,7 +232,7 @@ fn attach(layout: &Layout) -> Attached {
                 why.push_str(&format!("\n{}: {}; {}", finding.check, finding.found, finding.advice));
             }
             tracing::error!(why, left, "new agents are not enforced");
-            Attached { kernel: None, ring: None, adopted: false, why: Some(why), left }
+            Attached { kernel: None, ring: None, origin: None, why: Some(why), left }
         }
     }
 }
@@ -306,10 +307,13 @@ fn record_start(
     let rules = (own_rules > 0).then(|| format!("redaction rules of the operator: {own_rules}"));
     let why = attached.why.as_ref().map(|why| format!("new agents are not enforced: {why}"));
     record("started", rules.into_iter().chain(why).collect::<Vec<_>>().join("; "))?;
-    match (&attached.kernel, attached.adopted) {
-        (None, _) => Ok(()),
-        (Some(_), true) => record("adopted", "the programs and tables of an earlier engine were taken over".into()),
-        (Some(_), false) => record(KERNEL_ATTACHED, "the programs are in the kernel, its tables are new".into()),
+    match &attached.origin {
+        None => Ok(()),
+        Some(Origin::New) => record(KERNEL_ATTACHED, "the programs are in the kernel, its tables are new".into()),
+        Some(Origin::Kept) => record("adopted", "the programs and tables of an earlier engine of this build were taken over".into()),
+        Some(Origin::Replaced(why)) => {
+            record("adopted", format!("the tables of an earlier engine were taken over, its programs replaced: {why}"))
+        }
     }
 }
 

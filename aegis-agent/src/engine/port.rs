@@ -4,7 +4,7 @@
 use aegis_common::{counter::Counter, net::AgentTraffic, policy::AgentState};
 use aegis_policy::CompiledImage;
 
-use crate::kernel::HookState;
+use crate::kernel::{HookState, Origin};
 
 /// Why the kernel side refused; its text says what to do.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,7 +104,7 @@ pub trait KernelPort: Send {
 
 impl KernelPort for crate::kernel::Kernel {
     fn adopted(&self) -> bool {
-        Self::adopted(self)
+        *self.origin() != Origin::New
     }
 
     fn hash_key(&self) -> [u64; 2] {

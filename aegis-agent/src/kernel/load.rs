@@ -11,9 +11,11 @@ use aya::{
 use zerocopy::IntoBytes;
 
 use super::{
-    EventRing, HookState, HookStatus, Kernel, KernelError, RepeatCounters, doctor, memory, offsets,
+    EventRing, HookStatus, Kernel, KernelError, Origin, RepeatCounters, doctor,
+    kept::{self, Left, Make},
+    offsets,
     pin::Pins,
-    programs::{Attach, PROGRAMS, READERS, Spec},
+    programs::{Attach, PROGRAMS, Spec},
     states::AgentStates,
     traffic::TrafficCounters,
     tables::{self, Tables},
@@ -40,7 +42,9 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         Some(key) => key,
         None => new_key()?,
     };
+    let make = Make::of(OBJECT, &found, &facts, &hash_key);
     let map_dir = pins.maps();
+    let maps_before = pins.count_maps()?;
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
         .default_map_pin_directory(&map_dir)
@@ -57,18 +61,27 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         .map_err(|error| KernelError::Load(chain(&error)))?;
 
     let reads_arguments = facts.page_offset_base != 0;
-    let started = take_over(&pins, &mut object, &btf, hash_key, reads_arguments);
-    if started.is_err() {
-        // The first error is the one to report. Without adopted maps nothing else is pinned.
-        let _ = if adopted { pins.abandon() } else { pins.remove_all() };
-    }
-    let (hooks, engine) = started?;
+    let mut engine: Array<_, u64> = tables::take(&mut object, "ENGINE")?;
+    // A map that was made just now is not the one that the programs in force look into.
+    let same_maps = adopted && pins.count_maps()? == maps_before;
+    let kept = if same_maps { kept::keep(&pins, &engine, make, reads_arguments) } else { Err("their maps are gone".into()) };
+    let (hooks, origin) = match kept {
+        Ok(hooks) => (hooks, Origin::Kept),
+        Err(why) => {
+            let started = Loading { pins: &pins, object: &mut object, btf: &btf, reads_arguments }.take_over(&mut engine, hash_key, make);
+            if started.is_err() {
+                // The first error is the one to report. Without adopted maps nothing else is pinned.
+                let _ = if adopted { pins.abandon() } else { pins.remove_all() };
+            }
+            (started?, if adopted { Origin::Replaced(why) } else { Origin::New })
+        }
+    };
     let tables = Tables::take(&mut object, engine)?;
     let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
     let traffic = TrafficCounters::map(map_data(&mut object, "TRAFFIC")?)?;
     let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
     let repeats = RepeatCounters::new(map_data(&mut object, "REPEATS")?, tables::take(&mut object, "REPEAT_KEYS")?)?;
-    Ok(Kernel { pins, tables, states, traffic, hooks, hash_key, adopted, reads_arguments, ring: Some((ring, repeats)) })
+    Ok(Kernel { pins, tables, states, traffic, hooks, hash_key, origin, reads_arguments, ring: Some((ring, repeats)) })
 }
 
 /// Without `bpf` in the list of active modules the programs load and attach all the same, and are never
@@ -111,71 +124,71 @@ fn new_key() -> Result<[u64; 2], KernelError> {
     Ok(key)
 }
 
-/// Writes what the next engine needs, then loads, attaches and pins every program.
-fn take_over(
-    pins: &Pins,
-    object: &mut Ebpf,
-    btf: &Btf,
-    hash_key: [u64; 2],
+/// An engine on its way into the kernel.
+struct Loading<'a> {
+    pins: &'a Pins,
+    object: &'a mut Ebpf,
+    btf: &'a Btf,
     reads_arguments: bool,
-) -> Result<(Vec<HookStatus>, Array<MapData, u64>), KernelError> {
-    let mut state: Array<_, u64> = tables::take(object, "ENGINE")?;
-    let words = [
-        (engine::HASH_KEY_0, hash_key[0]),
-        (engine::HASH_KEY_1, hash_key[1]),
-        (engine::ABI, u64::from(ABI_VERSION)),
-    ];
-    for (index, word) in words {
-        state
-            .set(index, word, 0)
-            .map_err(|error| tables::failed("change", "ENGINE", &error))?;
-    }
-    let root = root_cgroup()?;
-    let mut hooks = Vec::with_capacity(PROGRAMS.len());
-    for spec in PROGRAMS {
-        hooks.push(if READERS.contains(&spec.name) && !reads_arguments {
-            unavailable(spec, memory::HIDDEN.to_owned())
-        } else {
-            start(pins, object, btf, &root, spec)?
-        });
-    }
-    pins.promote()?;
-    Ok((hooks, state))
 }
 
-/// Loads, attaches and pins one program.
-fn start(pins: &Pins, object: &mut Ebpf, btf: &Btf, root: &File, spec: &Spec) -> Result<HookStatus, KernelError> {
-    let fail = |action: &'static str, error: &dyn std::error::Error| KernelError::Program {
-        action,
-        hook: spec.hook(),
-        detail: chain(error),
-    };
-    let program = object.program_mut(spec.name).ok_or_else(|| KernelError::Program {
-        action: "find",
-        hook: spec.hook(),
-        detail: "the object has no such program".into(),
-    })?;
-    if let Err(error) = load_one(program, spec, btf) {
-        return match (spec.since, &error) {
-            (Some(since), ProgramError::Btf(_)) => {
-                Ok(unavailable(spec, format!("the hook exists since Linux {since}")))
-            }
-            _ => Err(fail("load", &error)),
-        };
+impl Loading<'_> {
+    /// Writes what the next engine needs, then loads, attaches and pins every program.
+    fn take_over(
+        &mut self,
+        state: &mut Array<MapData, u64>,
+        hash_key: [u64; 2],
+        make: Make,
+    ) -> Result<Vec<HookStatus>, KernelError> {
+        kept::disown(state)?;
+        let words = [
+            (engine::HASH_KEY_0, hash_key[0]),
+            (engine::HASH_KEY_1, hash_key[1]),
+            (engine::ABI, u64::from(ABI_VERSION)),
+        ];
+        for (index, word) in words {
+            state
+                .set(index, word, 0)
+                .map_err(|error| tables::failed("change", "ENGINE", &error))?;
+        }
+        let root = root_cgroup()?;
+        let mut hooks = Vec::with_capacity(PROGRAMS.len());
+        let mut left = Vec::with_capacity(PROGRAMS.len());
+        for spec in PROGRAMS {
+            let (status, program) = self.start(spec, &root)?;
+            hooks.push(status);
+            left.push(program);
+        }
+        self.pins.promote()?;
+        kept::leave(state, make, &left)?;
+        Ok(hooks)
     }
-    let link = attach(program, root).map_err(|error| fail("attach", &error))?;
-    pins.stage(spec.name, link)?;
-    let info = program.info().map_err(|error| fail("examine", &error))?;
-    Ok(HookStatus {
-        name: spec.name,
-        state: HookState::Attached,
-        verified_instructions: info.verified_instruction_count().unwrap_or_default(),
-    })
-}
 
-/// A program that this kernel has to do without.
-fn unavailable(spec: &Spec, why: String) -> HookStatus {
-    HookStatus { name: spec.name, state: HookState::Unavailable(why), verified_instructions: 0 }
+    /// Loads, attaches and pins one program.
+    fn start(&mut self, spec: &Spec, root: &File) -> Result<(HookStatus, Left), KernelError> {
+        let fail = |action: &'static str, detail: String| KernelError::Program { action, hook: spec.hook(), detail };
+        let missing = spec.why_missing(self.reads_arguments);
+        let without = |why| Ok((HookStatus::unavailable(spec, why), Left::default()));
+        if spec.since.is_none()
+            && let Some(why) = missing
+        {
+            return without(why);
+        }
+        let program =
+            self.object.program_mut(spec.name).ok_or_else(|| fail("find", "the object has no such program".into()))?;
+        if let Err(error) = load_one(program, spec, self.btf) {
+            return match (missing, &error) {
+                (Some(why), ProgramError::Btf(_)) => without(why),
+                _ => Err(fail("load", chain(&error))),
+            };
+        }
+        let link = attach(program, root).map_err(|error| fail("attach", chain(&error)))?;
+        let number = kept::program_of(&link).map_err(|error| fail("examine", error))?;
+        self.pins.stage(spec.name, link)?;
+        let info = program.info().map_err(|error| fail("examine", chain(&error)))?;
+        let verified = info.verified_instruction_count().unwrap_or_default();
+        Ok((HookStatus::attached(spec, verified), Left::new(number, verified)))
+    }
 }
 
 fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), ProgramError> {

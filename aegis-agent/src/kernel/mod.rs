@@ -5,6 +5,7 @@
 
 pub mod doctor;
 mod error;
+mod kept;
 mod load;
 mod mapped;
 mod memory;
@@ -45,6 +46,17 @@ impl Default for Options {
     }
 }
 
+/// What an engine finds in the kernel, and makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing: programs and tables are new.
+    New,
+    /// An engine of this build: its tables and its programs, which stay in force.
+    Kept,
+    /// An engine whose tables are taken over and whose programs are replaced, and why.
+    Replaced(String),
+}
+
 /// Programs attached and maps open. Dropping it leaves both pinned: enforcement goes on.
 pub struct Kernel {
     pins: pin::Pins,
@@ -53,7 +65,7 @@ pub struct Kernel {
     traffic: traffic::TrafficCounters,
     hooks: Vec<HookStatus>,
     hash_key: [u64; 2],
-    adopted: bool,
+    origin: Origin,
     /// Whether the arguments of a program can be read before it begins.
     reads_arguments: bool,
     ring: Option<(EventRing, RepeatCounters)>,
@@ -67,7 +79,7 @@ pub fn pinned_programs(options: &Options) -> usize {
 
 impl Kernel {
     /// Loads the programs, attaches them, and pins links and maps. Maps that an earlier engine left
-    /// are taken over with all they hold; its programs leave when ours are in force.
+    /// are taken over with all they hold. Its programs stay if they are the very same; else they leave when ours are in force.
     ///
     /// # Errors
     /// Where the kernel takes no such program, where the pins are of another ABI, or where a
@@ -77,10 +89,10 @@ impl Kernel {
         load::load(pins)
     }
 
-    /// Whether maps of an earlier engine were taken over.
+    /// What was in the kernel before.
     #[must_use]
-    pub fn adopted(&self) -> bool {
-        self.adopted
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Key of the path hash.

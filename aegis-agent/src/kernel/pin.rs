@@ -61,6 +61,21 @@ impl Pins {
         })
     }
 
+    /// Pin of a program in force.
+    pub fn link(&self, name: &str) -> PathBuf {
+        self.links().join(name)
+    }
+
+    /// Names of the programs in force.
+    pub fn programs(&self) -> Result<Vec<String>, KernelError> {
+        names(&self.links())
+    }
+
+    /// How many maps are pinned.
+    pub fn count_maps(&self) -> Result<usize, KernelError> {
+        names(&self.maps()).map(|names| names.len())
+    }
+
     /// Puts all staged links in the place of the old ones; old ones without a successor leave.
     pub fn promote(&self) -> Result<(), KernelError> {
         let staged = names(&self.next())?;

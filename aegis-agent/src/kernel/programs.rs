@@ -1,5 +1,7 @@
 //! The list of programs: which hook each belongs to, and whether Aegis can do without it.
 
+use super::memory::HIDDEN;
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
@@ -31,6 +33,14 @@ impl Spec {
         match self.attach {
             Attach::Lsm(hook) | Attach::Tracepoint(hook) | Attach::Function(hook) | Attach::Packets(hook) => hook,
         }
+    }
+
+    /// Why a host may have to do without it; `None` when none may.
+    pub fn why_missing(&self, reads_arguments: bool) -> Option<String> {
+        if READERS.contains(&self.name) && !reads_arguments {
+            return Some(HIDDEN.to_owned());
+        }
+        self.since.map(|since| format!("the hook exists since Linux {since}"))
     }
 }
 
@@ -143,4 +153,16 @@ pub struct HookStatus {
     pub state: HookState,
     /// Instructions that the verifier processed; 0 where the kernel does not say.
     pub verified_instructions: u32,
+}
+
+impl HookStatus {
+    /// Of a program in force.
+    pub const fn attached(spec: &Spec, verified_instructions: u32) -> Self {
+        Self { name: spec.name, state: HookState::Attached, verified_instructions }
+    }
+
+    /// Of a program that this kernel has to do without.
+    pub const fn unavailable(spec: &Spec, why: String) -> Self {
+        Self { name: spec.name, state: HookState::Unavailable(why), verified_instructions: 0 }
+    }
 }

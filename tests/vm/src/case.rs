@@ -11,7 +11,7 @@ use crate::scenario::{Kind, Scenario, Try, User};
 use crate::stage::{Ground, Stage};
 use anyhow::{Context, Result};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where an act runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,13 +69,15 @@ pub struct Case<'a> {
     noise: String,
     /// Tables that the act printed inside.
     tables: String,
+    /// What its time went into, by part.
+    spent: Vec<(&'static str, Duration)>,
 }
 
 impl<'a> Case<'a> {
     /// A case that has not run yet.
     pub fn new(scenario: &'a Scenario, user: User, ground: Ground<'a>) -> Self {
         let stage = Stage::new(scenario, user, ground);
-        Self { scenario, user, ground, stage, events_of: None, failures: Vec::new(), noise: String::new(), tables: String::new() }
+        Self { scenario, user, ground, stage, events_of: None, failures: Vec::new(), noise: String::new(), tables: String::new(), spent: Vec::new() }
     }
 
     /// Runs it where something is missing on purpose: all that was not as claimed. Only the events of
@@ -95,10 +97,12 @@ impl<'a> Case<'a> {
         if let Err(error) = self.play(daemon) {
             self.failures.push(Failure::run(format!("{error:#}")));
         }
-        self.stage.strike();
+        self.timed("strike", |case| case.stage.strike());
         if let Err(error) = daemon.ensure() {
             self.failures.push(Failure::run(format!("{error:#}")));
         }
+        let parts: Vec<_> = self.spent.iter().map(|(part, time)| format!("{part} {:.1}", time.as_secs_f32())).collect();
+        message(&format!("{} [{}]: {}", self.scenario.id, self.user.name(), parts.join(", ")));
         self.result(begun, verbose)
     }
 
@@ -134,17 +138,25 @@ impl<'a> Case<'a> {
     fn play(&mut self, daemon: &mut Daemon) -> Result<()> {
         if self.scenario.kind == Kind::Agent {
             self.act(Place::Outside, daemon).context("control")?;
-            self.compare_world(Place::Outside)?;
+            self.timed("probes", |case| case.compare_world(Place::Outside))?;
         }
         let after = events::last_seq()?;
         self.act(Place::Inside, daemon)?;
         // First the events: probes may look into the log, too.
-        self.compare_events(after)?;
-        self.compare_world(Place::Inside)
+        self.timed("events", |case| case.compare_events(after))?;
+        self.timed("probes", |case| case.compare_world(Place::Inside))
+    }
+
+    fn timed<T>(&mut self, part: &'static str, what: impl FnOnce(&mut Self) -> T) -> T {
+        let begun = Instant::now();
+        let result = what(self);
+        self.spent.push((part, begun.elapsed()));
+        result
     }
 
     fn act(&mut self, place: Place, daemon: &mut Daemon) -> Result<()> {
-        self.stage.raise()?;
+        self.timed("stage", |case| case.stage.raise())?;
+        let begun = Instant::now();
         let collector = match self.scenario.serve.as_slice() {
             [] => None,
             servers => {
@@ -170,6 +182,7 @@ impl<'a> Case<'a> {
             collector.stop()?;
         }
         let finished = finished?;
+        self.spent.push((place.name(), begun.elapsed()));
         self.noise.push_str(&format!("[{}] exit status {}\n{}", place.name(), finished.code(), finished.noise));
         if finished.code() != 0 {
             self.failures.push(Failure::run(format!("{}: the act ended with status {}", place.name(), finished.code())));
