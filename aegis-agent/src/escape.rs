@@ -27,6 +27,13 @@ pub fn is_unsafe(c: char) -> bool {
         )
 }
 
+/// Whether any character of a text is unsafe.
+#[must_use]
+pub fn has_unsafe(raw: &str) -> bool {
+    // Most of what is shown is plain, and seen to be so many bytes at a time.
+    !raw.bytes().all(|byte| matches!(byte, b' '..=b'~')) && raw.contains(is_unsafe)
+}
+
 /// Text for a terminal: unsafe characters as `\n`, `\x1b` or `\u{202e}`, a backslash doubled.
 #[must_use]
 pub fn text(raw: &str) -> String {

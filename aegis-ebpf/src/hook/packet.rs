@@ -49,6 +49,10 @@ fn guard(headers: &Headers, own_port: u16) -> Option<(u8, u64)> {
 #[cgroup_skb(egress)]
 pub fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
+    // `connection_egress` looks at it.
+    if packet.is_plain_segment() {
+        return PASS;
+    }
     let Some(mut subject) = Subject::of_packet(packet) else { return PASS };
     let (Some(socket), Some(mut headers)) = (packet.socket(), packet.headers(true)) else { return no_room() };
     let port = socket.port();

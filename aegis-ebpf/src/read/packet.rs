@@ -240,6 +240,25 @@ impl Packet {
         u64::from(end).wrapping_sub(u64::from(start)) >= u64::from(self.length())
     }
 
+    /// Whether it is a segment of TCP that goes where its address says. Known without a helper: every packet is asked.
+    #[inline(always)]
+    pub fn is_plain_segment(self) -> bool {
+        const VERSION_4: u8 = 0x45;
+        const VERSION_6: u8 = 6;
+        // SAFETY: the context is live, and what is read lies between the two.
+        unsafe {
+            let (start, end) = ((*self.0).data as usize, (*self.0).data_end as usize);
+            if start + IPV4_HEADER as usize > end {
+                return false;
+            }
+            let ip = start as *const u8;
+            match *ip {
+                VERSION_4 => *ip.add(9) == TCP,
+                first => first >> 4 == VERSION_6 && *ip.add(6) == TCP,
+            }
+        }
+    }
+
     /// Its socket. To be called once: the compiler would keep a place in the context for later, which the verifier refuses.
     #[inline(always)]
     pub fn socket(self) -> Option<PacketSocket> {

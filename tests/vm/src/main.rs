@@ -19,7 +19,7 @@ mod stage;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use scenario::Extent;
+use scenario::{Extent, User};
 use stage::Ground;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,6 +53,9 @@ enum Command {
         /// How much of what takes long is done: questions, tests of a program's own suite.
         #[arg(long, value_enum, default_value_t)]
         extent: Extent,
+        /// Scenarios that are for both users run as this one alone.
+        #[arg(long, value_enum)]
+        user: Option<User>,
     },
     /// Take out one kernel program after the other: PASS where the scenario named for it notices.
     Mutate {
@@ -88,9 +91,9 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run { kernel, filter, dir, verbose, controls, extent } => {
+        Command::Run { kernel, filter, dir, verbose, controls, extent, user } => {
             let ground = Ground { kernel: &kernel, scenarios: &dir, extent };
-            run(ground, filter.as_deref(), verbose, controls)
+            run(ground, filter.as_deref(), user, verbose, controls)
         }
         Command::Mutate { kernel, hooks, all, markdown, mutations, dir } => {
             let how = if markdown { Mutate::Markdown } else if all { Mutate::All } else { Mutate::Judge };
@@ -143,7 +146,7 @@ fn require_root() -> Result<()> {
     bail!("run this as root, in a disposable machine: scenarios mount, kill and write system files")
 }
 
-fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) -> Result<bool> {
+fn run(ground: Ground<'_>, filter: Option<&str>, only: Option<User>, verbose: bool, controls: bool) -> Result<bool> {
     require_root()?;
     let all = scenario::load(ground.scenarios)?;
     let chosen: Vec<_> = all.iter().filter(|s| filter.is_none_or(|f| s.id.contains(f))).collect();
@@ -163,7 +166,8 @@ fn run(ground: Ground<'_>, filter: Option<&str>, verbose: bool, controls: bool) 
     }
     let mut results = Vec::new();
     for scenario in chosen {
-        for &user in scenario.users_in(ground.extent) {
+        let users = scenario.users_in(ground.extent);
+        for &user in users.iter().filter(|&user| users.len() == 1 || only.is_none_or(|only| only == *user)) {
             let mut case = case::Case::new(scenario, user, ground);
             let result = case.run(&mut daemon, verbose);
             report::data(&result.line());

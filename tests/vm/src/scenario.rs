@@ -48,7 +48,7 @@ impl Extent {
 }
 
 /// Who the act runs as.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum User {
     /// uid 0 with all capabilities.

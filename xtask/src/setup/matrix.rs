@@ -31,6 +31,9 @@ pub struct Entry {
     pub series: String,
     /// Why it is in the matrix.
     pub claims: String,
+    /// Whom it runs a scenario for both users as, except in the full suite.
+    #[serde(default)]
+    pub brief_user: Option<String>,
 }
 
 impl Matrix {

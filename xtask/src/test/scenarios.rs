@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &str = "/usr/lib/aegis-tests/scenarios";
 /// Machines at the same time: more would only slow each other down.
 const MACHINES: usize = 2;
 /// A whole suite on an emulated machine that shares the host with another one.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+const LIMIT: Duration = Duration::from_secs(40 * 60);
 /// The same with the long suites.
 const FULL_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
@@ -85,6 +85,8 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
     }
     if let Some(filter) = &options.filter {
         command.extend(["--filter".into(), filter.into()]);
+    } else if let (false, Some(user)) = (options.full, brief_user(kernel)?) {
+        command.extend(["--user".into(), user.into()]);
     }
     let mut request = VmRequest::new(kernel.clone(), built, command);
     request.limit = if options.full { FULL_LIMIT } else { LIMIT };
@@ -96,6 +98,12 @@ fn on(kernel: &Kernel, options: &TestOptions, built: &Built) -> Result<Row> {
         );
     }
     Ok(row)
+}
+
+/// Whom this kernel runs a scenario for both users as.
+fn brief_user(kernel: &Kernel) -> Result<Option<String>> {
+    let entries = setup::matrix()?.kernels;
+    Ok(entries.into_iter().find(|entry| entry.series == kernel.series).and_then(|entry| entry.brief_user))
 }
 
 /// Runs the runner in a machine; its output goes to a file of that name as well.

@@ -14,7 +14,7 @@ use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::entry::Entry;
-use crate::{cli::time, escape::is_unsafe};
+use crate::{cli::time, escape::{has_unsafe, is_unsafe}};
 use crate::proto::event::{Event, InAgent, Process, Redaction, Traffic, Usage, event::Detail};
 
 /// Version of the shape. Raised only when a field changes its meaning.
@@ -91,7 +91,7 @@ impl<F: Formatter> Formatter for Safe<F> {
     }
 
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if !fragment.contains(is_unsafe) {
+        if !has_unsafe(fragment) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut out = String::with_capacity(fragment.len() + 8);

@@ -1,5 +1,5 @@
-/* Opens files in turn, over and over: `again COUNT PATH...`, or a thousand a second until SIGTERM where COUNT is 0.
- * Says how many opens it tried and how many of them were refused. */
+/* Opens files in turn, over and over: `again COUNT PATH...`, or a thousand a second until SIGTERM where COUNT is 0;
+ * `again COUNT -N PATH` opens those whose names are PATH and a number below N: arguments are in each event. Says how many opens it tried and how many of them were refused. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,9 +16,13 @@ static void end(int signal) {
 
 int main(int argc, char **argv) {
     long count = atol(argv[1]), tried = 0, refused = 0;
+    char path[4096];
+    long names = argv[2][0] == '-' ? atol(argv[2] + 1) : 0;
     signal(SIGTERM, end);
     while (!over && (count == 0 || tried < count)) {
-        int fd = open(argv[2 + tried % (argc - 2)], O_RDONLY);
+        if (names)
+            snprintf(path, sizeof path, "%s%ld", argv[3], tried % names);
+        int fd = open(names ? path : argv[2 + tried % (argc - 2)], O_RDONLY);
         tried++;
         if (fd >= 0)
             close(fd);
