@@ -2,6 +2,8 @@
 //!
 //! Knows frames and notes one by one; whether they follow each other is for `walk` to say.
 
+pub(crate) mod ahead;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -169,15 +171,22 @@ impl FrameScan {
         let offset = self.window.offset;
         let at = self.window.start;
         self.window.advance(len);
-        match frame::parse(&self.window.buffer[at..at + len]) {
-            // A segment stores whole entries; a header alone is for receipts.
-            Ok(Frame { payload: None, .. }) => Err(ScanError::Frame {
-                offset,
-                error: FrameError::Type(frame::TYPE_HEADER_ONLY),
-            }),
-            Ok(frame) => Ok(Some(frame)),
-            Err(error) => Err(ScanError::Frame { offset, error }),
-        }
+        whole_entry(&self.window.buffer[at..at + len])
+            .map(Some)
+            .map_err(|error| ScanError::Frame { offset, error })
+    }
+
+    /// Appends the bytes of the next entry, which is not looked at; false at the end of the file. A file that has grown by
+    /// the next call is read on.
+    fn take_bytes(&mut self, out: &mut Vec<u8>) -> Result<bool, ScanError> {
+        let len = self.fetch();
+        self.window.at_end = false;
+        let Some(len) = len? else {
+            return Ok(false);
+        };
+        out.extend_from_slice(&self.window.unread()[..len]);
+        self.window.advance(len);
+        Ok(true)
     }
 
     /// Passes over the next entry without looking at it; false at the end of the file.
@@ -187,6 +196,14 @@ impl FrameScan {
         };
         self.window.advance(len);
         Ok(true)
+    }
+}
+
+/// The entry at the start of `bytes`. A segment stores whole entries; a header alone is for receipts.
+fn whole_entry(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+    match frame::parse(bytes)? {
+        Frame { payload: None, .. } => Err(FrameError::Type(frame::TYPE_HEADER_ONLY)),
+        frame => Ok(frame),
     }
 }
 

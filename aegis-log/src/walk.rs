@@ -18,7 +18,8 @@ use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::Frontier;
 use crate::report::EntryInfo;
-use crate::scan::{FrameScan, NextNote, NoteScan, ScanError};
+use crate::scan::ahead::Ahead;
+use crate::scan::{NextNote, NoteScan, ScanError};
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles, SegmentHeader};
 use crate::tree::LevelScan;
 
@@ -138,8 +139,9 @@ impl<'a> Walk<'a> {
         if !files.has_entries {
             return self.without_entries(files, notes.next()?, end);
         }
-        let mut entries = FrameScan::open(&files.entries_path(self.dir), 0)?;
-        let difference = header.difference(&entries.raw(SEGMENT_HEADER_LEN)?);
+        let path = files.entries_path(self.dir);
+        let (mut entries, head) = Ahead::open(&path, file_len(&path)?, SEGMENT_HEADER_LEN)?;
+        let difference = header.difference(&head);
         loop {
             match notes.next()? {
                 NextNote::Note { offset, checkpoint } => {
@@ -243,7 +245,7 @@ impl<'a> Walk<'a> {
     fn batch(
         &mut self,
         files: &SegmentFiles,
-        entries: &mut FrameScan,
+        entries: &mut Ahead,
         checkpoint: SignedCheckpoint,
         visitor: &mut dyn Visitor,
     ) -> Result<(), Stop> {
@@ -267,7 +269,7 @@ impl<'a> Walk<'a> {
                     .in_file(files.entries_name(), offset)
             };
             let (header, leaf) = match entries.next() {
-                Ok(Some(frame)) => (frame.header, frame.leaf),
+                Ok(Some(entry)) => (entry.header, entry.leaf),
                 Ok(None) => {
                     let what = format!(
                         "the segment ends here, but entries {seq} to {} were signed",
@@ -365,7 +367,7 @@ impl<'a> Walk<'a> {
     fn tail(
         &mut self,
         files: &SegmentFiles,
-        entries: &mut FrameScan,
+        entries: &mut Ahead,
         readable: bool,
         end: &mut SignedEnd,
     ) -> Result<(), Stop> {
@@ -373,7 +375,7 @@ impl<'a> Walk<'a> {
         let mut more = readable;
         while more {
             match entries.next() {
-                Ok(Some(frame)) if link.follow(&frame.header, &frame.leaf).is_ok() => {
+                Ok(Some(entry)) if link.follow(&entry.header, &entry.leaf).is_ok() => {
                     end.tail.entries += 1
                 }
                 Err(ScanError::Io(error)) => return Err(error.into()),
