@@ -326,6 +326,7 @@ fn only_one_writer_at_a_time_and_the_verifier_knows_of_it() {
 const CHILD: &str = "AEGIS_LOG_TEST_DIR";
 
 /// Appends until it is killed, and says what is durable.
+#[expect(clippy::print_stdout, reason = "the test that started it listens")]
 fn append_until_killed(root: &std::path::Path) -> ! {
     let mut options =
         aegis_log::WriterOptions::new(root.join("log"), root.join("log.key"), [0xb0; 16]);
