@@ -6,7 +6,24 @@ use crate::{proto::event::Verdict, query::Filter};
 
 /// The question for the index: `seq, path` of entries before `below`.
 pub(super) fn question(filter: &Filter, below: u64) -> (String, Vec<Value>) {
-    let mut sql = String::from("SELECT seq, path FROM entries WHERE seq >= ? AND seq < ?");
+    let (conditions, values) = conditions(filter, below);
+    let order = if filter.reverse { " ORDER BY seq DESC" } else { " ORDER BY seq" };
+    let select = format!("SELECT seq, path FROM entries WHERE {conditions}");
+    if filter.agent.is_empty() {
+        return (select + order, values);
+    }
+    // Each half comes in order from an index of its own, and the two are merged as far as is asked. With OR, SQLite first
+    // sorts all rows of the agent.
+    let named = [values, vec![Value::Text(filter.agent.clone())]].concat();
+    (format!("{select} AND agent = {ID} UNION {select} AND session = {ID}{order}"), [&named[..], &named[..]].concat())
+}
+
+/// The number of a name.
+const ID: &str = "(SELECT id FROM names WHERE name = ?)";
+
+/// All that is asked but whose entries.
+fn conditions(filter: &Filter, below: u64) -> (String, Vec<Value>) {
+    let mut sql = String::from("seq >= ? AND seq < ?");
     let mut values = vec![integer(filter.from_seq), integer(below)];
     if filter.since > 0 {
         sql.push_str(" AND time >= ?");
@@ -23,16 +40,10 @@ pub(super) fn question(filter: &Filter, below: u64) -> (String, Vec<Value>) {
     }
     one_of(&mut sql, &mut values, "verdict", filter.verdicts.iter().map(|v| i64::from(*v)));
     one_of(&mut sql, &mut values, "pid", filter.pids.iter().map(|p| i64::from(*p)));
-    let id = "(SELECT id FROM names WHERE name = ?)";
-    if !filter.agent.is_empty() {
-        sql.push_str(&format!(" AND (agent = {id} OR session = {id})"));
-        values.extend([Value::Text(filter.agent.clone()), Value::Text(filter.agent.clone())]);
-    }
     if !filter.rule.is_empty() {
-        sql.push_str(&format!(" AND rule = {id}"));
+        sql.push_str(&format!(" AND rule = {ID}"));
         values.push(Value::Text(filter.rule.clone()));
     }
-    sql.push_str(if filter.reverse { " ORDER BY seq DESC" } else { " ORDER BY seq" });
     (sql, values)
 }
 

@@ -110,6 +110,24 @@ fn each_filter_finds_what_it_names_and_agrees_with_the_row_by_row_answer() {
 }
 
 #[test]
+fn entries_of_an_agent_come_from_its_indexes_in_order_and_each_once() {
+    let mut bench = Bench::new();
+    // A session may have the name of an agent, its own or another.
+    let own = Event { session: "a".into(), ..file("a", "/x", Verdict::Allow, 1) };
+    let others = Event { session: "a".into(), ..file("b", "/y", Verdict::Allow, 2) };
+    let rows = [own, others].map(|event| bench.append(Kind::File, &event));
+    bench.index().add(&rows).expect("add");
+    let request = EventsRequest { agent: "a".into(), reverse: true, ..EventsRequest::default() };
+    assert_eq!(bench.find(&request), [1, 0]);
+    let (sql, values) = sql::question(&Filter::new(&request).expect("filter"), 2);
+    let connection = Connection::open(bench.path()).expect("open");
+    let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("plan");
+    let steps = plan.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3)).expect("steps");
+    let steps = steps.collect::<Result<Vec<_>, _>>().expect("steps").join("\n");
+    assert!(steps.contains("by_agent") && steps.contains("by_session") && !steps.contains("TEMP B-TREE"), "{steps}");
+}
+
+#[test]
 fn a_rename_is_found_by_either_of_its_names() {
     let mut bench = Bench::new();
     let row = bench.append(Kind::File, &moved("/work/x", "/out/y"));
