@@ -29,7 +29,7 @@ pub enum Task {
     Mutate(MutateOptions),
     /// Show an agent being hijacked, stopped, frozen and its log verified
     Demo(DemoOptions),
-    /// Measure what governing costs, in guest instructions
+    /// Measure what governing costs, in guest instructions, or how fast the log is
     Bench(BenchOptions),
     /// Check the walls between the parts of the source
     Tidy,
@@ -116,7 +116,7 @@ pub struct VmOptions {
 /// Options of `test`.
 #[derive(Args)]
 pub struct TestOptions {
-    /// Also the long suites, whole on 6.12 and a tenth elsewhere, and every program missing once
+    /// Also the long suites (those in machines whole on 6.12 and a tenth elsewhere), and every program missing once
     #[arg(long)]
     pub full: bool,
     /// Only these kernel series (all by default)
@@ -185,6 +185,15 @@ pub struct BenchOptions {
     /// Instead of the table: real clients, beside those of a sandbox with a proxy (needs npm)
     #[arg(long, conflicts_with = "hooks")]
     pub network: bool,
+    /// Instead of the table: the audit log beside a bare file, in time of this machine and its disk
+    #[arg(long, conflicts_with_all = ["hooks", "network", "operations"])]
+    pub log: bool,
+    /// With --log: entries of the log
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, requires = "log")]
+    pub entries: u64,
+    /// With --log: a folder on the disk to be measured
+    #[arg(long, value_name = "FOLDER", requires = "log")]
+    pub dir: Option<PathBuf>,
     /// Write the report to this file as well
     #[arg(long)]
     pub output: Option<PathBuf>,

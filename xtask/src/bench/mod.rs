@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what governing costs, in guest instructions.
 //!
 //! One machine whose time is counted in instructions, with the security modules of the peers that Aegis is
-//! compared with; the program in it measures, checks and prints.
+//! compared with; the program in it measures, checks and prints. The log alone is measured on this machine.
 
+mod log;
 mod network;
 
 use std::ffi::OsString;
@@ -30,6 +31,9 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// The command.
 pub fn run(options: &BenchOptions) -> Result<ExitCode> {
+    if options.log {
+        return log::run(options);
+    }
     let built = build::build(&BuildOptions::default())?;
     let (command, copies) = if options.network {
         network::job()?
