@@ -46,6 +46,8 @@ pub enum Command {
     Run(Run),
     /// Show what agents did
     Events(Box<Events>),
+    /// Tell what each agent ran, read, wrote, contacted, used, and was denied
+    Report(Box<Report>),
     /// Check that the log is whole and unchanged
     Verify(Verify),
     /// Stop an agent: deny everything it tries, then freeze it
@@ -126,12 +128,9 @@ pub struct Events {
     /// Newest first
     #[arg(short, long)]
     pub reverse: bool,
-    /// Not before this time: RFC 3339, "10 min ago", today, yesterday, 13:36
-    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
-    pub since: Option<String>,
-    /// Not after this time
-    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
-    pub until: Option<String>,
+    /// Which time.
+    #[command(flatten)]
+    pub span: Span,
     /// Only entries after this sequence number
     #[arg(long, value_name = "SEQ")]
     pub after_seq: Option<u64>,
@@ -162,6 +161,50 @@ pub struct Events {
     /// Times in UTC
     #[arg(long)]
     pub utc: bool,
+    /// Which log.
+    #[command(flatten)]
+    pub origin: Origin,
+}
+
+/// `aegis report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Name or session; without it one line for each session
+    pub agent: Option<String>,
+    /// Which time.
+    #[command(flatten)]
+    pub span: Span,
+    /// At most so many rows of each list (-o json has all that are kept)
+    #[arg(short = 'n', long, value_name = "N", default_value = "10")]
+    pub lines: usize,
+    /// Tell the newest N sessions of AGENT whole, the others in one line each
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=20), requires = "agent")]
+    pub sessions: u16,
+    /// How to show it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Format,
+    /// Times in UTC
+    #[arg(long)]
+    pub utc: bool,
+    /// Which log.
+    #[command(flatten)]
+    pub origin: Origin,
+}
+
+/// A time of the log.
+#[derive(Debug, Args)]
+pub struct Span {
+    /// Not before this time: RFC 3339, "10 min ago", today, yesterday, 13:36
+    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// Not after this time
+    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub until: Option<String>,
+}
+
+/// Where the log is read.
+#[derive(Debug, Args)]
+pub struct Origin {
     /// Read the segment files in this folder instead of asking the daemon
     #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "input")]
     pub dir: Option<PathBuf>,
@@ -414,7 +457,7 @@ mod tests {
         };
         assert_eq!(events.lines, Some(10));
         assert_eq!(events.output, EventFormat::Json);
-        assert_eq!(events.since.as_deref(), Some("-10min"));
+        assert_eq!(events.span.since.as_deref(), Some("-10min"));
         assert_eq!(events.kind, ["file", "exec"]);
         assert_eq!(events.pid, [1, 2]);
     }
@@ -427,6 +470,10 @@ mod tests {
             &["events", "-f", "-r"],
             &["events", "--dir", "x", "--input", "y"],
             &["events", "-o", "xml"],
+            &["report", "--dir", "x", "--input", "y"],
+            &["report", "-o", "short"],
+            &["report", "coder", "--sessions", "0"],
+            &["report", "coder", "tester"],
             &["kill"],
             &["log", "receipt", "x"],
             &["log", "receipt", "1", "--reason", "r", "--dir", "d"],

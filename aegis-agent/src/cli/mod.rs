@@ -18,6 +18,7 @@ pub mod output;
 pub mod policy;
 pub mod progress;
 pub mod redact;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod time;
@@ -63,6 +64,7 @@ fn dispatch(cli: &Cli) -> u8 {
         // Signals and exit codes are its own business.
         Command::Run(args) => return run::run(args, socket),
         Command::Events(args) => done(events::run(args, socket)),
+        Command::Report(args) => done(report::run(args, socket)),
         Command::Verify(args) => verify::run(args),
         Command::Kill(args) => done(agents::kill(args, socket)),
         Command::Thaw(args) => done(agents::thaw(args, socket)),

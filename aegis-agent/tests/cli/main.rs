@@ -10,6 +10,8 @@ mod log;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod witness;

@@ -7,7 +7,7 @@ use std::{
 
 use tonic::{Code, Status};
 
-use super::{Query, entry::Entry, sink::Sink};
+use super::{Query, entry::Entry, sink::Outlet};
 use crate::{
     cli::{
         client::{Client, PATIENCE},
@@ -33,7 +33,7 @@ pub fn chain(client: &mut Client) -> Result<String, Failure> {
 ///
 /// # Errors
 /// When the daemon refuses or goes away, or the output fails.
-pub fn show(mut client: Client, socket: &Path, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+pub fn show(client: &mut Client, socket: &Path, query: &Query, sink: &mut dyn Outlet) -> Result<(), Failure> {
     let mut request = EventsRequest {
         follow: query.follow,
         last: query.last.unwrap_or(0),
@@ -43,13 +43,13 @@ pub fn show(mut client: Client, socket: &Path, query: &Query, sink: &mut Sink<'_
     };
     // The daemon can count only what it can tell apart itself; and on the wire 0 stands for all.
     if query.last == Some(0) || (query.last.is_some() && !query.filter.is_plain()) {
-        request = last_by_ourselves(&mut client, request, query, sink)?;
+        request = last_by_ourselves(client, request, query, sink)?;
         if !query.follow {
             return Ok(());
         }
     }
     loop {
-        let ended = stream(&mut client, &request, |next| match next {
+        let ended = stream(client, &request, |next| match next {
             Some(entry) if query.filter.wants(&entry) => sink.put(&entry).map(|()| true),
             Some(_) => Ok(true),
             None => sink.flush().map(|()| true),
@@ -61,7 +61,7 @@ pub fn show(mut client: Client, socket: &Path, query: &Query, sink: &mut Sink<'_
             Err(Ended::Status(status)) if !query.follow || !went_away(&status) => return Err(Failure::refused(&status)),
             Ok(()) | Err(Ended::Status(_)) => {}
         }
-        client = wait_for_return(socket)?;
+        *client = wait_for_return(socket)?;
         if let Some(last) = sink.last() {
             request.after_seq = Some(last);
             request.last = 0;
@@ -75,7 +75,7 @@ fn last_by_ourselves(
     client: &mut Client,
     request: EventsRequest,
     query: &Query,
-    sink: &mut Sink<'_>,
+    sink: &mut dyn Outlet,
 ) -> Result<EventsRequest, Failure> {
     let status = client.ask(PATIENCE, async |control| control.status(StatusRequest {}).await)?;
     let mut seen = status.next_seq.min(status.durable_seq.saturating_add(1)).checked_sub(1).max(request.after_seq);

@@ -6,7 +6,7 @@ use std::{fs, path::Path, thread, time::Duration};
 
 use aegis_log::Reader;
 
-use super::{Query, entry::Entry, sink::Sink};
+use super::{Query, entry::Entry, sink::Outlet};
 use crate::cli::failure::Failure;
 
 /// How often `-f` looks for a new checkpoint.
@@ -54,7 +54,7 @@ fn decode(entry: &aegis_log::Entry) -> Entry {
 ///
 /// # Errors
 /// When an entry cannot be read, or the output fails.
-pub fn show(reader: Reader, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+pub fn show(reader: Reader, query: &Query, sink: &mut dyn Outlet) -> Result<(), Failure> {
     let end = reader.size();
     let first = first(&reader, query)?;
     if query.reverse || query.last.is_some() {
@@ -84,7 +84,7 @@ fn first(reader: &Reader, query: &Query) -> Result<u64, Failure> {
 }
 
 /// From the end backward, so that the last few of a long log cost little.
-fn show_last(reader: &Reader, first: u64, end: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+fn show_last(reader: &Reader, first: u64, end: u64, query: &Query, sink: &mut dyn Outlet) -> Result<(), Failure> {
     let mut room = query.last.unwrap_or(u64::MAX);
     let mut kept = Vec::new();
     for entry in reader.entries_rev(end) {
@@ -105,7 +105,7 @@ fn show_last(reader: &Reader, first: u64, end: u64, query: &Query, sink: &mut Si
     kept.iter().rev().try_for_each(|entry| sink.put(entry))
 }
 
-fn follow(reader: Reader, from: u64, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+fn follow(reader: Reader, from: u64, query: &Query, sink: &mut dyn Outlet) -> Result<(), Failure> {
     let mut follow = reader.follow(from);
     loop {
         let batch = follow.next_batch(BATCH).map_err(unreadable)?;

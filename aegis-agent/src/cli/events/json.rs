@@ -106,6 +106,14 @@ impl<F: Formatter> Formatter for Safe<F> {
     }
 }
 
+/// Puts text that an agent chose into an object, by the rule for such text: with a `_b64` beside it when it is not UTF-8.
+pub fn put_bytes(object: &mut serde_json::Map<String, serde_json::Value>, key: &str, value: &[u8]) {
+    object.insert(key.to_owned(), String::from_utf8_lossy(value).into());
+    if str::from_utf8(value).is_err() {
+        object.insert(format!("{key}_b64"), STANDARD.encode(value).into());
+    }
+}
+
 /// Fields of one object. `need` writes always (promised fields are empty, not absent, where there is
 /// nothing to say), `some` only what is there.
 struct Fields<M>(M);

@@ -1,7 +1,7 @@
 //! `aegis events`: what agents did, from the daemon, from segment files or from a saved log.
 //!
-//! One filter and one output for all three. Knows how to choose the source; each source knows only
-//! how to walk its entries.
+//! One filter and one output for all three. [`source`] chooses; each source knows only how to walk
+//! its entries, and hands those that are wanted to an [`sink::Outlet`].
 
 pub mod cursor;
 pub mod entry;
@@ -9,33 +9,29 @@ pub mod filter;
 pub mod json;
 pub mod saved;
 pub mod short;
+pub mod sink;
+pub mod source;
 
 mod daemon;
 pub mod files;
 mod piped;
 #[cfg(test)]
 pub(crate) mod sample;
-mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
-use jiff::{Zoned, tz::TimeZone};
+use jiff::Zoned;
 
-use self::{cursor::Cursor, filter::Filter, piped::Stdin, short::Style, sink::Sink};
+use self::{cursor::Cursor, filter::Filter, short::Style, sink::Sink, source::Source};
 use super::{
-    args::Events as Args,
-    client::{self, Client, ConnectError},
+    args::{Events as Args, Span},
+    client,
     failure::Failure,
     glob::Glob,
-    output, time,
+    time,
 };
-use crate::paths::Layout;
 
 /// Entries shown by `-f` before it waits, as journalctl does.
 const FOLLOW_LINES: u64 = 10;
@@ -55,27 +51,23 @@ pub struct Query {
     pub reason: String,
 }
 
-enum Source {
-    Daemon(Box<Client>),
-    Files(PathBuf),
-    Saved(Box<dyn Read>),
-}
-
 /// Shows entries.
 ///
 /// # Errors
 /// When an option makes no sense, the source cannot be read, or the output fails.
 pub fn run(args: &Args, socket: Option<&Path>) -> Result<(), Failure> {
     let mut query = query(args, &Zoned::now())?;
-    let source = choose(args, socket)?;
-    let style = Style { zone: if args.utc { TimeZone::UTC } else { TimeZone::system() }, colour: output::colour() };
+    // Whoever names a socket, follows or keeps a cursor means the daemon.
+    let piped = !args.follow && args.cursor_file.is_none() && socket.is_none();
+    let source = Source::choose(&args.origin, socket, piped)?;
+    let style = Style::of_reader(args.utc);
     let mut sink = Sink::new(Box::new(io::stdout().lock()), args.output, style);
     let cursor = args.cursor_file.as_deref();
     match source {
         Source::Daemon(mut client) => {
             let chain = if cursor.is_some() { daemon::chain(&mut client)? } else { String::new() };
             begin_at(&mut query, &mut sink, cursor, &chain)?;
-            daemon::show(*client, &client::socket_path(socket), &query, &mut sink)
+            daemon::show(&mut client, &client::socket_path(socket), &query, &mut sink)
         }
         Source::Files(dir) => {
             let reader = files::open(&dir)?;
@@ -100,62 +92,36 @@ fn begin_at(query: &mut Query, sink: &mut Sink<'_>, path: Option<&Path>, chain: 
     Ok(())
 }
 
-fn query(args: &Args, now: &Zoned) -> Result<Query, Failure> {
+/// The filter for a time, as a person wrote it.
+///
+/// # Errors
+/// When it is not a time.
+pub fn span(span: &Span, now: &Zoned) -> Result<Filter, Failure> {
     let when = |text: &Option<String>, option: &str| {
-        let parse = |text: &String| {
-            time::parse(text, now).map_err(|error| Failure::Usage(format!("{option}: {error}")))
-        };
+        let parse = |text: &String| time::parse(text, now).map_err(|error| Failure::Usage(format!("{option}: {error}")));
         text.as_ref().map(parse).transpose()
     };
+    Ok(Filter { since: when(&span.since, "--since")?, until: when(&span.until, "--until")?, ..Filter::default() })
+}
+
+fn query(args: &Args, now: &Zoned) -> Result<Query, Failure> {
     let path = args.path.as_deref().map(Glob::new).transpose();
     let filter = Filter {
         after_seq: args.after_seq,
-        since: when(&args.since, "--since")?,
-        until: when(&args.until, "--until")?,
         agent: args.agent.clone(),
         kinds: args.kind.iter().filter_map(|name| entry::kind_number(name)).collect(),
         verdicts: args.verdict.iter().filter_map(|name| entry::verdict_number(name)).collect(),
         pids: args.pid.clone(),
         path: path.map_err(|error| Failure::Usage(format!("--path: {error}")))?,
         rule: args.rule.clone(),
+        ..span(&args.span, now)?
     };
-    let begins = args.after_seq.is_some() || args.since.is_some();
+    let begins = args.after_seq.is_some() || args.span.since.is_some();
     Ok(Query {
         filter,
         last: args.lines.or((args.follow && !begins).then_some(FOLLOW_LINES)),
         reverse: args.reverse,
         follow: args.follow,
-        reason: args.reason.clone().unwrap_or_default(),
+        reason: args.origin.reason.clone().unwrap_or_default(),
     })
-}
-
-fn choose(args: &Args, socket: Option<&Path>) -> Result<Source, Failure> {
-    if let Some(dir) = &args.dir {
-        return Ok(Source::Files(dir.clone()));
-    }
-    if let Some(input) = &args.input {
-        if input.as_os_str() == "-" {
-            return Ok(Source::Saved(Box::new(io::stdin())));
-        }
-        let file = File::open(input).map_err(Failure::io("cannot read", input))?;
-        return Ok(Source::Saved(Box::new(file)));
-    }
-    // Whoever names a socket, follows or keeps a cursor means the daemon.
-    if !args.follow && args.cursor_file.is_none() && socket.is_none() {
-        match piped::stdin() {
-            Stdin::Saved => return Ok(Source::Saved(Box::new(io::stdin()))),
-            Stdin::Silent => output::say("nothing comes through standard input: showing the log of this host (--input - waits for one)"),
-            Stdin::Other => {}
-        }
-    }
-    let path = client::socket_path(socket);
-    match client::probe(&path) {
-        Ok(()) => Client::connect(&path).map(|client| Source::Daemon(Box::new(client))),
-        Err(ConnectError::NotRunning(_)) if socket.is_none() && files::is_readable(&Layout::default().log()) => {
-            let dir = Layout::default().log();
-            output::say(&format!("aegisd is not running: reading {} itself (this read leaves no entry)", dir.display()));
-            Ok(Source::Files(dir))
-        }
-        Err(error) => Err(error.into()),
-    }
 }

@@ -12,7 +12,7 @@ use nix::{
     unistd::{Whence, lseek},
 };
 
-use super::{Query, entry::Entry, saved, sink::Sink};
+use super::{Query, entry::Entry, saved, sink::Outlet};
 use crate::cli::{failure::Failure, output};
 
 /// Longest line that is taken. An entry's body ends at 64 KiB, which JSON can make six times longer.
@@ -60,7 +60,7 @@ pub fn stdin() -> Stdin {
 ///
 /// # Errors
 /// When it cannot be read, or lines of it are no entries; those that are have been shown then.
-pub fn show(input: Box<dyn Read>, query: &Query, sink: &mut Sink<'_>) -> Result<(), Failure> {
+pub fn show(input: Box<dyn Read>, query: &Query, sink: &mut dyn Outlet) -> Result<(), Failure> {
     let mut reader = BufReader::with_capacity(1 << 16, input);
     let mut kept = VecDeque::new();
     let (mut lines, mut bad) = (0_u64, 0_u64);
@@ -115,7 +115,7 @@ fn parse(raw: &[u8]) -> Result<(Entry, &str), String> {
 /// Shows an entry, or keeps it until the end is known.
 fn take(
     query: &Query,
-    sink: &mut Sink<'_>,
+    sink: &mut dyn Outlet,
     kept: &mut VecDeque<(Entry, String)>,
     entry: Entry,
     line: &str,

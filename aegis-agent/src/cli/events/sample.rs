@@ -24,7 +24,7 @@ pub(crate) fn process() -> Process {
     }
 }
 
-fn entry(seq: u64, kind: Kind, verdict: Verdict, rule: &str, detail: Detail) -> Entry {
+pub(crate) fn entry(seq: u64, kind: Kind, verdict: Verdict, rule: &str, detail: Detail) -> Entry {
     let governed = !matches!(kind, Kind::Daemon | Kind::Operator | Kind::Loss | Kind::Policy | Kind::Agent);
     Entry {
         seq,

@@ -24,6 +24,14 @@ pub struct Style {
     pub colour: bool,
 }
 
+impl Style {
+    /// As whoever reads standard output wants it.
+    #[must_use]
+    pub fn of_reader(utc: bool) -> Self {
+        Self { zone: if utc { TimeZone::UTC } else { TimeZone::system() }, colour: output::colour() }
+    }
+}
+
 /// One line, without the line end.
 #[must_use]
 pub fn line(entry: &Entry, style: &Style) -> String {
@@ -42,7 +50,7 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         put(&mut line, format_args!(" [to the agent {}]", called(in_agent)));
     }
     if let Some(repeat) = &event.repeat {
-        put(&mut line, format_args!(" ×{} since {}", grouped(repeat.count), time::local(repeat.start_time, &style.zone)));
+        put(&mut line, format_args!(" ×{} since {}", output::grouped(repeat.count), time::local(repeat.start_time, &style.zone)));
     }
     if let Some(process) = &event.process {
         // For exec and exit the process is what the line is about already.
@@ -62,19 +70,6 @@ pub fn line(entry: &Entry, style: &Style) -> String {
         put(&mut line, format_args!("  ({})", escape::text(&event.reason)));
     }
     line
-}
-
-/// A number with a comma before each group of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn coloured(verdict: &str, colour: bool) -> String {
@@ -180,13 +175,18 @@ fn called(in_agent: &InAgent) -> String {
     if in_agent.target.is_empty() { path } else { format!("{path} -> {}", name(&in_agent.target)) }
 }
 
+/// Address and port of the other side, not yet escaped; the path of a Unix socket.
+#[must_use]
+pub fn endpoint(address: &str, port: u32, protocol: &str) -> String {
+    match (protocol, address.contains(':')) {
+        ("unix", _) => address.to_owned(),
+        (_, true) => format!("[{address}]:{port}"),
+        (_, false) => format!("{address}:{port}"),
+    }
+}
+
 fn on_network(network: &Network) -> String {
-    let address = escape::text(&network.address);
-    let end = match (network.protocol.as_str(), address.contains(':')) {
-        ("unix", _) => address,
-        (_, true) => format!("[{address}]:{}", network.port),
-        (_, false) => format!("{address}:{}", network.port),
-    };
+    let end = escape::text(&endpoint(&network.address, network.port, &network.protocol));
     let mut out = join(&[&escape::text(&network.op), &escape::text(&network.protocol), &end]);
     if network.direction == "inbound" {
         put(&mut out, format_args!(" at port {}", network.local_port));
@@ -214,7 +214,9 @@ fn on_dns(dns: &Dns) -> String {
     with_errno(out, dns.errno)
 }
 
-fn by_operator(operator: &Operator) -> String {
+/// What an operator did, by whom and how it went.
+#[must_use]
+pub fn by_operator(operator: &Operator) -> String {
     let mut out = join(&[&escape::text(&operator.action), &escape::text(&operator.target)]);
     put(&mut out, format_args!(" by uid {}", operator.uid));
     if operator.login_uid != operator.uid && operator.login_uid != super::json::NO_LOGIN {
@@ -232,7 +234,9 @@ fn by_operator(operator: &Operator) -> String {
     out
 }
 
-fn ended(exit: &Exit) -> String {
+/// How a process ended, and after how long.
+#[must_use]
+pub fn ended(exit: &Exit) -> String {
     let how = match exit.signal {
         0 => format!("exit {}", exit.code),
         signal => format!("killed by {}", signal_name(signal)),

@@ -10,6 +10,30 @@ use super::{
 };
 use crate::cli::{args::EventFormat, failure::Failure};
 
+/// What takes the entries that a source gives.
+pub trait Outlet {
+    /// Takes an entry.
+    ///
+    /// # Errors
+    /// When there is no use in going on.
+    fn put(&mut self, entry: &Entry) -> Result<(), Failure>;
+
+    /// Takes an entry that was JSON already.
+    ///
+    /// # Errors
+    /// As [`Outlet::put`].
+    fn put_saved(&mut self, entry: &Entry, line: &str) -> Result<(), Failure>;
+
+    /// Nothing more is here yet, or at all.
+    ///
+    /// # Errors
+    /// As [`Outlet::put`].
+    fn flush(&mut self) -> Result<(), Failure>;
+
+    /// Sequence of the last entry put: where to go on after an interruption.
+    fn last(&self) -> Option<u64>;
+}
+
 /// The output of one run of `aegis events`.
 pub struct Sink<'a> {
     out: BufWriter<Box<dyn Write + 'a>>,
@@ -29,18 +53,10 @@ impl<'a> Sink<'a> {
     pub fn follow(&mut self, cursor: Cursor) {
         self.cursor = Some(cursor);
     }
+}
 
-    /// Sequence of the last entry put.
-    #[must_use]
-    pub const fn last(&self) -> Option<u64> {
-        self.last
-    }
-
-    /// Writes an entry.
-    ///
-    /// # Errors
-    /// When the output fails.
-    pub fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
+impl Outlet for Sink<'_> {
+    fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
         match self.format {
             EventFormat::Short => writeln!(self.out, "{}", short::line(entry, &self.style))?,
             EventFormat::Json => {
@@ -58,10 +74,7 @@ impl<'a> Sink<'a> {
 
     /// Writes an entry that was JSON already: as a line of JSON it stays as it is, with the fields
     /// that this version does not know.
-    ///
-    /// # Errors
-    /// When the output fails.
-    pub fn put_saved(&mut self, entry: &Entry, line: &str) -> Result<(), Failure> {
+    fn put_saved(&mut self, entry: &Entry, line: &str) -> Result<(), Failure> {
         if self.format != EventFormat::Json {
             return self.put(entry);
         }
@@ -71,15 +84,16 @@ impl<'a> Sink<'a> {
     }
 
     /// Hands over what was put so far, then moves the cursor.
-    ///
-    /// # Errors
-    /// When the output or the cursor file fails.
-    pub fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), Failure> {
         self.out.flush()?;
         if let (Some(cursor), Some(last)) = (&mut self.cursor, self.last) {
             cursor.keep(last)?;
         }
         Ok(())
+    }
+
+    fn last(&self) -> Option<u64> {
+        self.last
     }
 }
 

@@ -267,7 +267,7 @@ fn repeat() -> impl Strategy<Value = Repeat> {
     (any::<[u64; 5]>()).prop_map(|[of, count, total, start_time, end_time]| Repeat { of, count, total, start_time, end_time })
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     let head = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>());
     let names = (text(), text(), text(), text(), text());
     let redacted = (text(), any::<u32>()).prop_map(|(rule, count)| Redaction { rule, count });
