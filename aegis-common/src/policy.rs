@@ -141,6 +141,8 @@ pub mod engine {
     pub const MAKE_0: u32 = 5;
     /// Second half of it.
     pub const MAKE_1: u32 = 6;
+    /// The cgroup that the programs which look at packets are attached to.
+    pub const AGENTS_CGROUP: u32 = 7;
     /// First of the programs: the number of each, times 2^32, and the instructions that the verifier processed for it.
     pub const PROGRAMS: u32 = 8;
     /// Programs that there is room for.

@@ -33,7 +33,7 @@ use crate::{
         port::KernelPort,
     },
     kernel::{self, EventRing, Kernel, Origin, RepeatCounters},
-    paths::Layout,
+    paths::{self, Layout},
     pipeline::{Begin, Counts, Pipeline, RecordSource, RepeatSource, UNACCOUNTED},
     proto::event::{self, Event, Kind, event::Detail},
     record::{Draft, KERNEL_ATTACHED},
@@ -208,7 +208,7 @@ struct Attached {
 
 /// The kernel side, or why there is none.
 fn attach(layout: &Layout) -> Attached {
-    let options = kernel::Options { pin_dir: layout.pins.clone() };
+    let options = kernel::Options { pin_dir: layout.pins.clone(), cgroup: paths::CGROUP };
     let started = Kernel::start(&options).and_then(|mut kernel| {
         let ring = kernel.take_ring()?;
         Ok((kernel, ring))

@@ -24,6 +24,14 @@ pub enum KernelError {
         /// Why.
         source: std::io::Error,
     },
+    /// The cgroup of agents was removed.
+    #[error("{0} was removed, and with it what looks at agents' packets: restart aegisd")]
+    AgentsCgroup(PathBuf),
+    /// Agents are governed that this engine does not see.
+    #[error(
+        "the agents that are governed are in another cgroup than {0}, as in a container with a cgroup namespace of its own: start          aegisd where the one before ran"
+    )]
+    OtherAgents(PathBuf),
     /// The kernel would call the programs, but not always.
     #[error("programs would not see every operation: {0}")]
     HooksSkipped(String),

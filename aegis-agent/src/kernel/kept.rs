@@ -1,17 +1,13 @@
 //! Programs that an engine of this very build left in force: they stay, nothing is loaded a second time.
 //!
-//! What a program does is decided by the object, by what its constants were set to, and by the maps behind it. One digest
-//! stands for the first two, and the pins show the third. Whatever differs or is missing has every program loaded
-//! and attached anew.
+//! What a program does is decided by the object, by what its constants were set to, by the maps behind it, and by where it
+//! is attached. One digest stands for all of that. Whatever differs or is missing has every program loaded and attached anew.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use aegis_common::{
-    offsets::{KernelFacts, KernelOffsets},
-    policy::engine,
-};
+use aegis_common::policy::engine;
 use aya::{
-    maps::{Array, MapData, MapError},
+    maps::{Array, MapData, MapError, MapInfo},
     programs::links::{FdLink, PinnedLink},
 };
 use ring::digest;
@@ -33,10 +29,10 @@ const _: () = assert!(PROGRAMS.len() <= engine::MOST_PROGRAMS as usize);
 pub struct Make([u64; 2]);
 
 impl Make {
-    /// Of an object whose constants are set to these.
-    pub fn of(object: &[u8], offsets: &KernelOffsets, facts: &KernelFacts, hash_key: &[u64; 2]) -> Self {
+    /// Of all that decides.
+    pub fn of(parts: &[&[u8]]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
-        for part in [object, offsets.as_bytes(), facts.as_bytes(), hash_key.as_bytes()] {
+        for part in parts {
             context.update(&part.len().to_ne_bytes());
             context.update(part);
         }
@@ -46,11 +42,17 @@ impl Make {
     }
 }
 
+/// Numbers of the maps that are pinned: those that programs in force look into, unless one was made anew.
+pub fn map_ids(pins: &Pins) -> Result<Vec<u32>, KernelError> {
+    let id = |path: PathBuf| MapInfo::from_pin(path).map(|info| info.id());
+    pins.map_pins()?.into_iter().map(id).collect::<Result<_, _>>().map_err(|error| tables::failed("examine", "maps", &error))
+}
+
 /// The programs that the pins hold in force, if they are all there are to be and of this make; else what is otherwise.
 pub fn keep(pins: &Pins, state: &Array<MapData, u64>, make: Make, reads_arguments: bool) -> Result<Vec<HookStatus>, String> {
     let word = |index| state.get(&index, 0).map_err(|error| error.to_string());
     if Make([word(engine::MAKE_0)?, word(engine::MAKE_1)?]) != make {
-        return Err("they are of another build, or were not all in force".into());
+        return Err("they are of another build, use other maps, or were not all in force".into());
     }
     let mut pinned: BTreeSet<String> = pins.programs().map_err(|error| error.to_string())?.into_iter().collect();
     let mut hooks = Vec::with_capacity(PROGRAMS.len());
@@ -127,13 +129,11 @@ mod tests {
 
     #[test]
     fn every_part_decides_over_the_make() {
-        let (offsets, facts) = (KernelOffsets::default(), KernelFacts::default());
-        let make = Make::of(b"object", &offsets, &facts, &[1, 2]);
-        assert_eq!(make, Make::of(b"object", &offsets, &facts, &[1, 2]));
-        assert_ne!(make, Make::of(b"objecT", &offsets, &facts, &[1, 2]));
-        assert_ne!(make, Make::of(b"object", &offsets, &facts, &[2, 1]));
-        let other = KernelFacts { five_levels: 1, ..facts };
-        assert_ne!(make, Make::of(b"object", &offsets, &other, &[1, 2]));
+        let make = Make::of(&[b"object", b"constants"]);
+        assert_eq!(make, Make::of(&[b"object", b"constants"]));
+        assert_ne!(make, Make::of(&[b"objecT", b"constants"]));
+        assert_ne!(make, Make::of(&[b"object", b"constants", b""]));
+        assert_ne!(make, Make::of(&[b"objectc", b"onstants"]), "where one ends and the next begins");
         assert_ne!(make, Make([0; 2]));
     }
 

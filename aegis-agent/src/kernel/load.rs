@@ -1,17 +1,19 @@
 //! From the object in the binary to programs in force.
 
-use std::{fs::File, io, path::Path};
+use std::fs::File;
 
 use aegis_common::{ABI_VERSION, policy::engine};
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData},
+    maps::{Array, HashMap, MapData},
     programs::{CgroupAttachMode, Program, ProgramError, links::FdLink},
 };
 use zerocopy::IntoBytes;
 
 use super::{
-    EventRing, HookStatus, Kernel, KernelError, Origin, RepeatCounters, doctor,
+    EventRing, HookStatus, Kernel, KernelError, Origin, RepeatCounters,
+    agents_cgroup::AgentsCgroup,
+    doctor,
     kept::{self, Left, Make},
     offsets,
     pin::Pins,
@@ -20,31 +22,53 @@ use super::{
     traffic::TrafficCounters,
     tables::{self, Tables},
 };
-use crate::mountinfo;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/aegis-ebpf.o"));
 
-/// Loads and attaches everything. Nothing that this call attached stays when it fails.
-pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
+/// Loads and attaches everything. Nothing that this call made or attached stays when it fails.
+pub fn load(pins: Pins, agents: AgentsCgroup) -> Result<Kernel, KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::NoObject);
     }
     require_active_lsm()?;
     require_every_hook_called()?;
+    let inherited = inherited_key(&pins)?;
+    let begun = begin(&pins, &agents, inherited);
+    if begun.is_err() {
+        // The first error is the one to report. Without inherited maps nothing else is pinned.
+        let _ = if inherited.is_some() { pins.abandon() } else { pins.remove_all() };
+    }
+    let Begun { mut object, engine, hooks, hash_key, origin, reads_arguments } = begun?;
+    let tables = Tables::take(&mut object, engine)?;
+    let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
+    let traffic = TrafficCounters::map(map_data(&mut object, "TRAFFIC")?)?;
+    let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
+    let repeats = RepeatCounters::new(map_data(&mut object, "REPEATS")?, tables::take(&mut object, "REPEAT_KEYS")?)?;
+    Ok(Kernel { pins, agents, tables, states, traffic, hooks, hash_key, origin, reads_arguments, ring: Some((ring, repeats)) })
+}
+
+/// Maps open and programs in force.
+struct Begun {
+    object: Ebpf,
+    engine: Array<MapData, u64>,
+    hooks: Vec<HookStatus>,
+    hash_key: [u64; 2],
+    origin: Origin,
+    reads_arguments: bool,
+}
+
+/// Opens the maps, and keeps the programs that are in force, or puts others in their place.
+fn begin(pins: &Pins, agents: &AgentsCgroup, inherited: Option<[u64; 2]>) -> Result<Begun, KernelError> {
     let (found, facts) = offsets::examine()?;
     let btf = Btf::from_sys_fs().map_err(|error| KernelError::Btf {
         what: "the kernel's BTF can't be read".into(),
         detail: error.to_string(),
     })?;
-    let inherited = inherited_key(&pins)?;
-    let adopted = inherited.is_some();
     let hash_key = match inherited {
         Some(key) => key,
         None => new_key()?,
     };
-    let make = Make::of(OBJECT, &found, &facts, &hash_key);
     let map_dir = pins.maps();
-    let maps_before = pins.count_maps()?;
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
         .default_map_pin_directory(&map_dir)
@@ -59,29 +83,41 @@ pub fn load(pins: Pins) -> Result<Kernel, KernelError> {
         .override_global("HASH_KEY", hash_key.as_bytes(), true)
         .load(OBJECT)
         .map_err(|error| KernelError::Load(chain(&error)))?;
-
-    let reads_arguments = facts.page_offset_base != 0;
     let mut engine: Array<_, u64> = tables::take(&mut object, "ENGINE")?;
-    // A map that was made just now is not the one that the programs in force look into.
-    let same_maps = adopted && pins.count_maps()? == maps_before;
-    let kept = if same_maps { kept::keep(&pins, &engine, make, reads_arguments) } else { Err("their maps are gone".into()) };
-    let (hooks, origin) = match kept {
+    require_same_agents(&mut object, &engine, agents)?;
+    // What decides over the programs, the way that they are attached included.
+    let make = Make::of(&[
+        OBJECT,
+        found.as_bytes(),
+        facts.as_bytes(),
+        hash_key.as_bytes(),
+        agents.id().as_bytes(),
+        kept::map_ids(pins)?.as_bytes(),
+        include_bytes!("load.rs"),
+        include_bytes!("programs.rs"),
+    ]);
+    let reads_arguments = facts.page_offset_base != 0;
+    let (hooks, origin) = match kept::keep(pins, &engine, make, reads_arguments) {
         Ok(hooks) => (hooks, Origin::Kept),
         Err(why) => {
-            let started = Loading { pins: &pins, object: &mut object, btf: &btf, reads_arguments }.take_over(&mut engine, hash_key, make);
-            if started.is_err() {
-                // The first error is the one to report. Without adopted maps nothing else is pinned.
-                let _ = if adopted { pins.abandon() } else { pins.remove_all() };
-            }
-            (started?, if adopted { Origin::Replaced(why) } else { Origin::New })
+            let mut loading = Loading { pins, agents, object: &mut object, btf: &btf, reads_arguments };
+            let hooks = loading.take_over(&mut engine, hash_key, make)?;
+            (hooks, if inherited.is_some() { Origin::Replaced(why) } else { Origin::New })
         }
     };
-    let tables = Tables::take(&mut object, engine)?;
-    let states = AgentStates::map(map_data(&mut object, "AGENTS")?)?;
-    let traffic = TrafficCounters::map(map_data(&mut object, "TRAFFIC")?)?;
-    let ring = EventRing::new(tables::take(&mut object, "EVENTS")?);
-    let repeats = RepeatCounters::new(map_data(&mut object, "REPEATS")?, tables::take(&mut object, "REPEAT_KEYS")?)?;
-    Ok(Kernel { pins, tables, states, traffic, hooks, hash_key, origin, reads_arguments, ring: Some((ring, repeats)) })
+    Ok(Begun { object, engine, hooks, hash_key, origin, reads_arguments })
+}
+
+/// Agents that are governed below another cgroup are not ours to take over: their packets would be looked at no more.
+fn require_same_agents(
+    object: &mut Ebpf,
+    engine: &Array<MapData, u64>,
+    agents: &AgentsCgroup,
+) -> Result<(), KernelError> {
+    let before = engine.get(&engine::AGENTS_CGROUP, 0).map_err(|error| tables::failed("read", "ENGINE", &error))?;
+    let governed = object.map("CGROUPS").map(HashMap::<_, u64, u32>::try_from);
+    let governed = governed.and_then(Result::ok).is_none_or(|governed| governed.keys().next().is_some());
+    if before != 0 && before != agents.id() && governed { Err(agents.is_another()) } else { Ok(()) }
 }
 
 /// Without `bpf` in the list of active modules the programs load and attach all the same, and are never
@@ -109,6 +145,11 @@ fn inherited_key(pins: &Pins) -> Result<Option<[u64; 2]>, KernelError> {
     let map = MapData::from_pin(&path).map_err(fail)?;
     let map: Array<_, u64> = Array::try_from(aya::maps::Map::Array(map)).map_err(fail)?;
     let abi = map.get(&engine::ABI, 0).map_err(fail)?;
+    if abi == 0 && pins.programs()?.is_empty() {
+        // An engine died before it was one.
+        pins.remove_maps()?;
+        return Ok(None);
+    }
     if abi != u64::from(ABI_VERSION) {
         return Err(KernelError::Abi { path: pins.maps(), found: abi, ours: ABI_VERSION });
     }
@@ -127,6 +168,7 @@ fn new_key() -> Result<[u64; 2], KernelError> {
 /// An engine on its way into the kernel.
 struct Loading<'a> {
     pins: &'a Pins,
+    agents: &'a AgentsCgroup,
     object: &'a mut Ebpf,
     btf: &'a Btf,
     reads_arguments: bool,
@@ -145,17 +187,17 @@ impl Loading<'_> {
             (engine::HASH_KEY_0, hash_key[0]),
             (engine::HASH_KEY_1, hash_key[1]),
             (engine::ABI, u64::from(ABI_VERSION)),
+            (engine::AGENTS_CGROUP, self.agents.id()),
         ];
         for (index, word) in words {
             state
                 .set(index, word, 0)
                 .map_err(|error| tables::failed("change", "ENGINE", &error))?;
         }
-        let root = root_cgroup()?;
         let mut hooks = Vec::with_capacity(PROGRAMS.len());
         let mut left = Vec::with_capacity(PROGRAMS.len());
         for spec in PROGRAMS {
-            let (status, program) = self.start(spec, &root)?;
+            let (status, program) = self.start(spec)?;
             hooks.push(status);
             left.push(program);
         }
@@ -165,7 +207,7 @@ impl Loading<'_> {
     }
 
     /// Loads, attaches and pins one program.
-    fn start(&mut self, spec: &Spec, root: &File) -> Result<(HookStatus, Left), KernelError> {
+    fn start(&mut self, spec: &Spec) -> Result<(HookStatus, Left), KernelError> {
         let fail = |action: &'static str, detail: String| KernelError::Program { action, hook: spec.hook(), detail };
         let missing = spec.why_missing(self.reads_arguments);
         let without = |why| Ok((HookStatus::unavailable(spec, why), Left::default()));
@@ -182,7 +224,7 @@ impl Loading<'_> {
                 _ => Err(fail("load", chain(&error))),
             };
         }
-        let link = attach(program, root).map_err(|error| fail("attach", chain(&error)))?;
+        let link = attach(program, self.agents.folder()).map_err(|error| fail("attach", chain(&error)))?;
         let number = kept::program_of(&link).map_err(|error| fail("examine", error))?;
         self.pins.stage(spec.name, link)?;
         let info = program.info().map_err(|error| fail("examine", chain(&error)))?;
@@ -201,7 +243,7 @@ fn load_one(program: &mut Program, spec: &Spec, btf: &Btf) -> Result<(), Program
     }
 }
 
-fn attach(program: &mut Program, root: &File) -> Result<FdLink, ProgramError> {
+fn attach(program: &mut Program, agents: &File) -> Result<FdLink, ProgramError> {
     match program {
         Program::Lsm(program) => {
             let id = program.attach()?;
@@ -217,21 +259,12 @@ fn attach(program: &mut Program, root: &File) -> Result<FdLink, ProgramError> {
         }
         Program::CgroupSkb(program) => {
             let direction = program.expected_attach_type().ok_or(ProgramError::UnexpectedProgramType)?;
-            let id = program.attach(root, direction, CgroupAttachMode::Single)?;
+            let id = program.attach(agents, direction, CgroupAttachMode::Single)?;
             // Every kernel with BPF LSM makes a link of its own of it, as of the others.
             program.take_link(id)?.try_into().map_err(|_| ProgramError::UnexpectedProgramType)
         }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
-}
-
-/// The cgroup above all others: what is attached there is in force below it, whatever is made and removed.
-fn root_cgroup() -> Result<File, KernelError> {
-    let fail = |path: &Path, source| KernelError::Cgroups { path: path.to_owned(), source };
-    let table = Path::new("/proc/self/mountinfo");
-    let mounts = mountinfo::read().map_err(|error| fail(table, error))?;
-    let root = mountinfo::cgroup2(&mounts).ok_or_else(|| fail(table, io::ErrorKind::NotFound.into()))?;
-    File::open(&root).map_err(|error| fail(&root, error))
 }
 
 fn map_data(object: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {

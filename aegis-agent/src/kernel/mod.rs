@@ -3,6 +3,7 @@
 //! Knows: aya, BTF, bpffs. Must not know: manifests, agents' names, the log.
 //! Architecture invariant: nothing else in the agent imports aya or calls bpf().
 
+mod agents_cgroup;
 pub mod doctor;
 mod error;
 mod kept;
@@ -38,11 +39,13 @@ pub use ring::EventRing;
 pub struct Options {
     /// Folder on a bpffs for maps and links.
     pub pin_dir: PathBuf,
+    /// Name of the cgroup, below the mount, in which all agents are.
+    pub cgroup: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pin_dir: PathBuf::from("/sys/fs/bpf/aegis") }
+        Self { pin_dir: PathBuf::from("/sys/fs/bpf/aegis"), cgroup: "aegis" }
     }
 }
 
@@ -60,6 +63,7 @@ pub enum Origin {
 /// Programs attached and maps open. Dropping it leaves both pinned: enforcement goes on.
 pub struct Kernel {
     pins: pin::Pins,
+    agents: agents_cgroup::AgentsCgroup,
     tables: tables::Tables,
     states: states::AgentStates,
     traffic: traffic::TrafficCounters,
@@ -86,7 +90,7 @@ impl Kernel {
     /// required program does not load. Nothing new stays attached then.
     pub fn start(options: &Options) -> Result<Self, KernelError> {
         let pins = pin::Pins::open(&options.pin_dir)?;
-        load::load(pins)
+        load::load(pins, agents_cgroup::AgentsCgroup::open(options.cgroup)?)
     }
 
     /// What was in the kernel before.
@@ -176,11 +180,12 @@ impl Kernel {
         self.tables.disown_objects(slot)
     }
 
-    /// Lets a slot govern a cgroup.
+    /// Lets a slot govern a cgroup, which is below that of all agents.
     ///
     /// # Errors
-    /// When the map is full.
+    /// When the map is full, and where its packets would not be looked at.
     pub fn bind_cgroup(&mut self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
+        self.agents.check()?;
         self.tables.bind_cgroup(cgroup, slot)
     }
 

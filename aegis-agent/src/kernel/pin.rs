@@ -71,9 +71,16 @@ impl Pins {
         names(&self.links())
     }
 
-    /// How many maps are pinned.
-    pub fn count_maps(&self) -> Result<usize, KernelError> {
-        names(&self.maps()).map(|names| names.len())
+    /// Pins of all maps, by name.
+    pub fn map_pins(&self) -> Result<Vec<PathBuf>, KernelError> {
+        let mut names = names(&self.maps())?;
+        names.sort_unstable();
+        Ok(names.into_iter().map(|name| self.maps().join(name)).collect())
+    }
+
+    /// Lets go of all maps.
+    pub fn remove_maps(&self) -> Result<(), KernelError> {
+        self.map_pins()?.iter().try_for_each(|path| remove(path))
     }
 
     /// Puts all staged links in the place of the old ones; old ones without a successor leave.

@@ -11,7 +11,7 @@ pub enum Attach {
     Tracepoint(&'static str),
     /// To the entry of a kernel function.
     Function(&'static str),
-    /// To the packets of all cgroups.
+    /// To the packets of the cgroups of agents.
     Packets(&'static str),
 }
 

@@ -133,10 +133,21 @@ fn decide(subject: &mut Subject, socket: Socket, address: Address, operation: u8
         };
         claim.decide(decision);
     }
+    if is_uncounted(&mut claim, subject, sock) {
+        claim.decide(Decision::refuse(reason::OUTSIDE));
+    }
     if !is_noted(&mut claim, subject, sock) {
         claim.decide(Decision::refuse(reason::NO_ROOM));
     }
     conclude_network(claim, subject, sock, operation)
+}
+
+/// Whether what goes over a socket would be neither counted nor bounded, nor stopped with the agent: no packet is looked at of one
+/// that was made outside. All from memory.
+#[inline(always)]
+fn is_uncounted(claim: &mut Claim, subject: &Subject, sock: Sock) -> bool {
+    let counted = u32::from(claim.network_body().protocol) == IPPROTO_TCP || subject.has(image_flag::BYTES_OUT);
+    counted && !claim.decision().deny && !is_own(subject, sock)
 }
 
 /// Notes on the socket that it may send to the resolver in the record's body, if that was decided of one. False where it

@@ -83,10 +83,12 @@ pub fn note_destination(sock: Sock, claim: &mut Claim, subject: &Subject) -> boo
     destination.programs = running::meaning(subject.image);
     destination.view = view;
     destination.generation = header.generation;
-    // SAFETY: the record's bytes are more than a name's.
-    unsafe {
-        let (to, from) = ((&raw mut destination.name).cast(), claim.bytes().cast_const().cast());
-        bpf_probe_read_kernel(to, destination.name.len() as u32, from);
+    if body.name_len != 0 {
+        // SAFETY: the record's bytes are more than a name's.
+        unsafe {
+            let (to, from) = ((&raw mut destination.name).cast(), claim.bytes().cast_const().cast());
+            bpf_probe_read_kernel(to, destination.name.len() as u32, from);
+        }
     }
     true
 }

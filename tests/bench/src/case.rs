@@ -76,7 +76,7 @@ impl Bench<'_> {
             _ => None,
         };
         let mut worker = Client::start(self.stage, profile.as_deref())?;
-        let cgroup = Cgroup::make(&worker.id().to_string())?;
+        let cgroup = Cgroup::make(&worker.id().to_string(), matches!(case.by, By::Aegis(_)))?;
         cgroup.enter(worker.id())?;
         let mut knows_ports = true;
         let mut slot = None;

@@ -111,7 +111,7 @@ struct Governed {
 impl Governed {
     fn start(stage: &Stage, governor: &mut Governor, image: &CompiledImage) -> Result<Self> {
         let worker = Client::start(stage, None)?;
-        let cgroup = Cgroup::make(&worker.id().to_string())?;
+        let cgroup = Cgroup::make(&worker.id().to_string(), true)?;
         cgroup.enter(worker.id())?;
         let slot = governor.put_in_force(cgroup.id()?, image)?;
         governor.opened()?;

@@ -15,7 +15,10 @@ use aegis_policy::{CompiledImage, Policy, compile, resolve};
 use anyhow::{Context as _, Result, bail};
 use zerocopy::FromBytes as _;
 
-use crate::rules::{self, Manifest};
+use crate::{
+    rules::{self, Manifest},
+    stage::GOVERNED,
+};
 
 /// Pins of the bench: a folder of its own, so that it never takes over an engine's maps.
 const PINS: &str = "/sys/fs/bpf/aegis-bench";
@@ -65,7 +68,7 @@ pub struct Governor {
 impl Governor {
     /// Loads and attaches.
     pub fn start() -> Result<Self> {
-        let mut kernel = Kernel::start(&Options { pin_dir: PathBuf::from(PINS) }).context("start the kernel side")?;
+        let mut kernel = Kernel::start(&Options { pin_dir: PathBuf::from(PINS), cgroup: GOVERNED }).context("start the kernel side")?;
         let (ring, repeats) = kernel.take_ring().context("take the ring")?;
         Ok(Self { kernel, ring, repeats, given: 0, lost: 0, images: BTreeMap::new() })
     }

@@ -18,6 +18,10 @@ use crate::operation::{
 
 /// Root of the cgroup tree of the test machines.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// The cgroup there in which workers are governed, as agents are.
+pub const GOVERNED: &str = "aegis-bench";
+/// And that in which they are not.
+const OTHERS: &str = "others";
 /// Folders that rules name and nobody opens; each exists, since Landlock's rules need one that does.
 const FILLERS: &str = "/srv/rules";
 
@@ -118,8 +122,10 @@ pub struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// Makes it.
-    pub fn make(name: &str) -> Result<Self> {
-        let path = Path::new(CGROUPS).join(format!("aegis-bench-{name}"));
+    pub fn make(name: &str, governed: bool) -> Result<Self> {
+        let above = Path::new(CGROUPS).join(if governed { GOVERNED } else { OTHERS });
+        fs::create_dir_all(&above).with_context(|| format!("make {}", above.display()))?;
+        let path = above.join(name);
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
     }

@@ -17,10 +17,11 @@ const SCRIPTS: &str = "tests/bench/network";
 const SCRIPTS_THERE: &str = "/usr/lib/aegis-tests/network";
 /// What they take from the scenarios.
 const SHARED: &str = "tests/vm/scenarios/network";
-const FROM_SCENARIOS: [&str; 5] = [
+const FROM_SCENARIOS: [&str; 6] = [
     "names_net.py",
     "clients_net.py",
     "clients_tls.py",
+    "client_commands.py",
     "client_python.py",
     "client_node.mjs",
 ];

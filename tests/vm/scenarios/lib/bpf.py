@@ -15,7 +15,7 @@ from attempt import syscall
 
 MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_GET_NEXT_KEY, OBJ_PIN, OBJ_GET, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = 1, 2, 4, 6, 7, 12, 13
 MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE, LINK_GET_FD_BY_ID = 14, 15, 17, 28, 30
-# Programs of the cgroup tree, by the way that their packets go.
+# Programs of the cgroup of agents, by the way that their packets go.
 OF_CGROUPS = {"packet_ingress": 0, "packet_egress": 1, "connection_egress": 1}
 MAPS, LINKS, ASIDE = "/sys/fs/bpf/aegis/maps/", "/sys/fs/bpf/aegis/links/", "/sys/fs/bpf/aegis-vm-"
 
@@ -132,7 +132,7 @@ def take_out(name):
 def put_back(name):
     program = opened(ASIDE + name)
     if name in OF_CGROUPS:
-        link = bpf(LINK_CREATE, "=IIII", program, os.open("/sys/fs/cgroup", os.O_RDONLY), OF_CGROUPS[name], 0)[0]
+        link = bpf(LINK_CREATE, "=IIII", program, os.open("/sys/fs/cgroup/aegis", os.O_RDONLY), OF_CGROUPS[name], 0)[0]
     else:
         # Without a name of its own, the program knows where it belongs: LSM hook, tracepoint or function.
         link = bpf(RAW_TRACEPOINT_OPEN, "=QII", 0, program, 0)[0]

@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import sys
 import time
-from attempt import INSIDE, T, say, step
-from clients_net import CERTIFICATES, CLIENTS, LITERAL, LITERAL_WHILE_DEAD, ZONE
+from attempt import INSIDE, say, step
+from client_commands import COMMANDS, TRUSTING
+from clients_net import CLIENTS, LITERAL, LITERAL_WHILE_DEAD, ZONE
 
-KIT = "/usr/lib/aegis-clients"
 EXTENT = os.environ["EXTENT"]
 # Requests of each client; the control shows only that they can be made.
 MANY = {"whole": 1000, "tenth": 100}.get(EXTENT, 5) if INSIDE else 2
@@ -15,16 +14,7 @@ FEW = 4 if INSIDE else 2
 # As long as an answer holds at least, unless the policy says otherwise.
 LEAST_TTL = 60
 OLD = ["https://api.openai.com/", "https://storage.googleapis.com/"]
-COMMANDS = {
-    "urllib": [sys.executable, "-SB", f"{T}/prog/client_python.py", "urllib"],
-    "openai": [sys.executable, "-SB", f"{T}/prog/client_python.py", "openai"],
-    "node": ["node", f"{T}/prog/client_node.mjs"],
-    "go": [f"{KIT}/client-go"],
-    "java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx64m", f"-Djavax.net.ssl.trustStore={CERTIFICATES}/trust.p12",
-             "-Djavax.net.ssl.trustStorePassword=public", "-cp", KIT, "Client"],
-}
-# By the usual means of each.
-trusting = {**os.environ, "SSL_CERT_FILE": f"{CERTIFICATES}/ca.pem", "NODE_EXTRA_CA_CERTS": f"{CERTIFICATES}/ca.pem"}
+trusting = {**os.environ, **TRUSTING}
 verdicts = {client: {} for client in CLIENTS}
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -34,6 +35,8 @@ def sender_plain():
         s.shutdown(socket.SHUT_WR)
         while s.recv(65536):
             pass
+        # tcpi_bytes_sent of struct tcp_info: what was lost on a busy machine, and sent once more, is in it.
+        print("sent", *struct.unpack_from("=Q", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 200), flush=True)
 
 
 def sender_many():
@@ -98,13 +101,14 @@ def command(what, limit=""):
 
 
 def run(what, limit=""):
-    """Runs an agent to its end; what the log has of its connections' ends, and its own end."""
+    """Runs an agent to its end; what the log has of its connections' ends and its own end, and what it said."""
     done = subprocess.run(command(what, limit), stdout=subprocess.PIPE)
-    sys.stdout.write(done.stdout.decode())
+    said = done.stdout.decode()
+    sys.stdout.write(said)
     events = events_of(os.environ["AGENT"])
     closed = [e for e in events if e.get("network", {}).get("op") == "close"]
     ended = [e["agent_state"] for e in events if e.get("agent_state", {}).get("state") == "ended"]
-    return closed, ended[-1]
+    return closed, ended[-1], said
 
 
 def events_of(agent):
@@ -131,12 +135,13 @@ def until_silence(s, wait):
 
 def counted():
     Server(PLAIN)
-    closed, ended = run("plain")
+    closed, ended, said = run("plain")
     if not closed:
         return
     event = closed[0]
     traffic = event["network"]["traffic"]
-    say("connection-sent", within(traffic["bytes_out"], 100_000 + 40 * traffic["packets_out"], 100_000 + 80 * traffic["packets_out"]))
+    sent = int(said.split()[1])
+    say("connection-sent", within(traffic["bytes_out"], sent + 40 * traffic["packets_out"], sent + 80 * traffic["packets_out"]) if sent >= 100_000 else said)
     say("connection-received", within(traffic["bytes_in"], 5_000 + 40 * traffic["packets_in"], 5_000 + 80 * traffic["packets_in"]))
     say("connection-began-before", str(event["network"]["start_time"] < event["time"]))
     say("agent-sent-the-same", str(ended["usage"]["traffic"] == traffic))
@@ -144,7 +149,7 @@ def counted():
 
 def complete():
     Server(MANY)
-    closed, ended = run("many")
+    closed, ended, _ = run("many")
     closed = [e for e in closed if e["network"]["port"] == MANY]
     usage = ended["usage"]
     told, untold, still = len(closed), usage.get("connections_untold", 0), usage.get("connections_open", 0)
@@ -156,7 +161,7 @@ def limited():
     server = Server(LIMITED)
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     u.bind((HOST, DATAGRAMS))
-    _, ended = run("limited", f"max_bytes_out: {LIMIT}B")
+    _, ended, _ = run("limited", f"max_bytes_out: {LIMIT}B")
     say("server-got", within(server.got, LIMIT // 5, LIMIT))
     say("agent-sent", within(ended["usage"]["traffic"]["bytes_out"], LIMIT // 5, LIMIT))
     say("refusals-are-counted", str(ended["usage"].get("packets_refused", 0) > 0))
