@@ -115,11 +115,11 @@ impl Left {
     }
 
     fn program(self) -> u32 {
-        (self.0 >> u32::BITS) as u32
+        u32::try_from(self.0 >> u32::BITS).unwrap_or_default()
     }
 
     fn verified(self) -> u32 {
-        self.0 as u32
+        u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or_default()
     }
 }
 
