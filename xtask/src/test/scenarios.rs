@@ -112,7 +112,7 @@ pub(super) fn judged_run(request: &VmRequest, log: &str) -> Result<Row> {
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let log = folder.join(log);
     let lines = Lines::new(&request.kernel.series, &log)?;
-    let outcome = vm::run_vm(request, Box::new(lines.clone()), Box::new(lines.clone()))?;
+    let outcome = vm::run_vm(request, Box::new(lines.beside()), Box::new(lines.beside()))?;
     let mut row = lines.row();
     judge(&mut row, outcome, lines.claimed(), &log);
     Ok(row)
@@ -146,14 +146,16 @@ fn judge(row: &mut Row, outcome: Outcome, claimed: Option<(usize, usize)>, log: 
     }
 }
 
-/// Both streams of the runner: to the log as they are, and its results to the operator as they come.
-#[derive(Clone)]
-struct Lines(Arc<Mutex<State>>);
+/// A stream of the runner, line by line: to the log, and its results to the operator as they come. Both streams share what
+/// comes of them, and neither gets into a line of the other.
+struct Lines {
+    partial: Vec<u8>,
+    state: Arc<Mutex<State>>,
+}
 
 struct State {
     series: String,
     log: File,
-    partial: Vec<u8>,
     row: Row,
     claimed: Option<(usize, usize)>,
 }
@@ -164,34 +166,38 @@ impl Lines {
         let state = State {
             series: series.to_owned(),
             log,
-            partial: Vec::new(),
             row: Row::default(),
             claimed: None,
         };
-        Ok(Self(Arc::new(Mutex::new(state))))
+        Ok(Self { partial: Vec::new(), state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// For the other stream.
+    fn beside(&self) -> Self {
+        Self { partial: Vec::new(), state: Arc::clone(&self.state) }
     }
 
     fn row(&self) -> Row {
-        self.0
+        self.state
             .lock()
             .map(|state| state.row.clone())
             .unwrap_or_default()
     }
 
     fn claimed(&self) -> Option<(usize, usize)> {
-        self.0.lock().ok()?.claimed
+        self.state.lock().ok()?.claimed
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let Ok(mut state) = self.0.lock() else {
+        let Ok(mut state) = self.state.lock() else {
             return Err(std::io::ErrorKind::Other.into());
         };
-        state.log.write_all(bytes)?;
-        state.partial.extend_from_slice(bytes);
-        while let Some(end) = state.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = state.partial.drain(..=end).collect();
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            state.log.write_all(&line)?;
             state.take(String::from_utf8_lossy(&line).trim_end());
         }
         Ok(bytes.len())
@@ -199,6 +205,15 @@ impl Write for Lines {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Lines {
+    /// What a machine that was stopped had begun to say.
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.state.lock() {
+            let _ = state.log.write_all(&self.partial);
+        }
     }
 }
 
@@ -265,6 +280,21 @@ mod tests {
         };
         judge(&mut row, Outcome::TimedOut, Some((3, 0)), Path::new("log"));
         assert_eq!(row.failures.len(), 1);
+    }
+
+    #[test]
+    fn streams_do_not_get_into_each_others_lines() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut results = Lines::new("6.1", &folder.path().join("log")).expect("lines");
+        let mut messages = results.beside();
+        messages.write_all(b"a message with").expect("write");
+        results.write_all(b"PASS a\nPA").expect("write");
+        messages.write_all(b" its end\nano").expect("write");
+        results.write_all(b"SS b\n").expect("write");
+        assert_eq!(results.row().passed, 2);
+        drop(messages);
+        let log = fs::read_to_string(folder.path().join("log")).expect("log");
+        assert_eq!(log, "PASS a\na message with its end\nPASS b\nano");
     }
 
     #[test]
