@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aegis_log::{Reader, SignedCheckpoint, Verdict, VerifyOptions, verify};
+use aegis_log::{Reader, Seal, SignedCheckpoint, Verdict, VerifyOptions, verify};
 
 use crate::check::{self, Life};
 use crate::{WRITER, writer};
@@ -150,8 +150,10 @@ impl Kept {
         self.checkpoints.extend(reader.checkpoint().cloned());
         self.checkpoints.dedup();
         let seals = std::fs::read_to_string(dir.join("log.epochs")).unwrap_or_default();
-        // The last may be cut short.
-        self.seals = seals.rfind("\n\n").map_or(String::new(), |end| seals[..end + 2].to_owned());
+        // The last may be cut short; a whole one ends with a signature and an empty line.
+        let mut ends = seals.rmatch_indices("\n\n").map(|(end, _)| &seals[..end + 2]);
+        let whole = ends.find(|seals| seals.trim_end().lines().next_back().is_some_and(|line| line.starts_with('—')));
+        self.seals = whole.unwrap_or_default().to_owned();
         if verified {
             let report = verify(&dir, &self.options(&reader)).unwrap();
             assert_ne!(report.verdict(), Verdict::Tampered, "{report}");
@@ -163,7 +165,7 @@ impl Kept {
         VerifyOptions {
             key: Some(reader.vkey().clone()),
             checkpoints: self.checkpoints.clone(),
-            seals: aegis_log::Seal::parse_all(&self.seals).unwrap_or_default(),
+            seals: if self.seals.is_empty() { Vec::new() } else { Seal::parse_all(&self.seals).unwrap() },
             ..VerifyOptions::default()
         }
     }
