@@ -122,7 +122,7 @@ pub fn packet_ingress(context: SkBuffContext) -> i32 {
     let packet = Packet::new(context.skb.skb);
     let Some(subject) = Subject::of_packet(packet) else { return PASS };
     connection::arrives(&subject, packet.socket(), packet.length());
-    if !subject.has(image_flag::NAMES) {
+    if !subject.has(image_flag::NAMES) || packet.is_plain_segment() {
         return PASS;
     }
     let Some(headers) = packet.headers(false) else { return no_room() };

@@ -302,13 +302,29 @@ pub fn leaves(subject: &Subject, socket: PacketSocket, length: u32) -> Passage {
     }
     unsafe { fetch_add(&raw mut (*passed).packets_out, 1) };
     if let Some(connection) = of(socket) {
-        let passed = &raw mut connection.passed;
-        unsafe {
-            fetch_add(&raw mut (*passed).bytes_out, length);
-            fetch_add(&raw mut (*passed).packets_out, 1);
-        }
+        count_out(&mut connection.passed, length);
     }
     passage
+}
+
+/// Counts a packet of a connection that leaves. False where there is nowhere to count it.
+#[inline(always)]
+pub fn passes(connection: &mut Connection, length: u32) -> bool {
+    let Some(agent) = traffic_of(connection.slot) else { return false };
+    // SAFETY: a live map value.
+    unsafe { count_out(&raw mut (*agent).passed, length.into()) };
+    count_out(&mut connection.passed, length.into());
+    true
+}
+
+/// Adds one packet that leaves.
+#[inline(always)]
+fn count_out(passed: *mut Traffic, length: u64) {
+    // SAFETY: part of a live map value.
+    unsafe {
+        fetch_add(&raw mut (*passed).bytes_out, length);
+        fetch_add(&raw mut (*passed).packets_out, 1);
+    }
 }
 
 /// Takes back what was counted of a packet that does not leave.

@@ -408,8 +408,11 @@ impl Cgroup {
     /// Its id.
     #[inline(always)]
     pub fn id(self) -> Option<u64> {
-        let node: u64 = member!(self.cgroup_kn);
-        probe(node, offset!(kernfs_id))
+        let node: *const u8 = member!(self.cgroup_kn);
+        // SAFETY: type and offset belong together.
+        let id: u64 = unsafe { load(node, offset!(kernfs_id)) };
+        // No cgroup has this one: it could not be read.
+        (id != 0).then_some(id)
     }
     /// Id of its parent; `None` for a root.
     #[inline(always)]

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_unix_sock};
 
-use super::{Dentry, Message, Sock, Socket, UnixSock, cgroup_id_at};
+use super::{Cgroup, Dentry, Message, Sock, Socket, UnixSock, cgroup_id_at};
 use crate::read::{load, offset, probe, scratch::Claim, table};
 
 const AF_INET: u16 = 2;
@@ -71,7 +71,10 @@ impl Sock {
     /// Cgroup in which it was made.
     #[inline(always)]
     pub fn cgroup_id(self) -> Option<u64> {
-        cgroup_id_at(probe(self.0 as u64, offset!(sock_cgroup))?)
+        if self.is_null() {
+            return None;
+        }
+        Cgroup(member!(self.sock_cgroup)).id()
     }
     /// As a Unix socket; null when it is none.
     #[inline(always)]
@@ -167,7 +170,8 @@ impl Address {
         if self.length < 16 {
             return None;
         }
-        Some((u16::from_be(probe(self.at, 2)?), probe::<u32>(self.at, 4)?.to_ne_bytes()))
+        let [port, address] = probe::<[u32; 2]>(self.at, 0)?;
+        Some((u16::from_be_bytes([port.to_ne_bytes()[2], port.to_ne_bytes()[3]]), address.to_ne_bytes()))
     }
     /// Port and IPv6 address.
     #[inline(always)]
