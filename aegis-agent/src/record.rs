@@ -1,11 +1,14 @@
 //! What the pipeline's stages hand to one another. Not a stage itself: stages know these types and
 //! not one another.
 
+mod rows;
+
 use aegis_common::{
     event::{ConnectionBody, EventHeader},
     repeat::RepeatKey,
 };
 
+pub use self::rows::{RowQueue, RowSender, row_queue};
 use crate::proto::event::{Event, InAgent, Loss, Process, event};
 
 /// A record from the kernel after [`crate::decode`] has checked it.

@@ -11,7 +11,7 @@ mod prove;
 mod tiles;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use self::cursor::Cursor;
@@ -93,7 +93,9 @@ impl From<Finding> for ReadError {
     }
 }
 
-/// A view of the signed entries of a log. [`Reader::refresh`] brings it up to date.
+/// A view of the signed entries of a log. [`Reader::refresh`] brings it up to date. A clone is a view of its own that knows
+/// where entries lie as soon as one of them has looked.
+#[derive(Clone)]
 pub struct Reader {
     dir: PathBuf,
     key: VerifierKey,
@@ -101,7 +103,7 @@ pub struct Reader {
     /// The folder's time of change when the segments were listed.
     listed_at: Option<SystemTime>,
     checkpoint: Option<SignedCheckpoint>,
-    marks: Mutex<MarkCache>,
+    marks: Arc<Mutex<MarkCache>>,
 }
 
 impl Reader {
@@ -120,7 +122,7 @@ impl Reader {
             segments: Vec::new(),
             listed_at: None,
             checkpoint: None,
-            marks: Mutex::default(),
+            marks: Arc::default(),
         };
         reader.refresh()?;
         Ok(reader)
@@ -211,7 +213,7 @@ impl Reader {
             )
         };
         let files = files.ok_or_else(|| wrong(format!("segment {segment}")))?;
-        let mut scan = FrameScan::open_near(&files.entries_path(&self.dir), offset)?;
+        let mut scan = FrameScan::open(&files.entries_path(&self.dir), offset)?;
         let entry = read_entry(&mut scan, files)?.ok_or_else(|| wrong(files.entries_name()))?;
         if entry.header.seq < self.size() {
             Ok(entry)

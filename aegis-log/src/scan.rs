@@ -14,10 +14,10 @@ use crate::durable::IoError;
 use crate::frame::{self, Frame, FrameError, MAX_FRAME};
 use crate::key::VerifierKey;
 
-/// How much is read from a file at once.
-const READ_AHEAD: usize = 1 << 18;
-/// How much is read where a single entry is wanted.
-const READ_NEAR: usize = 1 << 12;
+/// How much is read from a file at first: more may not be wanted.
+const READ_FIRST: usize = 1 << 12;
+/// How much is read at once at most. Each time it is twice as much as before.
+const READ_MOST: usize = 1 << 18;
 /// More bytes than one stored note can have: origin twice, 20 digits, base64, marks.
 const MAX_NOTE: usize = 1024;
 /// What a disk writes whole: after a power cut a sector is there or it is not.
@@ -33,7 +33,7 @@ struct Window {
     /// Where the unread bytes begin in the file.
     offset: u64,
     at_end: bool,
-    read_ahead: usize,
+    read_next: usize,
 }
 
 impl Window {
@@ -46,7 +46,7 @@ impl Window {
             start: 0,
             offset,
             at_end: false,
-            read_ahead: READ_AHEAD,
+            read_next: READ_FIRST,
         })
     }
 
@@ -61,7 +61,8 @@ impl Window {
             self.start = 0;
             let have = self.buffer.len();
             self.buffer
-                .resize(have + self.read_ahead.max(need - have), 0);
+                .resize(have + self.read_next.max(need - have), 0);
+            self.read_next = READ_MOST.min(2 * self.read_next);
             let from = self.offset + have as u64;
             let read = self.file.read_at(&mut self.buffer[have..], from);
             let read = match read {
@@ -110,13 +111,6 @@ impl FrameScan {
         Ok(Self {
             window: Window::open(path, offset)?,
         })
-    }
-
-    /// Begins at a frame of which, and of few after it, something is wanted.
-    pub(crate) fn open_near(path: &Path, offset: u64) -> Result<Self, IoError> {
-        let mut scan = Self::open(path, offset)?;
-        scan.window.read_ahead = READ_NEAR;
-        Ok(scan)
     }
 
     /// The next `len` bytes, fewer where the file ends.

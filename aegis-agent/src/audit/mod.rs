@@ -10,7 +10,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -25,12 +25,12 @@ use self::batch::Batch;
 use crate::{
     clock,
     proto::event::{Event, Kind},
-    record::{Draft, Row, loss},
+    record::{Draft, Row, RowSender, loss},
     redact::Redactor,
 };
 
 /// Messages that may wait for the log.
-const QUEUE: usize = 64;
+const QUEUE: usize = 16;
 /// Entries that may wait for a disk that is full; beyond it the queues fill and, behind them, the
 /// ring, where the kernel counts.
 const PENDING_MOST: u64 = 65_536;
@@ -139,7 +139,7 @@ impl AuditLog {
         writer: Writer,
         redactor: Arc<Redactor>,
         batching: Batching,
-        rows: SyncSender<Vec<Row>>,
+        rows: RowSender,
     ) -> io::Result<(Self, JoinHandle<Result<(), AuditError>>)> {
         let (queue, messages) = sync_channel(QUEUE);
         let progress = Arc::new(Progress {
@@ -234,7 +234,7 @@ struct Stage {
     redactor: Arc<Redactor>,
     batch: Batch,
     rows: Vec<Row>,
-    index: SyncSender<Vec<Row>>,
+    index: RowSender,
     waiting: Vec<(Durable, Reply<Durable>)>,
     settling: Vec<SyncSender<()>>,
     too_large: u64,
@@ -343,13 +343,7 @@ impl Stage {
                     // Nobody waits any more: fine.
                     let _ = done.send(());
                 }
-                let rows = std::mem::take(&mut self.rows);
-                if !rows.is_empty() {
-                    match self.index.try_send(rows) {
-                        Ok(()) | Err(TrySendError::Full(_)) => {}
-                        Err(TrySendError::Disconnected(_)) => tracing::debug!("the index has stopped"),
-                    }
-                }
+                self.index.offer(std::mem::take(&mut self.rows));
                 Ok(false)
             }
             Err(error @ CommitError::Poisoned(_)) => Err(closed(&error)),

@@ -1,12 +1,15 @@
 use aegis_log::{Reader, WriterOptions};
 
 use super::*;
-use crate::proto::event::{Agent, Exec, event::Detail};
+use crate::{
+    proto::event::{Agent, Exec, event::Detail},
+    record::{RowQueue, row_queue},
+};
 
 struct Bench {
     log: AuditLog,
     thread: JoinHandle<Result<(), AuditError>>,
-    rows: Receiver<Vec<Row>>,
+    rows: RowQueue,
     dir: tempfile::TempDir,
 }
 
@@ -14,7 +17,7 @@ fn bench(batching: Batching) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
-    let (to, rows) = sync_channel(100);
+    let (to, rows) = row_queue();
     let (log, thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), batching, to).expect("audit");
     Bench { log, thread, rows, dir }
 }
@@ -60,7 +63,7 @@ fn a_commit_waits_for_its_number() {
     bench.log.send(vec![draft(false)]).expect("sent");
     bench.until_durable(10);
     assert_eq!(bench.reader().size(), 10);
-    let rows = bench.rows.recv().expect("rows");
+    let rows = bench.rows.next(Duration::from_secs(10)).expect("rows");
     assert_eq!(rows.iter().map(|r| r.seq).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
 }
 
@@ -122,7 +125,7 @@ fn rows_that_find_no_room_do_not_hold_up_the_log() {
     let dir = tempfile::tempdir().expect("tempdir");
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
-    let (to, _rows) = sync_channel(1);
+    let (to, _rows) = row_queue();
     let (log, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), slow(), to).expect("audit");
     for _ in 0..5 {
         log.record(Kind::Agent, draft(true).event).expect("durable");

@@ -7,8 +7,8 @@ use prost::Message as _;
 use tokio::sync::{mpsc::Sender, watch};
 use tonic::Status;
 
+use super::view::LogView;
 use crate::{
-    paths::Layout,
     proto::{
         control::{EventRecord, EventsRequest},
         event::Event,
@@ -25,7 +25,7 @@ const PART: u64 = 1_000;
 
 /// One answer under way.
 pub(super) struct Answer {
-    pub layout: Layout,
+    pub log: Arc<LogView>,
     pub request: EventsRequest,
     pub filter: Filter,
     /// Entries that were durable when the question came.
@@ -39,8 +39,7 @@ impl Answer {
     /// Sends the entries that are there; blocking.
     pub(super) fn past(&self) -> Result<(), Status> {
         let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
-        let mut log = Reader::open(self.layout.log()).map_err(|e| wrong(&e))?;
-        log.refresh().map_err(|e| wrong(&e))?;
+        let log = self.log.now().map_err(|e| wrong(&e))?;
         for seq in self.find(&log)? {
             let entry = log.get(seq).map_err(|e| wrong(&e))?;
             let entry = entry.ok_or_else(|| {
@@ -86,7 +85,7 @@ impl Answer {
     pub(super) async fn follow(mut self) -> Result<(), Status> {
         let internal = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
         let mut next = self.size;
-        let mut log = Reader::open(self.layout.log()).map_err(|e| internal(&e))?;
+        let mut log = self.log.now().map_err(|e| internal(&e))?;
         loop {
             let size = *self.durable.borrow_and_update();
             while next < size {

@@ -3,22 +3,22 @@
 use aegis_log::{Reader, SignedCheckpoint};
 use tonic::Status;
 
+use super::view::LogView;
 use crate::{
     evidence::{self, EvidenceError, Point},
-    paths::Layout,
     proto::control::{LogPoint, ProveRequest, ReceiptRequest, log_point},
 };
 
-pub(super) fn receipt(layout: &Layout, request: &ReceiptRequest) -> Result<String, Status> {
+pub(super) fn receipt(log: &LogView, request: &ReceiptRequest) -> Result<String, Status> {
     let under = if request.checkpoint.is_empty() { None } else { Some(note(&request.checkpoint)?) };
-    evidence::receipt(&open(layout)?, request.seq, request.body, under.as_ref()).map_err(|error| status(&error))
+    evidence::receipt(&now(log)?, request.seq, request.body, under.as_ref()).map_err(|error| status(&error))
 }
 
-pub(super) fn prove(layout: &Layout, request: &ProveRequest) -> Result<String, Status> {
+pub(super) fn prove(log: &LogView, request: &ProveRequest) -> Result<String, Status> {
     let missing = || Status::invalid_argument("the earlier checkpoint is not given");
     let old = request.old.as_ref().map(point).transpose()?.flatten().ok_or_else(missing)?;
     let new = request.new.as_ref().map(point).transpose()?.flatten();
-    evidence::prove(&open(layout)?, &old, new.as_ref()).map_err(|error| status(&error))
+    evidence::prove(&now(log)?, &old, new.as_ref()).map_err(|error| status(&error))
 }
 
 /// What was asked, as the log keeps it.
@@ -26,8 +26,8 @@ pub(super) fn describe(request: &ReceiptRequest) -> String {
     format!("receipt {}{}", request.seq, if request.body { " --body" } else { "" })
 }
 
-fn open(layout: &Layout) -> Result<Reader, Status> {
-    Reader::open(layout.log()).map_err(|error| status(&error.into()))
+fn now(log: &LogView) -> Result<Reader, Status> {
+    log.now().map_err(|error| status(&error.into()))
 }
 
 fn point(asked: &LogPoint) -> Result<Option<Point>, Status> {
@@ -61,7 +61,7 @@ mod tests {
     use aegis_log::{Consistency, Receipt, Writer, WriterOptions};
     use tonic::Code;
 
-    use super::{Layout, LogPoint, ProveRequest, ReceiptRequest, describe, log_point::Point, prove, receipt};
+    use super::{LogPoint, LogView, ProveRequest, ReceiptRequest, describe, log_point::Point, prove, receipt};
 
     fn at(point: Point) -> Option<LogPoint> {
         Some(LogPoint { point: Some(point) })
@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn what_is_handed_out_holds_and_what_is_not_there_is_not_found() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::new(dir.path(), dir.path());
+        let layout = crate::paths::Layout::new(dir.path(), dir.path());
+        let log = LogView::new(layout.log());
         let (mut writer, _) = Writer::open(&WriterOptions::new(layout.log(), layout.log_key(), [7; 16])).unwrap();
         let mut notes = Vec::new();
         for body in [b"one", b"two"] {
@@ -79,20 +80,20 @@ mod tests {
         }
         let key = aegis_log::Reader::open(layout.log()).unwrap().vkey().clone();
         let request = ReceiptRequest { seq: 0, body: true, ..ReceiptRequest::default() };
-        let proven = Receipt::parse(&receipt(&layout, &request).unwrap()).unwrap().verify(&key).unwrap();
+        let proven = Receipt::parse(&receipt(&log, &request).unwrap()).unwrap().verify(&key).unwrap();
         assert_eq!(proven.body.as_deref(), Some(&b"one"[..]));
         assert_eq!(describe(&request), "receipt 0 --body");
         let beyond = ReceiptRequest { seq: 2, ..ReceiptRequest::default() };
-        assert_eq!(receipt(&layout, &beyond).unwrap_err().code(), Code::NotFound);
+        assert_eq!(receipt(&log, &beyond).unwrap_err().code(), Code::NotFound);
         let garbage = ReceiptRequest { checkpoint: b"garbage".to_vec(), ..ReceiptRequest::default() };
-        assert_eq!(receipt(&layout, &garbage).unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(receipt(&log, &garbage).unwrap_err().code(), Code::InvalidArgument);
 
         let old = at(Point::Note(notes[0].note().as_bytes().to_vec()));
-        let proof = prove(&layout, &ProveRequest { old, new: at(Point::Size(2)) }).unwrap();
+        let proof = prove(&log, &ProveRequest { old, new: at(Point::Size(2)) }).unwrap();
         Consistency::parse(&proof).unwrap().verify(&notes[0], &key).unwrap();
-        assert_eq!(prove(&layout, &ProveRequest::default()).unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(prove(&log, &ProveRequest::default()).unwrap_err().code(), Code::InvalidArgument);
         let forged = notes[0].note().replacen("\n1\n", "\n2\n", 1);
         let forged = ProveRequest { old: at(Point::Note(forged.into_bytes())), new: None };
-        assert_eq!(prove(&layout, &forged).unwrap_err().code(), Code::FailedPrecondition);
+        assert_eq!(prove(&log, &forged).unwrap_err().code(), Code::FailedPrecondition);
     }
 }

@@ -7,6 +7,7 @@ mod events;
 mod evidence;
 mod peer;
 mod service;
+mod view;
 
 pub use self::{
     connection::{Connection, Credentials},

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{connection::Credentials, events::Answer, evidence, peer::Access};
+use super::{connection::Credentials, events::Answer, evidence, peer::Access, view::LogView};
 use crate::{
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
@@ -18,7 +18,6 @@ use crate::{
         },
         event::{Event, Kind, Operator, event::Detail},
     },
-    paths::Layout,
     query::{Filter, Lookup},
 };
 
@@ -34,6 +33,7 @@ pub struct ControlService {
 struct Inner {
     engine: Arc<Engine>,
     index: Arc<dyn Lookup>,
+    log: Arc<LogView>,
     access: Access,
     transient: bool,
     chain: String,
@@ -44,7 +44,8 @@ impl ControlService {
     /// A service over an engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>, index: Arc<dyn Lookup>, access: Access, transient: bool, chain: String) -> Self {
-        Self { inner: Arc::new(Inner { engine, index, access, transient, chain, begun: Instant::now() }) }
+        let log = Arc::new(LogView::new(engine.layout().log()));
+        Self { inner: Arc::new(Inner { engine, index, log, access, transient, chain, begun: Instant::now() }) }
     }
 
     /// Lets a request in, or not: every one passes here.
@@ -70,10 +71,10 @@ impl ControlService {
     /// Reads the log's files beside the threads that serve.
     async fn evidence(
         &self,
-        work: impl FnOnce(&Layout) -> Result<String, Status> + Send + 'static,
+        work: impl FnOnce(&LogView) -> Result<String, Status> + Send + 'static,
     ) -> Result<Vec<u8>, Status> {
-        let layout = self.inner.engine.layout().clone();
-        let done = tokio::task::spawn_blocking(move || work(&layout)).await;
+        let log = self.inner.log.clone();
+        let done = tokio::task::spawn_blocking(move || work(&log)).await;
         done.map_err(|e| Status::internal(format!("the request failed inside: {e}")))?.map(String::into_bytes)
     }
 }
@@ -184,7 +185,7 @@ impl Control for ControlService {
         let (to, from) = mpsc::channel(WAITING);
         let follow = request.follow;
         let answer = Answer {
-            layout: self.inner.engine.layout().clone(),
+            log: self.inner.log.clone(),
             filter,
             size,
             index: self.inner.index.clone(),
@@ -228,7 +229,7 @@ impl Control for ControlService {
             Ok(engine.audit().record(Kind::Operator, reading(target, reason, &peer))?)
         })
         .await?;
-        let receipt = self.evidence(move |layout| evidence::receipt(layout, &request)).await?;
+        let receipt = self.evidence(move |log| evidence::receipt(log, &request)).await?;
         Ok(Response::new(ReceiptReply { receipt }))
     }
 
@@ -240,7 +241,7 @@ impl Control for ControlService {
             Ok(engine.audit().checkpoint()?)
         })
         .await?;
-        let proof = self.evidence(move |layout| evidence::prove(layout, &request)).await?;
+        let proof = self.evidence(move |log| evidence::prove(log, &request)).await?;
         Ok(Response::new(ProveReply { proof }))
     }
 }

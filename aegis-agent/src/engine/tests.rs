@@ -2,7 +2,6 @@
 
 use std::{
     process::{Child, Command},
-    sync::mpsc::sync_channel,
     time::Duration,
 };
 
@@ -15,6 +14,7 @@ use super::{cgroup::Pressure, session::Saved, *};
 use crate::{
     audit::Batching,
     proto::event::{Event, Kind, event::Detail},
+    record::row_queue,
 };
 
 mod fake;
@@ -39,7 +39,7 @@ fn bench_with(fake: Fake, dir: tempfile::TempDir, not_enforcing: Option<&str>) -
     std::fs::create_dir_all(&layout.state).expect("state");
     let (writer, _) =
         Writer::open(&WriterOptions::new(layout.log(), layout.log_key(), [7; 16])).expect("log");
-    let (rows, _) = sync_channel(1);
+    let (rows, _) = row_queue();
     let (audit, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), Batching::default(), rows).expect("audit");
     let log = layout.log();
     let kernel: Option<Box<dyn KernelPort>> = not_enforcing.is_none().then(|| Box::new(fake.clone()) as _);

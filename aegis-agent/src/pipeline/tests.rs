@@ -1,7 +1,6 @@
 use std::{
     collections::VecDeque,
     os::fd::BorrowedFd,
-    sync::mpsc::Receiver as StdReceiver,
     time::Instant,
 };
 
@@ -17,7 +16,7 @@ use super::*;
 use crate::{
     audit::Batching,
     proto::event::{Event, Kind, event::Detail},
-    record::Row,
+    record::{RowQueue, row_queue},
     testkit::Record,
 };
 
@@ -73,7 +72,7 @@ impl RepeatSource for Counters {
     fn hide(&mut self, _: &RepeatKey) -> bool {
         true
     }
-    fn quiet(&self) -> StdReceiver<()> {
+    fn quiet(&self) -> std::sync::mpsc::Receiver<()> {
         sync_channel(1).1
     }
     fn give_back(&mut self, _: u32) {}
@@ -86,14 +85,14 @@ struct Bench {
     pipeline: Pipeline,
     audit: AuditLog,
     dir: tempfile::TempDir,
-    _rows: StdReceiver<Vec<Row>>,
+    _rows: RowQueue,
 }
 
 fn bench(begin: Begin) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
     let options = WriterOptions::new(dir.path().join("log"), dir.path().join("log.key"), [1; 16]);
     let (writer, _) = Writer::open(&options).expect("log");
-    let (to, rows) = sync_channel(10_000);
+    let (to, rows) = row_queue();
     let (audit, _thread) = AuditLog::start(writer, crate::redact::Redactor::built_in(), Batching::default(), to).expect("audit");
     let (ring, counters) = (Ring::default(), Counters::default());
     let lost: Arc<Mutex<Vec<(Counter, u64)>>> = Arc::default();

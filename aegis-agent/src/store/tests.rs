@@ -226,13 +226,40 @@ fn the_writers_thread_follows_rows_and_heals_gaps() {
     let mut bench = Bench::new();
     let rows = bench.fill();
     let (writer, to, thread) = IndexWriter::start(bench.index(), bench.dir.path().join("log")).expect("writer");
-    to.send(rows[..2].to_vec()).expect("sent");
+    to.offer(rows[..2].to_vec());
     assert!(writer.wait_for(2, Duration::from_secs(10)));
-    to.send(rows[4..].to_vec()).expect("sent");
+    to.offer(rows[4..].to_vec());
     assert!(writer.wait_for(5, Duration::from_secs(10)), "the missing rows come from the log");
     bench.fill();
     assert!(writer.wait_for(10, Duration::from_secs(10)), "rows that never came too");
     assert!(!writer.wait_for(11, Duration::from_millis(20)));
     drop(to);
     thread.join().expect("thread");
+}
+
+/// Names of the ways that are there.
+fn ways(index: &Index) -> Vec<String> {
+    let mut statement = index.connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name").expect("sql");
+    let names = statement.query_map([], |row| row.get(0)).expect("names");
+    names.collect::<Result<_, _>>().expect("names")
+}
+
+#[test]
+fn a_large_log_is_indexed_at_once_and_what_was_interrupted_gets_its_ways() {
+    let mut bench = Bench::new();
+    let body = file("a", "/work/x", Verdict::Allow, 1).encode_to_vec();
+    for _ in 0..MANY {
+        bench.writer.append(Kind::File as u32, bench.time, &body).expect("append");
+    }
+    bench.append(Kind::File, &file("b", "/etc/shadow", Verdict::Deny, 2));
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(index.next_seq(), MANY + 1);
+    assert_eq!(ways(&index), ["by_agent", "by_denial", "by_kind", "by_session"]);
+    assert_eq!(bench.find(&EventsRequest { agent: "b".into(), ..EventsRequest::default() }), [MANY]);
+    index.batch(DROP_WAYS).expect("dropped");
+    assert!(ways(&index).is_empty());
+    assert_eq!(bench.find(&EventsRequest { agent: "b".into(), ..EventsRequest::default() }), [MANY]);
+    drop(index);
+    assert_eq!(ways(&bench.index()).len(), 4);
 }

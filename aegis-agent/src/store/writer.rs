@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::RecvTimeoutError,
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -16,11 +16,9 @@ use aegis_log::Reader;
 use super::{Finder, Index, IndexError};
 use crate::{
     query::{Filter, Lookup},
-    record::Row,
+    record::{RowQueue, RowSender, row_queue},
 };
 
-/// Commits whose rows may wait. Rows that find no room are read from the log later.
-const QUEUE: usize = 64;
 /// Rows of one transaction.
 const ROWS: usize = 5_000;
 /// How long an index that is behind may stay so while nothing comes.
@@ -38,8 +36,8 @@ impl IndexWriter {
     ///
     /// # Errors
     /// When no thread can be made.
-    pub fn start(index: Index, log: PathBuf) -> io::Result<(Self, SyncSender<Vec<Row>>, JoinHandle<()>)> {
-        let (rows, queue) = sync_channel(QUEUE);
+    pub fn start(index: Index, log: PathBuf) -> io::Result<(Self, RowSender, JoinHandle<()>)> {
+        let (rows, queue) = row_queue();
         let reached = Arc::new((Mutex::new(index.next_seq()), Condvar::new()));
         let writer = Self { reached: reached.clone(), path: index.path.clone() };
         let thread = thread::Builder::new()
@@ -75,15 +73,15 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(mut self, queue: &Receiver<Vec<Row>>) {
+    fn run(mut self, queue: &RowQueue) {
         // The log comes first: what the index misses it reads there. Without the right to be nice it is not.
         let _ = rustix::process::nice(5);
         loop {
             let mut ended = false;
-            match queue.recv_timeout(IDLE) {
+            match queue.next(IDLE) {
                 Ok(mut rows) => {
                     while rows.len() < ROWS
-                        && let Ok(more) = queue.try_recv()
+                        && let Ok(more) = queue.more()
                     {
                         rows.extend(more);
                     }

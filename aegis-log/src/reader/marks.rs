@@ -8,7 +8,7 @@ use crate::scan::FrameScan;
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles};
 
 /// Entries from one mark to the next.
-pub(super) const STRIDE: u64 = 256;
+pub(super) const STRIDE: u64 = 128;
 /// Segments whose marks are kept: of 64 MiB each, enough for a hundred million entries.
 const KEPT: usize = 512;
 

@@ -183,10 +183,10 @@ impl Reader {
             || ReadError::from(Finding::new(Code::EntryMissing, "the entry is missing").at(seq));
         let entry = self.get(seq)?.ok_or_else(missing)?;
         let files = self.segment_of(seq).ok_or_else(missing)?;
-        let mut scan = FrameScan::open_near(&files.entries_path(&self.dir), entry.offset)?;
+        let mut scan = FrameScan::open(&files.entries_path(&self.dir), entry.offset)?;
         scan.skip().map_err(|error| scan_error(error, files))?;
         let len = usize::try_from(scan.offset() - entry.offset).map_err(|_| missing())?;
-        Ok(FrameScan::open_near(&files.entries_path(&self.dir), entry.offset)?.raw(len)?)
+        Ok(FrameScan::open(&files.entries_path(&self.dir), entry.offset)?.raw(len)?)
     }
 
     pub(super) fn within(&self, size: u64) -> Result<(), ProveError> {
