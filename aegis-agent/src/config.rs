@@ -2,6 +2,9 @@
 //!
 //! Reads them and says whose they must be. What stands in them is others' business.
 
+mod settings;
+pub(crate) mod yaml;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File, Metadata},
@@ -12,9 +15,12 @@ use std::{
 
 use aegis_policy::Diagnostic;
 
-use crate::redact::{
-    RedactError, Redactor,
-    own::{self, Rule},
+use crate::{
+    access::Settings,
+    redact::{
+        RedactError, Redactor,
+        own::{self, Rule},
+    },
 };
 
 /// Largest file of rules, in bytes.
@@ -53,6 +59,17 @@ pub enum ConfigError {
     /// The rules cannot be used together.
     #[error(transparent)]
     Redact(#[from] RedactError),
+}
+
+/// What `aegis.yaml` says; the defaults where there is none.
+///
+/// # Errors
+/// A file that cannot be read, that others could have written, or that holds something wrong.
+pub fn settings(path: &Path) -> Result<Settings, ConfigError> {
+    match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+        _ => settings::read(&contents(path)?, &path.display().to_string()).map_err(ConfigError::Rules),
+    }
 }
 
 /// The redactor with the rules of a folder; with the built-in ones alone where there is no such folder.

@@ -19,6 +19,7 @@ use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use self::start::Running;
 pub use self::{memory::leave_no_core, messages::Messages};
 use crate::{
+    access::{self, Readers},
     control::{Access, Connection, ControlService},
     engine::Warden,
     paths::{self, Layout},
@@ -46,6 +47,8 @@ pub struct Options {
     pub redactor: Arc<Redactor>,
     /// How many of its rules are the operator's.
     pub own_rules: usize,
+    /// Who may read the log.
+    pub reading: access::Settings,
 }
 
 /// Why the daemon does not run.
@@ -108,6 +111,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             running.engine.clone(),
             Arc::new(running.index.clone()),
             Access::new(paths::GROUP),
+            Readers::new(options.reading),
             options.transient,
             running.chain.clone(),
         );

@@ -3,6 +3,7 @@
 //! `kernel event -> decode -> enrich -> decide -> audit -> store`; the stages do not know one
 //! another and are wired in [`pipeline`] alone. Only [`kernel`] talks to BPF.
 
+pub mod access;
 pub mod audit;
 pub mod cli;
 pub mod clock;

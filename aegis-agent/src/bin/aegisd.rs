@@ -27,7 +27,7 @@ struct Arguments {
     /// Folder on a bpffs for what stays in the kernel
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
-    /// Folder of the configuration: redaction rules are read from `redact.d/*.yaml` in it
+    /// Folder of the configuration: `aegis.yaml` in it is read, and redaction rules from `redact.d/*.yaml`
     #[arg(long, value_name = "DIR", default_value = CONFIG_DIR)]
     config_dir: PathBuf,
 }
@@ -51,11 +51,13 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         Err(error) => (Redactor::new(Vec::new())?, 0, Some(error)),
     };
     let redactor = Arc::new(redactor);
+    let reading = config::settings(&arguments.config_dir.join("aegis.yaml"));
     let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let messages = Messages::new(redactor.clone());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(messages).with_ansi(false).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     wrong.map_or(Ok(()), Err)?;
+    let reading = reading?;
     daemon::leave_no_core()?;
 
     if arguments.transient {
@@ -64,6 +66,6 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     }
     let layout = Layout { state: arguments.state_dir, run: arguments.run_dir, pins: arguments.pin_dir };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(daemon::run(Options { layout, transient: arguments.transient, redactor, own_rules }))?;
+    runtime.block_on(daemon::run(Options { layout, transient: arguments.transient, redactor, own_rules, reading }))?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! Knows words only. What they mean is worked out by the commands; nothing here opens a file, asks
 //! a clock or knows of the daemon.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum, ValueHint,
@@ -69,6 +69,9 @@ pub enum Command {
     /// Work with the audit log
     #[command(subcommand)]
     Log(Log),
+    /// Decide about what waits for another person: who may read the log
+    #[command(subcommand)]
+    Approvals(Approvals),
     /// Be a witness for logs of other hosts: cosign what only grew (C2SP tlog-witness)
     Witness(Witness),
     /// Print completions for a shell
@@ -325,6 +328,51 @@ pub enum Log {
     Export(Export),
     /// Have the newest checkpoint cosigned by witnesses, and keep it beside the log
     Witness(AskWitnesses),
+    /// Ask that another person approves of your reading the log, where that is needed (audit.access: two-person)
+    Access(Access),
+}
+
+/// `aegis log access`.
+#[derive(Debug, Args)]
+pub struct Access {
+    /// Why you want to read it; kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// How long you want to [default: as long as this host allows]
+    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    pub span: Option<Duration>,
+    /// How to show it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Format,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    aegis_policy::validate::duration(text).map_err(|(what, advice)| format!("{what}: {advice}"))
+}
+
+/// `aegis approvals`.
+#[derive(Debug, Subcommand)]
+pub enum Approvals {
+    /// List what waits, and what holds
+    List(Shown),
+    /// Approve a request of somebody else
+    Approve(Decision),
+    /// Deny a request of somebody else
+    Deny(Decision),
+}
+
+/// `aegis approvals approve` and `deny`.
+#[derive(Debug, Args)]
+pub struct Decision {
+    /// Number of the request
+    #[arg(value_name = "REQUEST")]
+    pub id: u64,
+    /// Why; kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How to show it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Format,
 }
 
 /// `aegis log witness`.

@@ -7,6 +7,7 @@
 //! store's reading side is used here: `aegis verify` holds the index against the log.
 
 pub mod agents;
+pub mod approvals;
 pub mod args;
 pub mod client;
 pub mod events;
@@ -78,6 +79,8 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Log(Log::Prove(args)) => done(log::prove(args, socket)),
         Command::Log(Log::Export(args)) => done(log::export(args)),
         Command::Log(Log::Witness(args)) => log::witness::run(args),
+        Command::Log(Log::Access(args)) => done(approvals::ask(args, socket)),
+        Command::Approvals(args) => done(approvals::run(args, socket)),
         Command::Witness(args) => done(witness::run(args)),
         Command::Completions { shell } => done(generate::completions(*shell)),
         Command::Man { dir } => done(generate::man(dir)),

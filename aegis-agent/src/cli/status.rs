@@ -52,6 +52,9 @@ fn status_text(reply: &StatusReply, colour: bool) -> String {
     let _ = writeln!(out, "  kernel   {}, ABI {}", escape::text(&reply.kernel), reply.abi);
     let _ = writeln!(out, "  agents   {}", reply.agents);
     let _ = writeln!(out, "  log      {}", durable(reply));
+    if !reply.log_access.is_empty() {
+        let _ = writeln!(out, "  reading  {} (audit.access)", escape::text(&reply.log_access));
+    }
     if !reply.chain.is_empty() {
         let _ = writeln!(out, "  chain    {}", escape::text(&reply.chain));
     }

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::view::LogView;
 use crate::{
+    clock,
     proto::{
         control::{EventRecord, EventsRequest},
         event::Event,
@@ -32,6 +33,8 @@ pub(super) struct Answer {
     pub size: u64,
     pub index: Arc<dyn Lookup>,
     pub durable: watch::Receiver<u64>,
+    /// When the approval by which it is read ends, nanoseconds since boot.
+    pub until: Option<u64>,
     pub to: Sender<Result<EventRecord, Status>>,
 }
 
@@ -86,6 +89,8 @@ impl Answer {
         let internal = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
         let mut next = self.size;
         let mut log = self.log.now().map_err(|e| internal(&e))?;
+        let over = approved(self.until);
+        tokio::pin!(over);
         loop {
             let size = *self.durable.borrow_and_update();
             while next < size {
@@ -104,8 +109,22 @@ impl Answer {
             tokio::select! {
                 changed = self.durable.changed() => if changed.is_err() { return Ok(()) },
                 () = self.to.closed() => return Ok(()),
+                () = &mut over => return Err(Status::permission_denied("the approval to read the log has ended: ask anew with `aegis log access`")),
             }
         }
+    }
+}
+
+/// Ends with an approval; never without one.
+async fn approved(until: Option<u64>) {
+    let Some(until) = until else { return std::future::pending().await };
+    // The clock of timers stands still while the host sleeps, and this one does not.
+    loop {
+        let left = until.saturating_sub(clock::boottime());
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_nanos(left).min(Duration::from_secs(1))).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The requests one by one.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{pin::Pin, sync::Arc, time::{Duration, Instant}};
 
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -8,15 +8,17 @@ use tonic::{Request, Response, Status};
 
 use super::{connection::Credentials, events::Answer, evidence, peer::Access, view::LogView};
 use crate::{
+    access::{Asked, Granted, Readers, Refused},
+    clock,
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
         control::{
-            AdmitReply, AdmitRequest, AgentInfo, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
-            CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
-            KillRequest, Killed, ListAgentsReply, ListAgentsRequest, ProveReply, ProveRequest, ReceiptReply,
+            AccessReply, AccessRequest, AdmitReply, AdmitRequest, AgentInfo, Approval, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
+            CreateAgentRequest, DecideReply, DecideRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
+            KillRequest, Killed, ListAgentsReply, ListAgentsRequest, ListApprovalsReply, ListApprovalsRequest, ProveReply, ProveRequest, ReceiptReply,
             ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest, control_server::Control,
         },
-        event::{Event, Kind, Operator, event::Detail},
+        event::{Event, Kind, Operator, Verdict, event::Detail},
     },
     query::{Filter, Lookup},
 };
@@ -35,6 +37,7 @@ struct Inner {
     index: Arc<dyn Lookup>,
     log: Arc<LogView>,
     access: Access,
+    readers: Readers,
     transient: bool,
     chain: String,
     begun: Instant,
@@ -43,9 +46,16 @@ struct Inner {
 impl ControlService {
     /// A service over an engine.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, index: Arc<dyn Lookup>, access: Access, transient: bool, chain: String) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        index: Arc<dyn Lookup>,
+        access: Access,
+        readers: Readers,
+        transient: bool,
+        chain: String,
+    ) -> Self {
         let log = Arc::new(LogView::new(engine.layout().log()));
-        Self { inner: Arc::new(Inner { engine, index, log, access, transient, chain, begun: Instant::now() }) }
+        Self { inner: Arc::new(Inner { engine, index, log, access, readers, transient, chain, begun: Instant::now() }) }
     }
 
     /// Lets a request in, or not: every one passes here.
@@ -66,6 +76,27 @@ impl ControlService {
         let engine = self.inner.engine.clone();
         let done = tokio::task::spawn_blocking(move || work(&engine)).await;
         done.map_err(|e| Status::internal(format!("the request failed inside: {e}")))?.map_err(|e| status(&e))
+    }
+
+    /// Lets somebody read the log, or not; either is an entry before it is answered. Tells how they may, and how many entries
+    /// were durable before that one.
+    async fn reader(&self, target: String, reason: String, peer: Peer) -> Result<(Granted, u64), Status> {
+        let inner = self.inner.clone();
+        let read = self.engine(move |engine| {
+            let _complete = engine.flush();
+            let size = engine.audit().checkpoint()?.size;
+            let granted = inner.readers.read(peer.login_uid, &reason, clock::boottime());
+            let outcome = match &granted {
+                Ok(Granted { request: Some(request), .. }) => format!("ok, by request {request}"),
+                Ok(_) => "ok".into(),
+                Err(refused) => format!("refused: {refused}"),
+            };
+            let mut entry = act("read", &peer, Operator { target, outcome, reason, ..Operator::default() });
+            entry.verdict = granted.as_ref().map_or(Verdict::Deny, |_| Verdict::Unspecified) as i32;
+            engine.audit().record(Kind::Operator, entry)?;
+            Ok(granted.map(|granted| (granted, size)))
+        });
+        read.await?.map_err(|error| refused(&error))
     }
 
     /// Reads the log's files beside the threads that serve.
@@ -172,16 +203,8 @@ impl Control for ControlService {
         let peer = self.peer(&request)?;
         let request = request.into_inner();
         let filter = Filter::new(&request).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let words = request.clone();
         // What was durable before the reading itself was recorded is what the reader asked about.
-        let size = self
-            .engine(move |engine| {
-                let _complete = engine.flush();
-                let size = engine.audit().checkpoint()?.size;
-                engine.audit().record(Kind::Operator, reading(crate::query::describe(&words), words.reason, &peer))?;
-                Ok(size)
-            })
-            .await?;
+        let (granted, size) = self.reader(crate::query::describe(&request), request.reason.clone(), peer).await?;
         let (to, from) = mpsc::channel(WAITING);
         let follow = request.follow;
         let answer = Answer {
@@ -191,6 +214,7 @@ impl Control for ControlService {
             index: self.inner.index.clone(),
             durable: self.inner.engine.audit().progress().watch(),
             to: to.clone(),
+            until: granted.until,
             request,
         };
         tokio::spawn(async move {
@@ -223,12 +247,7 @@ impl Control for ControlService {
     async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptReply>, Status> {
         let peer = self.peer(&request)?;
         let request = request.into_inner();
-        let (target, reason) = (evidence::describe(&request), request.reason.clone());
-        self.engine(move |engine| {
-            let _complete = engine.flush();
-            Ok(engine.audit().record(Kind::Operator, reading(target, reason, &peer))?)
-        })
-        .await?;
+        self.reader(evidence::describe(&request), request.reason.clone(), peer).await?;
         let receipt = self.evidence(move |log| evidence::receipt(log, &request)).await?;
         Ok(Response::new(ReceiptReply { receipt }))
     }
@@ -243,6 +262,72 @@ impl Control for ControlService {
         .await?;
         let proof = self.evidence(move |log| evidence::prove(log, &request)).await?;
         Ok(Response::new(ProveReply { proof }))
+    }
+
+    async fn request_access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {
+        let peer = self.peer(&request)?;
+        let AccessRequest { reason, duration_ns } = request.into_inner();
+        let span = (duration_ns > 0).then(|| Duration::from_nanos(duration_ns));
+        let asked = self.inner.readers.ask(peer.login_uid, &reason, span, clock::boottime()).map_err(|error| refused(&error))?;
+        let told = asked.clone();
+        self.engine(move |engine| {
+            let entry = Operator { target: named(&told), reason: told.reason, outcome: "ok".into(), ..Operator::default() };
+            Ok(engine.audit().record(Kind::Operator, act("access_request", &peer, entry))?)
+        })
+        .await?;
+        Ok(Response::new(AccessReply { asked: Some(approval(asked)) }))
+    }
+
+    async fn list_approvals(&self, request: Request<ListApprovalsRequest>) -> Result<Response<ListApprovalsReply>, Status> {
+        self.peer(&request)?;
+        let approvals = self.inner.readers.list(clock::boottime()).into_iter().map(approval).collect();
+        Ok(Response::new(ListApprovalsReply { approvals }))
+    }
+
+    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideReply>, Status> {
+        let peer = self.peer(&request)?;
+        let DecideRequest { id, approve, reason } = request.into_inner();
+        let person = peer.login_uid;
+        let may = self.inner.readers.may_decide(id, person, clock::boottime());
+        let outcome = may.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "ok".into());
+        let target = may.as_ref().map_or_else(|_| format!("request {id}"), named);
+        // Before it holds: nobody reads by an approval that the log does not know.
+        self.engine(move |engine| {
+            let action = if approve { "access_approve" } else { "access_deny" };
+            let entry = Operator { target, reason, outcome, ..Operator::default() };
+            Ok(engine.audit().record(Kind::Operator, act(action, &peer, entry))?)
+        })
+        .await?;
+        let decided = may.and_then(|_| self.inner.readers.decide(id, person, approve, clock::boottime()));
+        decided.map(|asked| Response::new(DecideReply { decided: Some(approval(asked)) })).map_err(|error| refused(&error))
+    }
+}
+
+/// A request to read, as entries name it.
+fn named(asked: &Asked) -> String {
+    format!("request {} of login uid {} to read the log for {} s", asked.id, asked.person, asked.span.as_secs())
+}
+
+fn approval(asked: Asked) -> Approval {
+    let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    Approval {
+        id: asked.id,
+        login_uid: asked.person,
+        reason: asked.reason,
+        duration_ns: nanoseconds(asked.span),
+        approved_by: asked.approved_by,
+        left_ns: asked.until.saturating_sub(clock::boottime()),
+    }
+}
+
+fn refused(error: &Refused) -> Status {
+    let text = error.to_string();
+    match error {
+        Refused::NoReason | Refused::LongReason | Refused::TooLong(_) => Status::invalid_argument(text),
+        Refused::Nobody | Refused::NotApproved | Refused::Own(_) => Status::permission_denied(text),
+        Refused::NotNeeded(_) => Status::failed_precondition(text),
+        Refused::TooMany(_) => Status::resource_exhausted(text),
+        Refused::Unknown(_) => Status::not_found(text),
     }
 }
 
@@ -281,6 +366,7 @@ impl Inner {
             counters,
             uptime_ns: u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
             chain: self.chain.clone(),
+            log_access: self.readers.access().word().to_owned(),
         }
     }
 }
@@ -319,17 +405,15 @@ fn banned(name: String) -> BannedCall {
 }
 
 /// Reading the log is an entry of its own: who, what, why.
-fn reading(target: String, reason: String, peer: &Peer) -> Event {
+/// What somebody did, as an entry.
+fn act(action: &str, peer: &Peer, what: Operator) -> Event {
     let operator = Operator {
-        action: "read".into(),
+        action: action.into(),
         uid: peer.uid,
         login_uid: peer.login_uid,
         exe: peer.exe.clone(),
         pid: peer.pid,
-        target,
-        outcome: "ok".into(),
-        reason,
-        ..Operator::default()
+        ..what
     };
     Event { detail: Some(Detail::Operator(operator)), ..Event::default() }
 }

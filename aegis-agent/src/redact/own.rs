@@ -5,12 +5,13 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use aegis_policy::{
-    Diagnostic, Position,
+    Diagnostic,
     diagnostic::Diagnostics,
-    parse::{self, Key, Node, Value},
+    parse::{self, Node, Value},
 };
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
+use crate::config::yaml::{fields, text};
 use super::{
     mark::{NAME_LONGEST, is_mark, is_name},
     scan::{Span, rank},
@@ -151,31 +152,4 @@ fn compile(pattern: &str) -> Result<Regex, Wrong> {
 /// The parser draws the pattern over several lines; what is wrong stands in the last.
 fn last_line(error: &str) -> &str {
     error.lines().last().map_or(error, |line| line.trim_start_matches("error: "))
-}
-
-fn text(node: Option<&Node>) -> Option<(Position, &str)> {
-    match node {
-        Some(Node { at, value: Value::Scalar(scalar) }) if !scalar.text.is_empty() => Some((*at, &scalar.text)),
-        _ => None,
-    }
-}
-
-/// The values of known keys; another key is an error.
-fn fields<'n, const N: usize>(node: &'n Node, known: [&str; N], errors: &mut Diagnostics) -> Option<[Option<&'n Node>; N]> {
-    let Value::Map(entries) = &node.value else {
-        errors.error(node.at, "a mapping is expected here", format!("write the keys {}", list(&known)));
-        return None;
-    };
-    let mut values = [None; N];
-    for (Key { at, text }, value) in entries {
-        match known.iter().position(|name| name == text) {
-            Some(index) => values[index] = Some(value),
-            None => errors.error(*at, format!("unknown key `{}`", text.escape_default()), format!("known here: {}", list(&known))),
-        }
-    }
-    Some(values)
-}
-
-fn list(known: &[&str]) -> String {
-    known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -9,6 +9,7 @@ use ureq::{
 };
 
 use super::{ADD_CHECKPOINT, MOST};
+use crate::escape;
 
 /// How long a witness may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ pub fn cosign(reader: &Reader, checkpoint: &SignedCheckpoint, witness: &PolicyWi
             seen if seen > size => Err(ahead(reader, seen, size)),
             seen => Err(AskError::NoAnswer(format!("it has cosigned {old} entries and then {seen}: ask again"))),
         },
-        status => Err(AskError::Refused { status, text: reply.text.trim().chars().take(200).collect() }),
+        status => Err(AskError::Refused { status, text: escape::text(&reply.text.trim().chars().take(200).collect::<String>()) }),
     }
 }
 

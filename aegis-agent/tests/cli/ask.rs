@@ -212,3 +212,25 @@ fn what_the_daemon_says_is_escaped_too() {
     let (code, _, message) = outcome(&mut daemon.run(&["--", "true"]));
     assert_eq!((code, message.as_str()), (125, "aegis: a\\x1b[2J\naegis: b\n"));
 }
+
+#[test]
+fn who_reads_where_two_people_do_asks_and_another_decides() {
+    let daemon = Daemon::start(Script::default());
+    let (code, out, _) = outcome(&mut daemon.aegis(&["log", "access", "--reason", "incident 7", "--for", "30m"]));
+    assert_eq!(code, 0);
+    assert_eq!(out, "request 7: within 1h 0min another person has to run `aegis approvals approve 7`; then you read for 30min 0s\n");
+    let (code, out, _) = outcome(&mut daemon.aegis(&["approvals", "list"]));
+    assert_eq!(code, 0);
+    assert!(out.contains("uid 4000000000") && out.contains("waits") && out.contains("approved by uid 4000000001"), "{out}");
+    assert!(!out.contains('\u{1b}') && out.contains(r"incident \x1b[2J7"), "{out}");
+    let (code, out, _) = outcome(&mut daemon.aegis(&["approvals", "approve", "7", "-o", "json"]));
+    let decided: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &decided["approved_by"], &decided["for_seconds"]), (0, &4_000_000_001_u64.into(), &3600.into()));
+    let (code, out, _) = outcome(&mut daemon.aegis(&["approvals", "deny", "7", "--reason", "no"]));
+    assert_eq!((code, out.as_str()), (0, "denied: request 7 of uid 4000000000\n"));
+    let (code, _, err) = outcome(&mut daemon.aegis(&["approvals", "approve", "8"]));
+    assert!(code == 1 && err.contains("another person"), "{code} {err}");
+    for wrong in [&["log", "access"][..], &["log", "access", "--reason", "r", "--for", "30"], &["approvals", "approve", "x"]] {
+        assert_eq!(outcome(&mut daemon.aegis(wrong)).0, 2, "{wrong:?}");
+    }
+}

@@ -9,9 +9,9 @@ use std::{
 
 use aegis_agent::proto::{
     control::{
-        AdmitReply, AdmitRequest, AgentInfo, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
-        CreateAgentRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply, KillRequest, Killed,
-        ListAgentsReply, ListAgentsRequest, ProveReply, ProveRequest, ReceiptReply, ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest,
+        AccessReply, AccessRequest, AdmitReply, AdmitRequest, AgentInfo, Approval, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
+        CreateAgentRequest, DecideReply, DecideRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply, KillRequest, Killed,
+        ListAgentsReply, ListAgentsRequest, ListApprovalsReply, ListApprovalsRequest, ProveReply, ProveRequest, ReceiptReply, ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest,
         control_server::{Control, ControlServer},
     },
     event::{Event, File, Process, event::Detail},
@@ -166,6 +166,12 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
+fn waiting() -> Approval {
+    let hour = 3_600_000_000_000;
+    let reason = "incident \u{1b}[2J7".to_owned();
+    Approval { id: 7, login_uid: 4_000_000_000, reason, duration_ns: hour, left_ns: hour, ..Approval::default() }
+}
+
 #[tonic::async_trait]
 impl Control for Service {
     type EventsStream = ReceiverStream<Result<EventRecord, Status>>;
@@ -293,6 +299,25 @@ impl Control for Service {
             return Err(Status::not_found("there is no entry 3"));
         }
         Ok(Response::new(ReceiptReply { receipt: b"c2sp.org/tlog-proof@v1\n".to_vec() }))
+    }
+
+    async fn request_access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {
+        let AccessRequest { reason, duration_ns } = request.into_inner();
+        Ok(Response::new(AccessReply { asked: Some(Approval { reason, duration_ns, ..waiting() }) }))
+    }
+
+    async fn list_approvals(&self, _: Request<ListApprovalsRequest>) -> Result<Response<ListApprovalsReply>, Status> {
+        let approved = Approval { id: 8, approved_by: Some(4_000_000_001), ..waiting() };
+        Ok(Response::new(ListApprovalsReply { approvals: vec![waiting(), approved] }))
+    }
+
+    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideReply>, Status> {
+        let request = request.into_inner();
+        if request.id != 7 {
+            return Err(Status::permission_denied("request 8 is your own: another person decides about it"));
+        }
+        let decided = Approval { approved_by: request.approve.then_some(4_000_000_001), ..waiting() };
+        Ok(Response::new(DecideReply { decided: Some(decided) }))
     }
 
     async fn prove(&self, request: Request<ProveRequest>) -> Result<Response<ProveReply>, Status> {

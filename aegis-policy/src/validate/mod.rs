@@ -228,3 +228,11 @@ fn labels(list: &[(Text, Text)], errors: &mut Diagnostics) -> BTreeMap<String, S
     }
     out
 }
+
+/// A duration as people write it (`30m`, `1h30m`); what is wrong with it and what to write.
+///
+/// # Errors
+/// It is none.
+pub fn duration(text: &str) -> Result<std::time::Duration, (String, String)> {
+    values::duration(text)
+}

@@ -1,0 +1,321 @@
+//! Who may read the log through the daemon, and until when.
+//!
+//! A person is a login uid: it is set when somebody logs in, and `su` and `sudo` do not change it. Times are nanoseconds since
+//! boot. What was asked for and approved is kept in memory alone: a daemon that starts anew knows of no approval.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// What the log is read for, longest, in bytes.
+const REASON_LONGEST: usize = 512;
+/// How long somebody may think about a request.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Requests and approvals that are kept at most, of all people and of one.
+const MOST: usize = 64;
+const MOST_OF_ONE: usize = 8;
+/// Login uid of a process that nobody logged in for.
+const NOBODY: u32 = u32::MAX;
+
+/// What reading the log takes (`audit.access`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadAccess {
+    /// Whoever may use the control socket reads.
+    #[default]
+    Open,
+    /// They say why.
+    Reason,
+    /// Another person has approved it.
+    TwoPerson,
+}
+
+impl ReadAccess {
+    /// All of them, by the words of the configuration.
+    pub const WORDS: [(&str, Self); 3] = [("open", Self::Open), ("reason", Self::Reason), ("two-person", Self::TwoPerson)];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, access)| *access == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// What the operator configures about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `audit.access`.
+    pub access: ReadAccess,
+    /// `audit.elevation`: how long an approval holds at most.
+    pub elevation: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { access: ReadAccess::default(), elevation: Duration::from_secs(3600) }
+    }
+}
+
+/// Why somebody does not read, ask or approve.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no reason.
+    #[error("on this host the log is read for a reason (audit.access): say it with --reason")]
+    NoReason,
+    /// It is too long.
+    #[error("the reason has more than {REASON_LONGEST} bytes: say it in fewer")]
+    LongReason,
+    /// The login uid is not set.
+    #[error("nobody has logged in for this process (it has no login uid, as services have none), so that it is not known who asks: log in")]
+    Nobody,
+    /// There is no approval.
+    #[error(
+        "on this host the log is read by two people (audit.access: two-person): ask with `aegis log access --reason TEXT`, and have \
+         somebody else approve it (`aegis approvals approve`)"
+    )]
+    NotApproved,
+    /// There is nothing to ask for.
+    #[error("on this host nobody's approval is needed to read the log (audit.access: {0})")]
+    NotNeeded(&'static str),
+    /// For longer than there is.
+    #[error("approvals hold for {} minutes at most here (audit.elevation)", .0.as_secs() / 60)]
+    TooLong(Duration),
+    /// Too many wait.
+    #[error("{0} requests wait or hold already: wait until some end")]
+    TooMany(usize),
+    /// It is not there, or not any more.
+    #[error("no request {0} waits: `aegis approvals` lists those that do")]
+    Unknown(u64),
+    /// One person is not two.
+    #[error("request {0} is your own: another person decides about it")]
+    Own(u64),
+}
+
+/// A request to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its number.
+    pub id: u64,
+    /// Who asked, as a login uid.
+    pub person: u32,
+    /// Why.
+    pub reason: String,
+    /// How long it is to hold.
+    pub span: Duration,
+    /// Who approved it, as a login uid; nobody yet.
+    pub approved_by: Option<u32>,
+    /// When it ends: as a request, or as an approval.
+    pub until: u64,
+}
+
+/// How somebody may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// The approved request by which.
+    pub request: Option<u64>,
+    /// Until when.
+    pub until: Option<u64>,
+}
+
+/// Keeps who asked and who approved.
+#[derive(Debug, Default)]
+pub struct Readers {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    asked: Vec<Asked>,
+}
+
+impl Readers {
+    /// With nothing asked yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, state: Mutex::default() }
+    }
+
+    /// What reading takes here.
+    #[must_use]
+    pub const fn access(&self) -> ReadAccess {
+        self.settings.access
+    }
+
+    /// Whether somebody may read now.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn read(&self, person: u32, reason: &str, now: u64) -> Result<Granted, Refused> {
+        if reason.len() > REASON_LONGEST {
+            return Err(Refused::LongReason);
+        }
+        match self.settings.access {
+            ReadAccess::Open => Ok(Granted::default()),
+            ReadAccess::Reason if reason.trim().is_empty() => Err(Refused::NoReason),
+            ReadAccess::Reason => Ok(Granted::default()),
+            ReadAccess::TwoPerson if person == NOBODY => Err(Refused::Nobody),
+            ReadAccess::TwoPerson => {
+                let state = self.state(now);
+                let own = state.asked.iter().filter(|asked| asked.person == person && asked.approved_by.is_some());
+                let longest = own.max_by_key(|asked| asked.until).ok_or(Refused::NotApproved)?;
+                Ok(Granted { request: Some(longest.id), until: Some(longest.until) })
+            }
+        }
+    }
+
+    /// Asks for others' approval; without a span for as long as there is.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn ask(&self, person: u32, reason: &str, span: Option<Duration>, now: u64) -> Result<Asked, Refused> {
+        let Settings { access, elevation } = self.settings;
+        let span = span.unwrap_or(elevation);
+        if access != ReadAccess::TwoPerson {
+            return Err(Refused::NotNeeded(access.word()));
+        }
+        if person == NOBODY {
+            return Err(Refused::Nobody);
+        }
+        if reason.trim().is_empty() {
+            return Err(Refused::NoReason);
+        }
+        if reason.len() > REASON_LONGEST {
+            return Err(Refused::LongReason);
+        }
+        if span > elevation {
+            return Err(Refused::TooLong(elevation));
+        }
+        let mut state = self.state(now);
+        let own = state.asked.iter().filter(|asked| asked.person == person).count();
+        if own >= MOST_OF_ONE || state.asked.len() >= MOST {
+            return Err(Refused::TooMany(if own >= MOST_OF_ONE { own } else { MOST }));
+        }
+        state.last += 1;
+        let asked =
+            Asked { id: state.last, person, reason: reason.to_owned(), span, approved_by: None, until: after(now, PATIENCE) };
+        state.asked.push(asked.clone());
+        Ok(asked)
+    }
+
+    /// What waits or holds.
+    #[must_use]
+    pub fn list(&self, now: u64) -> Vec<Asked> {
+        self.state(now).asked.clone()
+    }
+
+    /// Whether somebody may decide about a request that waits. Nothing is decided by that.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn may_decide(&self, id: u64, person: u32, now: u64) -> Result<Asked, Refused> {
+        if person == NOBODY {
+            return Err(Refused::Nobody);
+        }
+        let state = self.state(now);
+        let waits = state.asked.iter().find(|asked| asked.id == id && asked.approved_by.is_none());
+        let asked = waits.ok_or(Refused::Unknown(id))?;
+        if asked.person == person { Err(Refused::Own(id)) } else { Ok(asked.clone()) }
+    }
+
+    /// Decides about a request. What is approved holds from now on.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn decide(&self, id: u64, person: u32, approve: bool, now: u64) -> Result<Asked, Refused> {
+        let mut decided = self.may_decide(id, person, now)?;
+        let mut state = self.state(now);
+        let place = state.asked.iter().position(|asked| asked.id == id && asked.approved_by.is_none());
+        let place = place.ok_or(Refused::Unknown(id))?;
+        if approve {
+            decided.approved_by = Some(person);
+            decided.until = after(now, decided.span);
+            state.asked[place] = decided.clone();
+        } else {
+            state.asked.remove(place);
+        }
+        Ok(decided)
+    }
+
+    /// Without what has ended by now.
+    fn state(&self, now: u64) -> std::sync::MutexGuard<'_, State> {
+        // Each change is whole, so that a panic elsewhere leaves it usable.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.asked.retain(|asked| asked.until > now);
+        state
+    }
+}
+
+fn after(now: u64, span: Duration) -> u64 {
+    now.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: u32 = 1000;
+    const BOB: u32 = 1001;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn readers(access: ReadAccess) -> Readers {
+        Readers::new(Settings { access, elevation: 10 * MINUTE })
+    }
+
+    #[test]
+    fn an_open_log_is_read_by_all_and_another_for_a_reason() {
+        assert_eq!(readers(ReadAccess::Open).read(NOBODY, "", 0), Ok(Granted::default()));
+        let readers = readers(ReadAccess::Reason);
+        assert_eq!(readers.read(ALICE, " ", 0), Err(Refused::NoReason));
+        assert_eq!(readers.read(ALICE, &"x".repeat(513), 0), Err(Refused::LongReason));
+        assert_eq!(readers.read(NOBODY, "incident 7", 0), Ok(Granted::default()));
+        assert_eq!(readers.ask(ALICE, "incident 7", None, 0), Err(Refused::NotNeeded("reason")));
+    }
+
+    #[test]
+    fn two_people_are_two_and_the_same_one_never_is() {
+        let readers = readers(ReadAccess::TwoPerson);
+        assert_eq!(readers.read(ALICE, "incident 7", 0), Err(Refused::NotApproved));
+        let asked = readers.ask(ALICE, "incident 7", Some(MINUTE), 0).unwrap();
+        assert_eq!(readers.decide(asked.id, ALICE, true, 0), Err(Refused::Own(asked.id)));
+        assert_eq!(readers.decide(asked.id, NOBODY, true, 0), Err(Refused::Nobody));
+        assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
+        let approved = readers.decide(asked.id, BOB, true, 5).unwrap();
+        assert_eq!((approved.person, approved.approved_by), (ALICE, Some(BOB)));
+        assert_eq!(readers.read(ALICE, "", 6), Ok(Granted { request: Some(asked.id), until: Some(approved.until) }));
+        // It is hers alone, and decided once.
+        assert_eq!(readers.read(BOB, "", 6), Err(Refused::NotApproved));
+        assert_eq!(readers.decide(asked.id, BOB, true, 6), Err(Refused::Unknown(asked.id)));
+    }
+
+    #[test]
+    fn an_approval_ends_with_its_time_and_a_request_with_patience() {
+        let readers = readers(ReadAccess::TwoPerson);
+        let minute = u64::try_from(MINUTE.as_nanos()).unwrap();
+        let asked = readers.ask(ALICE, "r", Some(MINUTE), 0).unwrap();
+        readers.decide(asked.id, BOB, true, 5).unwrap();
+        assert!(readers.read(ALICE, "", minute + 4).is_ok());
+        assert_eq!(readers.read(ALICE, "", minute + 5), Err(Refused::NotApproved));
+        assert_eq!(readers.ask(ALICE, "r", Some(11 * MINUTE), 0), Err(Refused::TooLong(10 * MINUTE)));
+        let waits = readers.ask(ALICE, "r", None, minute).unwrap();
+        assert_eq!(waits.span, 10 * MINUTE);
+        assert_eq!(readers.decide(waits.id, BOB, true, waits.until), Err(Refused::Unknown(waits.id)));
+        assert!(readers.list(waits.until).is_empty());
+    }
+
+    #[test]
+    fn what_is_denied_is_gone_and_nobody_asks_without_end() {
+        let readers = readers(ReadAccess::TwoPerson);
+        let asked = readers.ask(ALICE, "r", None, 0).unwrap();
+        readers.decide(asked.id, BOB, false, 0).unwrap();
+        assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
+        assert_eq!(readers.ask(NOBODY, "r", None, 0), Err(Refused::Nobody));
+        assert_eq!(readers.ask(ALICE, "", None, 0), Err(Refused::NoReason));
+        for _ in 0..MOST_OF_ONE {
+            readers.ask(ALICE, "r", None, 0).unwrap();
+        }
+        assert_eq!(readers.ask(ALICE, "r", None, 0), Err(Refused::TooMany(MOST_OF_ONE)));
+        assert!(readers.ask(BOB, "r", None, 0).is_ok());
+    }
+}
