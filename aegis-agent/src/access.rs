@@ -68,6 +68,17 @@ pub enum Refused {
     /// The login uid is not set.
     #[error("nobody has logged in for this process (it has no login uid, as services have none), so that it is not known who asks: log in")]
     Nobody,
+    /// Who logged in is not who asks.
+    #[error(
+        "user {uid} asks, and user {login_uid} logged in for this process: ask as the user who logged in, or as root (sudo keeps \
+         who logged in)"
+    )]
+    AnotherUser {
+        /// User.
+        uid: u32,
+        /// Login uid.
+        login_uid: u32,
+    },
     /// There is no approval.
     #[error(
         "on this host the log is read by two people (audit.access: two-person): ask with `aegis log access --reason TEXT`, and have \
@@ -91,6 +102,27 @@ pub enum Refused {
     Own(u64),
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// User.
+    pub uid: u32,
+    /// Login uid.
+    pub login_uid: u32,
+}
+
+impl Who {
+    /// The person, where it is certain: who has no login uid may give itself any, and then is another user than that.
+    fn person(self) -> Result<u32, Refused> {
+        let Self { uid, login_uid } = self;
+        match login_uid {
+            NOBODY => Err(Refused::Nobody),
+            _ if uid != 0 && uid != login_uid => Err(Refused::AnotherUser { uid, login_uid }),
+            person => Ok(person),
+        }
+    }
+}
+
 /// A request to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -106,6 +138,8 @@ pub struct Asked {
     pub approved_by: Option<u32>,
     /// When it ends: as a request, or as an approval.
     pub until: u64,
+    /// Whether somebody is deciding about it: others do not, and it does not end meanwhile.
+    deciding: bool,
 }
 
 /// How somebody may read.
@@ -147,16 +181,14 @@ impl Readers {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn read(&self, person: u32, reason: &str, now: u64) -> Result<Granted, Refused> {
-        if reason.len() > REASON_LONGEST {
-            return Err(Refused::LongReason);
-        }
+    pub fn read(&self, who: Who, reason: &str, now: u64) -> Result<Granted, Refused> {
         match self.settings.access {
             ReadAccess::Open => Ok(Granted::default()),
+            _ if reason.len() > REASON_LONGEST => Err(Refused::LongReason),
             ReadAccess::Reason if reason.trim().is_empty() => Err(Refused::NoReason),
             ReadAccess::Reason => Ok(Granted::default()),
-            ReadAccess::TwoPerson if person == NOBODY => Err(Refused::Nobody),
             ReadAccess::TwoPerson => {
+                let person = who.person()?;
                 let state = self.state(now);
                 let own = state.asked.iter().filter(|asked| asked.person == person && asked.approved_by.is_some());
                 let longest = own.max_by_key(|asked| asked.until).ok_or(Refused::NotApproved)?;
@@ -169,15 +201,13 @@ impl Readers {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn ask(&self, person: u32, reason: &str, span: Option<Duration>, now: u64) -> Result<Asked, Refused> {
+    pub fn ask(&self, who: Who, reason: &str, span: Option<Duration>, now: u64) -> Result<Asked, Refused> {
         let Settings { access, elevation } = self.settings;
         let span = span.unwrap_or(elevation);
         if access != ReadAccess::TwoPerson {
             return Err(Refused::NotNeeded(access.word()));
         }
-        if person == NOBODY {
-            return Err(Refused::Nobody);
-        }
+        let person = who.person()?;
         if reason.trim().is_empty() {
             return Err(Refused::NoReason);
         }
@@ -193,8 +223,8 @@ impl Readers {
             return Err(Refused::TooMany(if own >= MOST_OF_ONE { own } else { MOST }));
         }
         state.last += 1;
-        let asked =
-            Asked { id: state.last, person, reason: reason.to_owned(), span, approved_by: None, until: after(now, PATIENCE) };
+        let (id, until) = (state.last, after(now, PATIENCE));
+        let asked = Asked { id, person, reason: reason.to_owned(), span, approved_by: None, until, deciding: false };
         state.asked.push(asked.clone());
         Ok(asked)
     }
@@ -205,44 +235,47 @@ impl Readers {
         self.state(now).asked.clone()
     }
 
-    /// Whether somebody may decide about a request that waits. Nothing is decided by that.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn may_decide(&self, id: u64, person: u32, now: u64) -> Result<Asked, Refused> {
-        if person == NOBODY {
-            return Err(Refused::Nobody);
-        }
-        let state = self.state(now);
-        let waits = state.asked.iter().find(|asked| asked.id == id && asked.approved_by.is_none());
-        let asked = waits.ok_or(Refused::Unknown(id))?;
-        if asked.person == person { Err(Refused::Own(id)) } else { Ok(asked.clone()) }
+    /// Takes back a request that its entry could not be written for.
+    pub fn forget(&self, id: u64, now: u64) {
+        self.state(now).asked.retain(|asked| asked.id != id);
     }
 
-    /// Decides about a request. What is approved holds from now on.
+    /// Somebody begins to decide about a request that waits; nobody else does until [`Readers::decide`].
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn decide(&self, id: u64, person: u32, approve: bool, now: u64) -> Result<Asked, Refused> {
-        let mut decided = self.may_decide(id, person, now)?;
+    pub fn begin(&self, id: u64, who: Who, now: u64) -> Result<Asked, Refused> {
+        let person = who.person()?;
         let mut state = self.state(now);
-        let place = state.asked.iter().position(|asked| asked.id == id && asked.approved_by.is_none());
-        let place = place.ok_or(Refused::Unknown(id))?;
-        if approve {
-            decided.approved_by = Some(person);
-            decided.until = after(now, decided.span);
-            state.asked[place] = decided.clone();
-        } else {
-            state.asked.remove(place);
+        let waits = state.asked.iter_mut().find(|asked| asked.id == id && asked.approved_by.is_none() && !asked.deciding);
+        let asked = waits.ok_or(Refused::Unknown(id))?;
+        if asked.person == person {
+            return Err(Refused::Own(id));
         }
-        Ok(decided)
+        asked.deciding = true;
+        Ok(Asked { approved_by: Some(person), ..asked.clone() })
+    }
+
+    /// Ends what was begun: what is approved holds from now on, what is denied is gone, and without a decision the request
+    /// waits on.
+    pub fn decide(&self, begun: Asked, approve: Option<bool>, now: u64) -> Asked {
+        let mut state = self.state(now);
+        let decided = match approve {
+            Some(true) => Asked { until: after(now, begun.span), deciding: false, ..begun },
+            _ => Asked { approved_by: None, deciding: false, ..begun },
+        };
+        state.asked.retain(|asked| asked.id != decided.id);
+        if approve != Some(false) {
+            state.asked.push(decided.clone());
+        }
+        decided
     }
 
     /// Without what has ended by now.
     fn state(&self, now: u64) -> std::sync::MutexGuard<'_, State> {
         // Each change is whole, so that a panic elsewhere leaves it usable.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.asked.retain(|asked| asked.until > now);
+        state.asked.retain(|asked| asked.deciding || asked.until > now);
         state
     }
 }
@@ -255,21 +288,27 @@ fn after(now: u64, span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const ALICE: u32 = 1000;
-    const BOB: u32 = 1001;
+    const ALICE: Who = Who { uid: 1000, login_uid: 1000 };
+    /// By way of sudo.
+    const BOB: Who = Who { uid: 0, login_uid: 1001 };
+    const NONE: Who = Who { uid: 1000, login_uid: NOBODY };
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn readers(access: ReadAccess) -> Readers {
         Readers::new(Settings { access, elevation: 10 * MINUTE })
     }
 
+    fn decide(readers: &Readers, id: u64, who: Who, approve: bool, now: u64) -> Result<Asked, Refused> {
+        Ok(readers.decide(readers.begin(id, who, now)?, Some(approve), now))
+    }
+
     #[test]
     fn an_open_log_is_read_by_all_and_another_for_a_reason() {
-        assert_eq!(readers(ReadAccess::Open).read(NOBODY, "", 0), Ok(Granted::default()));
+        assert_eq!(readers(ReadAccess::Open).read(NONE, "", 0), Ok(Granted::default()));
         let readers = readers(ReadAccess::Reason);
         assert_eq!(readers.read(ALICE, " ", 0), Err(Refused::NoReason));
         assert_eq!(readers.read(ALICE, &"x".repeat(513), 0), Err(Refused::LongReason));
-        assert_eq!(readers.read(NOBODY, "incident 7", 0), Ok(Granted::default()));
+        assert_eq!(readers.read(NONE, "incident 7", 0), Ok(Granted::default()));
         assert_eq!(readers.ask(ALICE, "incident 7", None, 0), Err(Refused::NotNeeded("reason")));
     }
 
@@ -278,15 +317,21 @@ mod tests {
         let readers = readers(ReadAccess::TwoPerson);
         assert_eq!(readers.read(ALICE, "incident 7", 0), Err(Refused::NotApproved));
         let asked = readers.ask(ALICE, "incident 7", Some(MINUTE), 0).unwrap();
-        assert_eq!(readers.decide(asked.id, ALICE, true, 0), Err(Refused::Own(asked.id)));
-        assert_eq!(readers.decide(asked.id, NOBODY, true, 0), Err(Refused::Nobody));
+        assert_eq!(decide(&readers, asked.id, ALICE, true, 0), Err(Refused::Own(asked.id)));
+        assert_eq!(decide(&readers, asked.id, NONE, true, 0), Err(Refused::Nobody));
+        // Who gave itself another login uid is not believed, nor is an account that somebody changed to.
+        let another = Who { uid: 1000, login_uid: 1001 };
+        let refused = Refused::AnotherUser { uid: 1000, login_uid: 1001 };
+        assert_eq!(decide(&readers, asked.id, another, true, 0), Err(refused.clone()));
+        assert_eq!(readers.ask(another, "r", None, 0), Err(refused.clone()));
+        assert_eq!(readers.read(another, "r", 0), Err(refused));
         assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
-        let approved = readers.decide(asked.id, BOB, true, 5).unwrap();
-        assert_eq!((approved.person, approved.approved_by), (ALICE, Some(BOB)));
+        let approved = decide(&readers, asked.id, BOB, true, 5).unwrap();
+        assert_eq!((approved.person, approved.approved_by), (1000, Some(1001)));
         assert_eq!(readers.read(ALICE, "", 6), Ok(Granted { request: Some(asked.id), until: Some(approved.until) }));
         // It is hers alone, and decided once.
         assert_eq!(readers.read(BOB, "", 6), Err(Refused::NotApproved));
-        assert_eq!(readers.decide(asked.id, BOB, true, 6), Err(Refused::Unknown(asked.id)));
+        assert_eq!(decide(&readers, asked.id, BOB, true, 6), Err(Refused::Unknown(asked.id)));
     }
 
     #[test]
@@ -294,23 +339,40 @@ mod tests {
         let readers = readers(ReadAccess::TwoPerson);
         let minute = u64::try_from(MINUTE.as_nanos()).unwrap();
         let asked = readers.ask(ALICE, "r", Some(MINUTE), 0).unwrap();
-        readers.decide(asked.id, BOB, true, 5).unwrap();
+        decide(&readers, asked.id, BOB, true, 5).unwrap();
         assert!(readers.read(ALICE, "", minute + 4).is_ok());
         assert_eq!(readers.read(ALICE, "", minute + 5), Err(Refused::NotApproved));
         assert_eq!(readers.ask(ALICE, "r", Some(11 * MINUTE), 0), Err(Refused::TooLong(10 * MINUTE)));
         let waits = readers.ask(ALICE, "r", None, minute).unwrap();
         assert_eq!(waits.span, 10 * MINUTE);
-        assert_eq!(readers.decide(waits.id, BOB, true, waits.until), Err(Refused::Unknown(waits.id)));
+        assert_eq!(decide(&readers, waits.id, BOB, true, waits.until), Err(Refused::Unknown(waits.id)));
         assert!(readers.list(waits.until).is_empty());
+    }
+
+    #[test]
+    fn two_who_decide_at_once_are_one_and_an_undecided_request_waits_on() {
+        let readers = readers(ReadAccess::TwoPerson);
+        let asked = readers.ask(ALICE, "r", None, 0).unwrap();
+        let begun = readers.begin(asked.id, BOB, 0).unwrap();
+        let carol = Who { uid: 1002, login_uid: 1002 };
+        assert_eq!(readers.begin(asked.id, carol, 0), Err(Refused::Unknown(asked.id)));
+        assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
+        // Its patience ends while somebody decides.
+        assert_eq!(readers.decide(begun, None, asked.until - 1), asked);
+        let begun = readers.begin(asked.id, carol, asked.until - 1).unwrap();
+        readers.decide(begun, Some(true), asked.until + 1);
+        assert!(readers.read(ALICE, "", asked.until + 2).is_ok());
+        readers.forget(asked.id, asked.until + 2);
+        assert_eq!(readers.read(ALICE, "", asked.until + 2), Err(Refused::NotApproved));
     }
 
     #[test]
     fn what_is_denied_is_gone_and_nobody_asks_without_end() {
         let readers = readers(ReadAccess::TwoPerson);
         let asked = readers.ask(ALICE, "r", None, 0).unwrap();
-        readers.decide(asked.id, BOB, false, 0).unwrap();
+        decide(&readers, asked.id, BOB, false, 0).unwrap();
         assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
-        assert_eq!(readers.ask(NOBODY, "r", None, 0), Err(Refused::Nobody));
+        assert_eq!(readers.ask(NONE, "r", None, 0), Err(Refused::Nobody));
         assert_eq!(readers.ask(ALICE, "", None, 0), Err(Refused::NoReason));
         for _ in 0..MOST_OF_ONE {
             readers.ask(ALICE, "r", None, 0).unwrap();

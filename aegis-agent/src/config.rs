@@ -66,6 +66,11 @@ pub enum ConfigError {
 /// # Errors
 /// A file that cannot be read, that others could have written, or that holds something wrong.
 pub fn settings(path: &Path) -> Result<Settings, ConfigError> {
+    let mistyped = path.with_extension("yml");
+    if mistyped.symlink_metadata().is_ok() {
+        // It is meant to be this one, and nobody would notice that it is passed over.
+        return Err(ConfigError::File { path: mistyped, what: format!("rename it to {}; it is not read", path.display()) });
+    }
     match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
         _ => settings::read(&contents(path)?, &path.display().to_string()).map_err(ConfigError::Rules),

@@ -66,3 +66,15 @@ fn what_would_be_passed_over_in_silence_is_refused() {
     let dir = folder(&[("a.yaml", &" ".repeat(300_000))]);
     assert!(refused(&dir).contains("more than 262144 bytes"));
 }
+
+#[test]
+fn a_mistyped_name_of_the_settings_does_not_leave_the_log_open() {
+    let dir = folder(&[("aegis.yml", "version: \"1.0\"\naudit: {access: two-person}\n")]);
+    let path = dir.path().join("aegis.yaml");
+    let error = super::settings(&path).expect_err("refused").to_string();
+    assert!(error.contains("aegis.yml: rename it to ") && error.contains("aegis.yaml"), "{error}");
+    fs::rename(dir.path().join("aegis.yml"), &path).expect("renamed");
+    assert_eq!(super::settings(&path).expect("settings").access.word(), "two-person");
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(super::settings(&path).expect("none").access.word(), "open");
+}

@@ -48,11 +48,18 @@ impl Answer {
             let entry = entry.ok_or_else(|| {
                 Status::data_loss(format!("entry {seq} is in the index and not in the log: run `aegis verify`"))
             })?;
+            // The one before may have waited for its reader a long time.
+            self.may_go_on()?;
             if self.to.blocking_send(Ok(record(entry))).is_err() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Whether the approval still holds.
+    fn may_go_on(&self) -> Result<(), Status> {
+        if self.until.is_some_and(|until| until <= clock::boottime()) { Err(ended()) } else { Ok(()) }
     }
 
     /// Numbers of the entries that are wanted, in order. What the index does not have yet is looked for in
@@ -92,6 +99,7 @@ impl Answer {
         let over = approved(self.until);
         tokio::pin!(over);
         loop {
+            self.may_go_on()?;
             let size = *self.durable.borrow_and_update();
             while next < size {
                 let filter = self.filter.clone();
@@ -100,19 +108,26 @@ impl Answer {
                 let records;
                 (log, records) = read.await.map_err(|e| internal(&e))??;
                 for record in records {
-                    if self.to.send(Ok(record)).await.is_err() {
-                        return Ok(());
+                    tokio::select! {
+                        biased;
+                        () = &mut over => return Err(ended()),
+                        sent = self.to.send(Ok(record)) => if sent.is_err() { return Ok(()) },
                     }
                 }
                 next = to;
             }
             tokio::select! {
+                biased;
+                () = &mut over => return Err(ended()),
                 changed = self.durable.changed() => if changed.is_err() { return Ok(()) },
                 () = self.to.closed() => return Ok(()),
-                () = &mut over => return Err(Status::permission_denied("the approval to read the log has ended: ask anew with `aegis log access`")),
             }
         }
     }
+}
+
+fn ended() -> Status {
+    Status::permission_denied("the approval to read the log has ended: ask anew with `aegis log access`")
 }
 
 /// Ends with an approval; never without one.

@@ -48,7 +48,8 @@ impl Access {
         let pid = process.pid;
         let cgroup = process::cgroup(pid).or_else(|e| without_cgroup2(&e));
         let governed = governed(&cgroup.map_err(|e| unknown(&e.to_string()))?);
-        // Asked after the cgroup was read: that was this process's cgroup then.
+        let (login_uid, exe) = (process::login_uid(pid), process::exe(pid));
+        // Asked after all was read: it was this process's then.
         if !process.is_alive() {
             return Err(unknown("the process that connected has ended"));
         }
@@ -58,7 +59,7 @@ impl Access {
         if uid != 0 && !self.is_member(uid, gid) {
             return Err(Denied::NotAllowed { uid, group: self.group.clone() });
         }
-        Ok(Peer { uid, gid, pid, login_uid: process::login_uid(pid), exe: process::exe(pid) })
+        Ok(Peer { uid, gid, pid, login_uid, exe })
     }
 
     fn is_member(&self, uid: u32, gid: u32) -> bool {

@@ -2,13 +2,13 @@
 
 use std::{pin::Pin, sync::Arc, time::{Duration, Instant}};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{connection::Credentials, events::Answer, evidence, peer::Access, view::LogView};
 use crate::{
-    access::{Asked, Granted, Readers, Refused},
+    access::{Asked, Granted, Readers, Refused, Who},
     clock,
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
@@ -21,8 +21,13 @@ use crate::{
         event::{Event, Kind, Operator, Verdict, event::Detail},
     },
     query::{Filter, Lookup},
+    record::Draft,
 };
 
+/// Longest text of a request that an entry holds, in bytes.
+const TEXT_LONGEST: usize = 4096;
+/// Answers of events under way at once: each holds a thread while its reader is slow.
+const ANSWERS: usize = 64;
 /// Records of one answer that may wait for a slow reader.
 const WAITING: usize = 256;
 
@@ -38,6 +43,7 @@ struct Inner {
     log: Arc<LogView>,
     access: Access,
     readers: Readers,
+    answers: Arc<Semaphore>,
     transient: bool,
     chain: String,
     begun: Instant,
@@ -55,7 +61,8 @@ impl ControlService {
         chain: String,
     ) -> Self {
         let log = Arc::new(LogView::new(engine.layout().log()));
-        Self { inner: Arc::new(Inner { engine, index, log, access, readers, transient, chain, begun: Instant::now() }) }
+        let answers = Arc::new(Semaphore::new(ANSWERS));
+        Self { inner: Arc::new(Inner { engine, index, log, access, readers, answers, transient, chain, begun: Instant::now() }) }
     }
 
     /// Lets a request in, or not: every one passes here.
@@ -85,11 +92,10 @@ impl ControlService {
         let read = self.engine(move |engine| {
             let _complete = engine.flush();
             let size = engine.audit().checkpoint()?.size;
-            let granted = inner.readers.read(peer.login_uid, &reason, clock::boottime());
+            let granted = inner.readers.read(who(&peer), &reason, clock::boottime());
             let outcome = match &granted {
                 Ok(Granted { request: Some(request), .. }) => format!("ok, by request {request}"),
-                Ok(_) => "ok".into(),
-                Err(refused) => format!("refused: {refused}"),
+                _ => outcome(&granted),
             };
             let mut entry = act("read", &peer, Operator { target, outcome, reason, ..Operator::default() });
             entry.verdict = granted.as_ref().map_or(Verdict::Deny, |_| Verdict::Unspecified) as i32;
@@ -203,6 +209,8 @@ impl Control for ControlService {
         let peer = self.peer(&request)?;
         let request = request.into_inner();
         let filter = Filter::new(&request).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let room = self.inner.answers.clone().try_acquire_owned();
+        let room = room.map_err(|_| Status::resource_exhausted(format!("{ANSWERS} others read the log: try again")))?;
         // What was durable before the reading itself was recorded is what the reader asked about.
         let (granted, size) = self.reader(crate::query::describe(&request), request.reason.clone(), peer).await?;
         let (to, from) = mpsc::channel(WAITING);
@@ -225,6 +233,7 @@ impl Control for ControlService {
                 Ok(Err(status)) => Err(status),
                 Err(error) => Err(Status::internal(error.to_string())),
             };
+            drop(room);
             if let Err(status) = told {
                 // Nobody listens any more when it fails.
                 let _ = to.send(Err(status)).await;
@@ -268,13 +277,20 @@ impl Control for ControlService {
         let peer = self.peer(&request)?;
         let AccessRequest { reason, duration_ns } = request.into_inner();
         let span = (duration_ns > 0).then(|| Duration::from_nanos(duration_ns));
-        let asked = self.inner.readers.ask(peer.login_uid, &reason, span, clock::boottime()).map_err(|error| refused(&error))?;
-        let told = asked.clone();
-        self.engine(move |engine| {
-            let entry = Operator { target: named(&told), reason: told.reason, outcome: "ok".into(), ..Operator::default() };
-            Ok(engine.audit().record(Kind::Operator, act("access_request", &peer, entry))?)
-        })
-        .await?;
+        let inner = self.inner.clone();
+        let asked = self.engine(move |engine| {
+            let asked = inner.readers.ask(who(&peer), &reason, span, clock::boottime());
+            let target = asked.as_ref().map_or_else(|_| "the log".into(), named);
+            let entry = act("access_request", &peer, Operator { target, reason, outcome: outcome(&asked), ..Operator::default() });
+            if let Err(error) = engine.audit().record(Kind::Operator, entry) {
+                if let Ok(asked) = &asked {
+                    inner.readers.forget(asked.id, clock::boottime());
+                }
+                return Err(error.into());
+            }
+            Ok(asked)
+        });
+        let asked = asked.await?.map_err(|error| refused(&error))?;
         Ok(Response::new(AccessReply { asked: Some(approval(asked)) }))
     }
 
@@ -287,20 +303,42 @@ impl Control for ControlService {
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideReply>, Status> {
         let peer = self.peer(&request)?;
         let DecideRequest { id, approve, reason } = request.into_inner();
-        let person = peer.login_uid;
-        let may = self.inner.readers.may_decide(id, person, clock::boottime());
-        let outcome = may.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "ok".into());
-        let target = may.as_ref().map_or_else(|_| format!("request {id}"), named);
-        // Before it holds: nobody reads by an approval that the log does not know.
-        self.engine(move |engine| {
+        let inner = self.inner.clone();
+        // All of it here: it goes on where whoever asked does not wait for the answer.
+        let decided = self.engine(move |engine| {
+            let readers = &inner.readers;
             let action = if approve { "access_approve" } else { "access_deny" };
-            let entry = Operator { target, reason, outcome, ..Operator::default() };
-            Ok(engine.audit().record(Kind::Operator, act(action, &peer, entry))?)
-        })
-        .await?;
-        let decided = may.and_then(|_| self.inner.readers.decide(id, person, approve, clock::boottime()));
-        decided.map(|asked| Response::new(DecideReply { decided: Some(approval(asked)) })).map_err(|error| refused(&error))
+            let begun = readers.begin(id, who(&peer), clock::boottime());
+            let target = begun.as_ref().map_or_else(|_| format!("request {id}"), named);
+            let what = Operator { target, reason, outcome: outcome(&begun), ..Operator::default() };
+            // Before it holds: nobody reads by an approval that the log does not know.
+            let written = engine.audit().record(Kind::Operator, act(action, &peer, what.clone()));
+            match (begun, written) {
+                (Ok(begun), Ok(_)) => Ok(Ok(readers.decide(begun, Some(approve), clock::boottime()))),
+                (Ok(begun), Err(error)) => {
+                    readers.decide(begun, None, clock::boottime());
+                    // The entry may become durable later; then this one does too.
+                    let what = Operator { outcome: format!("does not hold: {error}"), ..what };
+                    let event = act(action, &peer, what);
+                    let draft = Draft { kind: Kind::Operator as u32, time: clock::wall(), event, urgent: true };
+                    let _ = engine.audit().send(vec![draft]);
+                    Err(error.into())
+                }
+                (Err(error), written) => written.map(|_| Err(error)).map_err(Into::into),
+            }
+        });
+        let decided = decided.await?.map_err(|error| refused(&error))?;
+        Ok(Response::new(DecideReply { decided: Some(approval(decided)) }))
     }
+}
+
+fn who(peer: &Peer) -> Who {
+    Who { uid: peer.uid, login_uid: peer.login_uid }
+}
+
+/// How it went, as entries say it.
+fn outcome<T>(done: &Result<T, Refused>) -> String {
+    done.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "ok".into())
 }
 
 /// A request to read, as entries name it.
@@ -324,7 +362,7 @@ fn refused(error: &Refused) -> Status {
     let text = error.to_string();
     match error {
         Refused::NoReason | Refused::LongReason | Refused::TooLong(_) => Status::invalid_argument(text),
-        Refused::Nobody | Refused::NotApproved | Refused::Own(_) => Status::permission_denied(text),
+        Refused::Nobody | Refused::AnotherUser { .. } | Refused::NotApproved | Refused::Own(_) => Status::permission_denied(text),
         Refused::NotNeeded(_) => Status::failed_precondition(text),
         Refused::TooMany(_) => Status::resource_exhausted(text),
         Refused::Unknown(_) => Status::not_found(text),
@@ -405,6 +443,15 @@ fn banned(name: String) -> BannedCall {
 }
 
 /// Reading the log is an entry of its own: who, what, why.
+/// The beginning of a text that is too long for an entry.
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_LONGEST {
+        text.truncate(text.floor_char_boundary(TEXT_LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 /// What somebody did, as an entry.
 fn act(action: &str, peer: &Peer, what: Operator) -> Event {
     let operator = Operator {
@@ -413,6 +460,9 @@ fn act(action: &str, peer: &Peer, what: Operator) -> Event {
         login_uid: peer.login_uid,
         exe: peer.exe.clone(),
         pid: peer.pid,
+        // As long as whoever asks likes: the entry is to fit into the log.
+        target: cut(what.target),
+        reason: cut(what.reason),
         ..what
     };
     Event { detail: Some(Detail::Operator(operator)), ..Event::default() }

@@ -92,6 +92,8 @@ pub struct Index {
     connection: Connection,
     names: std::collections::HashMap<String, i64>,
     next_seq: u64,
+    /// Whether it has its ways.
+    ways: bool,
 }
 
 impl Index {
@@ -153,7 +155,7 @@ impl Index {
         connection.execute_batch(MAKE_WAYS)?;
         let last: Option<i64> = connection.query_row("SELECT max(seq) FROM entries", [], |r| r.get(0))?;
         let next_seq = last.map_or(0, |seq| unsigned(seq) + 1);
-        Ok(Some(Self { path: path.into(), connection, names: std::collections::HashMap::new(), next_seq }))
+        Ok(Some(Self { path: path.into(), connection, names: std::collections::HashMap::new(), next_seq, ways: true }))
     }
 
     /// Sequence number of the first entry that is not in the index.
@@ -215,12 +217,18 @@ impl Index {
                 self.next_seq
             )));
         }
-        if self.next_seq > 0 || size < MANY {
-            return Rows::from(log, self.next_seq).try_for_each(|rows| self.add(&rows?).map(|_| ()));
+        let added = if self.next_seq > 0 || size < MANY {
+            Rows::from(log, self.next_seq).try_for_each(|rows| self.add(&rows?).map(|_| ()))
+        } else {
+            self.batch(DROP_WAYS)?;
+            self.ways = false;
+            self.add_many_from(log)
+        };
+        // Also where there was no room for them before.
+        if !self.ways {
+            self.batch(MAKE_WAYS)?;
+            self.ways = true;
         }
-        self.batch(DROP_WAYS)?;
-        let added = self.add_many_from(log);
-        self.batch(MAKE_WAYS)?;
         added
     }
 

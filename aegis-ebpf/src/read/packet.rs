@@ -131,6 +131,14 @@ impl PacketSocket {
         (address, u16::from_be(port))
     }
 
+    /// Whether it asks for a connection and has no answer yet.
+    #[inline(always)]
+    pub fn is_asking(self) -> bool {
+        const TCP_SYN_SENT: u32 = 2;
+        // SAFETY: a live socket.
+        unsafe { (*self.0).state == TCP_SYN_SENT }
+    }
+
     /// The resolver that it was last let send to, where it was.
     #[inline(always)]
     pub fn asker(self) -> Option<Asker> {
