@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::{clock, record::NO_LOGIN};
+
 /// What the log is read for, longest, in bytes.
 const REASON_LONGEST: usize = 512;
 /// How long somebody may think about a request.
@@ -15,8 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// Requests and approvals that are kept at most, of all people and of one.
 const MOST: usize = 64;
 const MOST_OF_ONE: usize = 8;
-/// Login uid of a process that nobody logged in for.
-const NOBODY: u32 = u32::MAX;
 
 /// What reading the log takes (`audit.access`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Who {
     fn person(self) -> Result<u32, Refused> {
         let Self { uid, login_uid } = self;
         match login_uid {
-            NOBODY => Err(Refused::Nobody),
+            NO_LOGIN => Err(Refused::Nobody),
             _ if uid != 0 && uid != login_uid => Err(Refused::AnotherUser { uid, login_uid }),
             person => Ok(person),
         }
@@ -152,7 +152,7 @@ pub struct Granted {
 }
 
 /// Keeps who asked and who approved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Readers {
     settings: Settings,
     state: Mutex<State>,
@@ -281,7 +281,7 @@ impl Readers {
 }
 
 fn after(now: u64, span: Duration) -> u64 {
-    now.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+    now.saturating_add(clock::length(span))
 }
 
 #[cfg(test)]
@@ -291,7 +291,7 @@ mod tests {
     const ALICE: Who = Who { uid: 1000, login_uid: 1000 };
     /// By way of sudo.
     const BOB: Who = Who { uid: 0, login_uid: 1001 };
-    const NONE: Who = Who { uid: 1000, login_uid: NOBODY };
+    const NONE: Who = Who { uid: 1000, login_uid: NO_LOGIN };
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn readers(access: ReadAccess) -> Readers {

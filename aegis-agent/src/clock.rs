@@ -1,6 +1,8 @@
 //! The two clocks: nanoseconds since boot (what the kernel stamps) and since the Unix epoch (what
 //! the log carries).
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Nanoseconds since boot, suspend included: the clock of [`aegis_common::event::EventHeader::boottime`].
@@ -13,6 +15,12 @@ pub fn boottime() -> u64 {
 #[must_use]
 pub fn wall() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
+}
+
+/// A length of time in nanoseconds.
+#[must_use]
+pub fn length(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn nanoseconds(t: Timespec) -> u64 {

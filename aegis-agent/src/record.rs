@@ -154,6 +154,9 @@ pub struct Repetition {
     pub key: RepeatKey,
 }
 
+/// Login uid of a process that nobody logged in for.
+pub const NO_LOGIN: u32 = u32::MAX;
+
 /// An entry for the log, not yet redacted, encoded or numbered.
 #[derive(Clone, Debug)]
 pub struct Draft {

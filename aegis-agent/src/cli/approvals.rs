@@ -11,7 +11,7 @@ use super::{
     output, time,
 };
 use crate::{
-    escape,
+    clock, escape,
     proto::control::{AccessRequest, Approval, DecideRequest, ListApprovalsRequest},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// When the daemon refuses or does not answer.
 pub fn ask(args: &Access, socket: Option<&Path>) -> Result<(), Failure> {
-    let span = args.span.map_or(0, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+    let span = args.span.map_or(0, clock::length);
     let request = AccessRequest { reason: args.reason.clone(), duration_ns: span };
     let mut client = Client::connect(&socket_path(socket))?;
     let asked = client.ask(PATIENCE, async |control| control.request_access(request).await)?.asked.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `aegis policy check` and `aegis policy show`. Need no daemon and ask nothing of the host but the files.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use aegis_policy::{
     Diagnostic, Policy,
@@ -13,7 +13,7 @@ use super::{
     failure::Failure,
     output, time,
 };
-use crate::escape;
+use crate::{clock, escape};
 
 /// Longest manifest that is read.
 pub const MANIFEST: u64 = 1 << 20;
@@ -158,13 +158,9 @@ fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
         out.push(("max_bytes_out", format!("{bytes} bytes")));
     }
     if let Some(longest) = limits.execution_time {
-        out.push(("execution_time", time::duration(nanoseconds(longest))));
+        out.push(("execution_time", time::duration(clock::length(longest))));
     }
     out
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn show_json(policy: &Policy) -> Value {
@@ -188,7 +184,7 @@ fn show_json(policy: &Policy) -> Value {
             "cpu_millis": policy.limits.cpu_millis,
             "pids": policy.limits.pids,
             "max_bytes_out": policy.limits.bytes_out,
-            "execution_time_ns": policy.limits.execution_time.map(nanoseconds),
+            "execution_time_ns": policy.limits.execution_time.map(clock::length),
         },
         "rules": rules.collect::<Vec<_>>(),
     })

@@ -3,15 +3,13 @@
 use aegis_policy::{
     Diagnostic,
     diagnostic::Diagnostics,
-    parse::{self, Node, Value},
+    parse::{self, Node},
     validate::duration,
 };
 
-use super::yaml::{fields, text};
+use super::yaml::{check_version, fields, text};
 use crate::access::{ReadAccess, Settings};
 
-/// The only version of the file.
-const VERSION: &str = "1.0";
 /// Longest that an approval may hold.
 const DAY: u64 = 24 * 3600;
 
@@ -27,13 +25,7 @@ pub fn read(source: &[u8], file: &str) -> Result<Settings, Vec<Diagnostic>> {
 
 fn root_of(root: &Node, errors: &mut Diagnostics) -> Settings {
     let Some([version, audit]) = fields(root, ["version", "audit"], errors) else { return Settings::default() };
-    match version.map(|node| (node.at, &node.value)) {
-        Some((_, Value::Scalar(scalar))) if scalar.text == VERSION => {}
-        other => {
-            let at = other.map_or(root.at, |(at, _)| at);
-            errors.error(at, "the version of the file is missing or not known", format!("write `version: \"{VERSION}\"`"));
-        }
-    }
+    check_version(version, root, errors);
     audit.map(|node| audit_of(node, errors)).unwrap_or_default()
 }
 

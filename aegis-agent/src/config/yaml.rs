@@ -6,6 +6,20 @@ use aegis_policy::{
     parse::{Key, Node, Value},
 };
 
+/// The only version of these files.
+const VERSION: &str = "1.0";
+
+/// Whether a file says that it is of the version that is known; nothing else is.
+pub(crate) fn check_version(version: Option<&Node>, root: &Node, errors: &mut Diagnostics) {
+    match version.map(|node| (node.at, &node.value)) {
+        Some((_, Value::Scalar(scalar))) if scalar.text == VERSION => {}
+        other => {
+            let at = other.map_or(root.at, |(at, _)| at);
+            errors.error(at, "the version of the file is missing or not known", format!("write `version: \"{VERSION}\"`"));
+        }
+    }
+}
+
 /// A text that is not empty, and where it stands.
 pub(crate) fn text(node: Option<&Node>) -> Option<(Position, &str)> {
     match node {

@@ -99,7 +99,6 @@ impl Answer {
         let over = approved(self.until);
         tokio::pin!(over);
         loop {
-            self.may_go_on()?;
             let size = *self.durable.borrow_and_update();
             while next < size {
                 let filter = self.filter.clone();

@@ -347,12 +347,11 @@ fn named(asked: &Asked) -> String {
 }
 
 fn approval(asked: Asked) -> Approval {
-    let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     Approval {
         id: asked.id,
         login_uid: asked.person,
         reason: asked.reason,
-        duration_ns: nanoseconds(asked.span),
+        duration_ns: clock::length(asked.span),
         approved_by: asked.approved_by,
         left_ns: asked.until.saturating_sub(clock::boottime()),
     }
@@ -402,7 +401,7 @@ impl Inner {
                 })
                 .collect(),
             counters,
-            uptime_ns: u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            uptime_ns: clock::length(self.begun.elapsed()),
             chain: self.chain.clone(),
             log_access: self.readers.access().word().to_owned(),
         }

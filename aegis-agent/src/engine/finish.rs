@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     audit::Durable,
+    clock,
     proto::event::{self, Event, Kind, event::Detail},
 };
 
@@ -106,7 +107,7 @@ impl Engine {
             state: "ended".into(),
             exit_code: exit.code,
             exit_signal: exit.signal,
-            duration_ns: u64::try_from(session.age().as_nanos()).unwrap_or(u64::MAX),
+            duration_ns: clock::length(session.age()),
             usage: Some(event::Usage {
                 cpu_usec: used.cpu_usec,
                 memory_peak: used.memory_peak,

@@ -10,7 +10,10 @@ use super::{
     finish,
     session::{EndedBy, Session, State},
 };
-use crate::proto::event::{Event, Kind, Operator, Verdict, event::Detail};
+use crate::{
+    clock,
+    proto::event::{Event, Kind, Operator, Verdict, event::Detail},
+};
 
 /// How long the freezer may take.
 const FREEZE: Duration = Duration::from_secs(5);
@@ -63,7 +66,7 @@ impl Engine {
                 tracing::error!(session = id, %error, "the kill flag could not be set");
                 failed = Some(error);
             }
-            flagged.push((session, nanoseconds(asked)));
+            flagged.push((session, clock::length(asked.elapsed())));
         }
         let mut outcomes = Vec::new();
         for (session, flag_ns) in flagged {
@@ -104,7 +107,7 @@ impl Engine {
             return Err(EngineError::Unknown(id.clone()));
         }
         let (done, tasks) = if end { end_all(cgroups, session) } else { freeze_all(cgroups, session) };
-        let frozen_ns = nanoseconds(asked);
+        let frozen_ns = clock::length(asked.elapsed());
         // The proof takes time of its own, which is not the agent's.
         let (frozen, count) = if end || !done { (done, tasks) } else { prove(cgroups, session) };
         let word = if end { "ended" } else { "frozen" };
@@ -233,8 +236,4 @@ fn prove(cgroups: &dyn CgroupPort, session: &Session) -> (bool, u32) {
 
 fn count(tasks: &[Task]) -> u32 {
     u32::try_from(tasks.len()).unwrap_or(u32::MAX)
-}
-
-fn nanoseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

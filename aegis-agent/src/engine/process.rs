@@ -9,6 +9,8 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::record::NO_LOGIN;
+
 /// One process; its id is used again after it, with its start it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -121,10 +123,10 @@ pub fn cgroup(pid: u32) -> io::Result<String> {
         .ok_or_else(|| io::Error::other(format!("process {pid} is in no cgroup of version 2")))
 }
 
-/// Login uid, `u32::MAX` where none is set.
+/// Login uid, [`NO_LOGIN`] where none is set.
 #[must_use]
 pub fn login_uid(pid: u32) -> u32 {
-    fs::read_to_string(format!("/proc/{pid}/loginuid")).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(u32::MAX)
+    fs::read_to_string(format!("/proc/{pid}/loginuid")).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(NO_LOGIN)
 }
 
 /// Program of a process, empty where it cannot be read.

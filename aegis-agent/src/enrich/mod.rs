@@ -25,7 +25,7 @@ use crate::{
     clock::Moment,
     mountinfo::{self, Mount},
     proto::event::{self as entry, Dns, Exec, Exit, File, Guard, InAgent, Kind, Network, Process, event},
-    record::{Detail, Enriched, KernelEvent},
+    record::{Detail, Enriched, KernelEvent, NO_LOGIN},
     words,
 };
 
@@ -196,7 +196,7 @@ impl Enricher {
             user: self.users.name(header.uid),
             cgroup: cgroup.to_string(),
             ancestors,
-            login_uid: node.map_or(u32::MAX, |n| n.login_uid),
+            login_uid: node.map_or(NO_LOGIN, |n| n.login_uid),
         }
     }
 }

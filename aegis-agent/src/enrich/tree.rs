@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::procfs::{Procfs, same_start};
+use crate::record::NO_LOGIN;
 
 /// Processes kept that have ended: records of other processors about them may still come.
 const ENDED_KEPT: usize = 4_096;
@@ -77,7 +78,7 @@ impl Tree {
             argv: found.argv.into(),
             ppid,
             cgroup: if cgroup.is_empty() { found.cgroup.into() } else { cgroup.clone() },
-            login_uid: if known { found.login_uid } else { u32::MAX },
+            login_uid: if known { found.login_uid } else { NO_LOGIN },
         };
         self.insert(key, node);
     }

@@ -11,7 +11,7 @@ use aegis_policy::{
 };
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
-use crate::config::yaml::{fields, text};
+use crate::config::yaml::{check_version, fields, text};
 use super::{
     mark::{NAME_LONGEST, is_mark, is_name},
     scan::{Span, rank},
@@ -26,8 +26,6 @@ const PATTERN_LONGEST: usize = 2048;
 const PATTERN_SIZE: usize = 1 << 20;
 /// The group of a pattern that alone is replaced.
 const GROUP: &str = "secret";
-/// The only version of the language.
-const VERSION: &str = "1.0";
 /// Names of built-in rules that no token has.
 const BUILT_IN: &[&str] = &["private-key", "authorization", "url-password", "named-value", "argument"];
 
@@ -86,13 +84,7 @@ pub fn read(source: &[u8], file: &str, taken: &mut BTreeSet<String>) -> Result<V
 
 fn file_of(root: &Node, taken: &mut BTreeSet<String>, errors: &mut Diagnostics) -> Vec<Rule> {
     let Some([version, rules]) = fields(root, ["version", "rules"], errors) else { return Vec::new() };
-    match version.map(|node| (node.at, &node.value)) {
-        Some((_, Value::Scalar(scalar))) if scalar.text == VERSION => {}
-        other => {
-            let at = other.map_or(root.at, |(at, _)| at);
-            errors.error(at, "the version of the file is missing or not known", format!("write `version: \"{VERSION}\"`"));
-        }
-    }
+    check_version(version, root, errors);
     let Some(Node { value: Value::List(list), .. }) = rules else {
         errors.error(rules.map_or(root.at, |node| node.at), "`rules` is missing or no list", "write `rules:` and below it `- name: …` with `pattern: '…'`");
         return Vec::new();

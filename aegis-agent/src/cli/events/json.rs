@@ -15,13 +15,13 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::entry::Entry;
 use crate::{cli::time, escape::{has_unsafe, is_unsafe}};
-use crate::proto::event::{Event, InAgent, Process, Redaction, Traffic, Usage, event::Detail};
+use crate::{
+    proto::event::{Event, InAgent, Process, Redaction, Traffic, Usage, event::Detail},
+    record::NO_LOGIN,
+};
 
 /// Version of the shape. Raised only when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
-
-/// Login uid of a process that nobody logged in for.
-pub const NO_LOGIN: u32 = u32::MAX;
 
 /// Writes an entry as one line, without the line end.
 ///

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::entry::{Entry, kind_number, verdict_number};
-use super::json::{NO_LOGIN, SCHEMA};
+use super::json::SCHEMA;
 use crate::cli::time;
+use crate::record::NO_LOGIN;
 use crate::proto::event::{
     Agent, Daemon, Dns, Event, Exec, Exit, File, Guard, InAgent, Loss, Network, Operator, Policy, Process, Redaction, Repeat, Traffic, Usage,
     event::Detail,

@@ -219,7 +219,7 @@ fn on_dns(dns: &Dns) -> String {
 pub fn by_operator(operator: &Operator) -> String {
     let mut out = join(&[&escape::text(&operator.action), &escape::text(&operator.target)]);
     put(&mut out, format_args!(" by uid {}", operator.uid));
-    if operator.login_uid != operator.uid && operator.login_uid != super::json::NO_LOGIN {
+    if operator.login_uid != operator.uid && operator.login_uid != crate::record::NO_LOGIN {
         put(&mut out, format_args!(" (logged in as {})", operator.login_uid));
     }
     if !operator.outcome.is_empty() {

@@ -13,11 +13,9 @@ use super::{
     tally::{Others, Sum, Tally},
 };
 use crate::{
-    cli::{
-        events::json::{NO_LOGIN, put_bytes},
-        time::rfc3339,
-    },
+    cli::{events::json::put_bytes, time::rfc3339},
     proto::event::{Agent, Operator, Traffic, Usage},
+    record::NO_LOGIN,
 };
 
 /// Version of the shape. Raised only when a field changes its meaning.
