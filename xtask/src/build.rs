@@ -53,9 +53,16 @@ pub fn build(options: &BuildOptions) -> Result<Built> {
             .with_context(|| format!("build {} for the kernel", object.package))?;
     }
     let mut cargo = host::cargo();
-    cargo.args(["build", "--quiet"]);
-    for package in PROGRAMS {
-        cargo.args(["--package", package]);
+    cargo.arg("build");
+    if options.tests {
+        // In one go: what the tests depend on turns on features of what the programs depend on, and cargo would
+        // compile half of that once more. It takes minutes on a fresh clone: let it be seen.
+        cargo.arg("--all-targets");
+    } else {
+        cargo.arg("--quiet");
+        for package in PROGRAMS {
+            cargo.args(["--package", package]);
+        }
     }
     if options.release {
         cargo.arg("--release");

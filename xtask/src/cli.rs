@@ -55,6 +55,9 @@ pub struct BuildOptions {
     /// Features of the kernel object, such as debug-log
     #[arg(long, value_delimiter = ',')]
     pub features: Vec<String>,
+    /// The tests of the crates as well
+    #[arg(skip)]
+    pub tests: bool,
 }
 
 /// Options of `vm`.

@@ -13,10 +13,6 @@ pub fn run(full: bool) -> Result<Row> {
     let folder = host::target().join("test");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let log = folder.join("crates.log");
-    // Compiling takes minutes on a fresh clone: let it be seen.
-    let mut compile = host::cargo();
-    compile.args(["test", "--no-run"]);
-    host::run_visible(build::with_objects(&mut compile)).context("compile the tests")?;
     let mut cargo = host::cargo();
     cargo.args(["test", "--no-fail-fast", "--color", "never"]);
     if full {

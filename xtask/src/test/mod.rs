@@ -25,7 +25,8 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     let mut tally = Tally::default();
     let built = build::build(&BuildOptions {
         release: options.release,
-        features: Vec::new(),
+        tests: !options.scenarios_only && !options.release,
+        ..BuildOptions::default()
     })?;
     if !options.scenarios_only {
         timed(&mut tally, "walls between parts", tidy_row);

@@ -127,7 +127,7 @@ pub fn command(options: &VmOptions) -> Result<ExitCode> {
     } else {
         build::build(&BuildOptions {
             release: options.release,
-            features: Vec::new(),
+            ..BuildOptions::default()
         })?
     };
     let kernel = kernel(&options.kernel)?;
