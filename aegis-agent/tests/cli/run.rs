@@ -295,6 +295,7 @@ fn job_control_on_a_terminal_is_that_of_a_plain_command() {
     let daemon = daemon();
     let script = r#"
 import os, pty, signal, sys, time
+signal.alarm(120)
 words = sys.argv[1:]
 pid, master = pty.fork()
 if pid == 0:
@@ -342,7 +343,8 @@ signal.signal(signal.SIGINT, once)
 signal.signal(signal.SIGQUIT, last)
 print(f"pid={os.getpid()} ready", flush=True)
 while True:
-    signal.pause()
+    # Not pause(): a signal that comes just before it would be waited for again, for ever.
+    time.sleep(0.05)
 "#;
     let run = daemon.run(&["--", "python3", "-SBc", inner]);
     let words: Vec<_> = std::iter::once(run.get_program().to_owned()).chain(run.get_args().map(ToOwned::to_owned)).collect();
