@@ -15,8 +15,8 @@ use std::{
 
 use aegis_policy::Diagnostic;
 
+pub use self::settings::Settings;
 use crate::{
-    access::Settings,
     redact::{
         RedactError, Redactor,
         own::{self, Rule},

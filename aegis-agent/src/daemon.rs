@@ -5,6 +5,7 @@
 mod memory;
 mod messages;
 mod notify;
+mod retention;
 mod start;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 
-use self::start::Running;
+use self::{retention::Caretaker, start::Running};
 pub use self::{memory::leave_no_core, messages::Messages};
 use crate::{
     access::{self, Readers},
@@ -49,6 +50,8 @@ pub struct Options {
     pub own_rules: usize,
     /// Who may read the log.
     pub reading: access::Settings,
+    /// The file that says it, and how long entries are kept: looked at from time to time.
+    pub settings: PathBuf,
 }
 
 /// Why the daemon does not run.
@@ -107,6 +110,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         let listener = listen(&layout)?;
         let warden = Warden::start(running.engine.clone())
             .map_err(|source| DaemonError::Io { what: "starting the warden", path: socket.clone(), source })?;
+        let caretaker = Caretaker::start(running.audit().clone(), options.settings.clone())
+            .map_err(|source| DaemonError::Io { what: "starting retention", path: options.settings.clone(), source })?;
         let service = ControlService::new(
             running.engine.clone(),
             Arc::new(running.index.clone()),
@@ -137,6 +142,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             server.abort();
         }
         warden.stop();
+        caretaker.stop();
         ended
     }
     .await;

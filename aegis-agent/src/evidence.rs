@@ -3,7 +3,7 @@
 //! Knows how to read a log. Not a stage: the daemon answers with it, and the command line where there
 //! is no daemon.
 
-use aegis_log::{Cosigned, Disclose, ProveError, Reader, SignedCheckpoint};
+use aegis_log::{Cosigned, Disclose, ProveError, ReadError, Reader, SignedCheckpoint};
 
 /// Why there is no such text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ impl From<ProveError> for EvidenceError {
     fn from(error: ProveError) -> Self {
         let text = error.to_string();
         match error {
-            ProveError::OutOfRange { .. } => Self::None(text),
+            ProveError::OutOfRange { .. } | ProveError::Read(ReadError::Pruned { .. }) => Self::None(text),
             ProveError::Checkpoint(_) | ProveError::Fork(_) => Self::Other(text),
             ProveError::Read(_) | ProveError::Tree(_) => Self::Unreadable(text),
         }

@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod query;
 pub mod record;
 pub mod redact;
+pub mod retention;
 pub mod store;
 #[cfg(test)]
 mod testkit;

@@ -15,6 +15,12 @@ impl Day {
         Self(time / NS_PER_DAY)
     }
 
+    /// When it is over, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        (self.0 + 1).saturating_mul(NS_PER_DAY)
+    }
+
     /// Reads `YYYY-MM-DD`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -43,6 +43,11 @@ impl IoError {
         }
     }
 
+    /// Whether the file or folder is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// Whether the disk, a quota or a size limit is used up.
     #[must_use]
     pub fn is_no_space(&self) -> bool {

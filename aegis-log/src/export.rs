@@ -7,6 +7,7 @@
 //! | `tile/<level>/<n>` | hashes of the tree |
 //! | `tile/entries/<n>` | headers of entries, which are what the leaves are made of |
 //! | `bodies/<n>` | frames with salts and bodies, in an export that discloses them |
+//! | `log.pruned` | where retention has removed entries: the statement; there are no bundles of them |
 //!
 //! Knows an export, not the log that it came from.
 
@@ -25,9 +26,13 @@ use crate::frame;
 use crate::hash::{Hash, hex};
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
-use crate::report::{Verdict, Witnessing, write_findings, write_vouchers};
+use crate::pruned::Pruned;
+use crate::report::{
+    Verdict, Witnessing, pruned_json, write_findings, write_pruned, write_vouchers,
+};
 use crate::segment::VKEY_FILE;
 use crate::verify::{VerifyError, VerifyOptions, kept_findings, kept_sizes, stored_key};
+use crate::walk::Stop;
 
 /// The newest checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
@@ -69,6 +74,8 @@ pub struct ExportReport {
     pub entries: u64,
     /// How many of them are shown with their bodies; `None` for an export without.
     pub bodies: Option<u64>,
+    /// What retention had removed from the log: of these entries the hashes are here.
+    pub pruned: Option<Pruned>,
     /// Kept checkpoints that it was held against.
     pub kept: usize,
     /// Whether witnesses vouch for it.
@@ -107,6 +114,7 @@ impl ExportReport {
             "key_trusted": self.key_trusted,
             "entries": self.entries,
             "bodies": self.bodies,
+            "pruned": pruned_json(self.pruned.as_ref()),
             "kept_checkpoints": self.kept,
             "witnessed": self.witnessing.to_json(),
             "size": checkpoint.map(SignedCheckpoint::size),
@@ -140,6 +148,9 @@ impl fmt::Display for ExportReport {
             )?,
         }
         write_findings(f, &self.findings)?;
+        if self.findings.is_empty() {
+            write_pruned(f, self.pruned.as_ref())?;
+        }
         if let Some(checkpoint) = &self.checkpoint {
             let origin = checkpoint.origin().escape_debug();
             let (size, root) = (checkpoint.size(), checkpoint.root());
@@ -153,18 +164,6 @@ impl fmt::Display for ExportReport {
             )?;
         }
         Ok(())
-    }
-}
-
-/// Why a check went no further.
-enum Stop {
-    Found(Box<Finding>),
-    Io(IoError),
-}
-
-impl From<Finding> for Stop {
-    fn from(finding: Finding) -> Self {
-        Self::Found(Box::new(finding))
     }
 }
 
@@ -188,6 +187,7 @@ pub fn verify_export(
         key_trusted: given.is_some(),
         entries: 0,
         bodies: dir.join(BODIES).is_dir().then_some(0),
+        pruned: None,
         kept: options.checkpoints.len(),
         witnessing: Witnessing::NotAsked,
         findings: Vec::new(),
@@ -216,6 +216,14 @@ pub fn verify_export(
         }
     };
     report.checkpoint = Some(checkpoint.clone());
+    report.pruned = match Pruned::read(dir, &key) {
+        Ok(pruned) => pruned,
+        Err(Stop::Io(error)) => return Err(error.into()),
+        Err(Stop::Found(finding)) => {
+            report.findings.push(*finding);
+            return Ok(report);
+        }
+    };
     let mut check = Check {
         dir: dir.to_path_buf(),
         link: Link::genesis(chain_id),
@@ -223,6 +231,7 @@ pub fn verify_export(
         levels: Vec::new(),
         roots: kept_sizes(options),
         bodies: report.bodies,
+        pruned: report.pruned.clone(),
     };
     match check.run(&checkpoint, progress) {
         Ok(()) => kept_findings(
@@ -262,6 +271,7 @@ struct Check {
     /// Roots at the sizes of kept checkpoints, as they are passed.
     roots: BTreeMap<u64, Option<Hash>>,
     bodies: Option<u64>,
+    pruned: Option<Pruned>,
 }
 
 impl Check {
@@ -271,7 +281,13 @@ impl Check {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), Stop> {
         let size = checkpoint.size();
-        for tile in 0..size.div_ceil(TILE_WIDTH) {
+        let begin = Pruned::first_bundled(self.pruned.as_ref()).min(size);
+        for tile in 0..begin.div_ceil(TILE_WIDTH) {
+            let start = tile * TILE_WIDTH;
+            self.leaves(tile, (begin - start).min(TILE_WIDTH))?;
+            progress(self.link.next_seq, size);
+        }
+        for tile in begin.div_ceil(TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
             let start = tile * TILE_WIDTH;
             self.bundle(tile, (size - start).min(TILE_WIDTH))?;
             progress(self.link.next_seq, size);
@@ -289,6 +305,22 @@ impl Check {
             ..Finding::new(Code::Root, what).at(0)
         }
         .into())
+    }
+
+    /// Entries that were removed, or stand in a bundle with such: a tile of their hashes.
+    fn leaves(&mut self, tile: u64, width: u64) -> Result<(), Stop> {
+        let name = format!("{}/{}", tile_level(0), tile_path(tile, width));
+        let bytes = self.read(&name, tile * TILE_WIDTH)?;
+        if bytes.len() as u64 != width * Hash::LEN as u64 {
+            let what = "a tile of hashes is not as long as it says";
+            return Err(Finding::new(Code::Tree, what).in_file(name, 0).into());
+        }
+        for leaf in bytes.chunks_exact(Hash::LEN).filter_map(Hash::from_slice) {
+            self.link.next_seq += 1;
+            self.link.prev = leaf;
+            self.grow(leaf)?;
+        }
+        Ok(())
     }
 
     fn bundle(&mut self, tile: u64, width: u64) -> Result<(), Stop> {
@@ -342,6 +374,9 @@ impl Check {
         self.link
             .follow(&decoded, &leaf)
             .map_err(|error| bad(Code::Chain, error.to_string()))?;
+        if let Some(pruned) = self.pruned.as_ref().filter(|pruned| pruned.told() == seq) {
+            pruned.check_telling(Some(decoded.kind))?;
+        }
         *at += 2 + header.len();
         self.grow(leaf)?;
         Ok(header)
@@ -391,6 +426,10 @@ impl Check {
         });
         if let Some(root) = self.roots.get_mut(&self.frontier.size()) {
             *root = Some(self.frontier.root());
+        }
+        let pruned = self.pruned.as_ref();
+        if let Some(pruned) = pruned.filter(|pruned| pruned.size() == self.frontier.size()) {
+            pruned.check_root(Some(self.frontier.root()))?;
         }
         for (level, tile) in full {
             self.tile(level, tile)?;

@@ -35,6 +35,8 @@ pub enum Code {
     Tree,
     /// The verifier key in the folder is not the log's.
     Vkey,
+    /// The statement about removed entries was altered, or is of others.
+    Pruned,
     /// The seal of an epoch was altered, or is of other entries.
     Epoch,
     /// Entries lack the seal of their epoch.
@@ -63,6 +65,7 @@ impl Code {
             Self::SegmentName => "segment-name",
             Self::Tree => "tree",
             Self::Vkey => "vkey",
+            Self::Pruned => "pruned",
             Self::Epoch => "epoch",
             Self::EpochMissing => "epoch-missing",
             Self::KeptEpoch => "kept-epoch",

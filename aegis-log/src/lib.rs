@@ -32,6 +32,7 @@ mod merkle;
 mod open;
 mod policy;
 mod proof;
+mod pruned;
 mod reader;
 mod receipt;
 mod report;
@@ -61,6 +62,7 @@ pub use key::{CosignerKey, KeyError, VerifierKey};
 pub use open::{OpenCheck, OpenError, OpenReport, Recovery, WriterOptions, host_boot_id};
 pub use policy::{Cosigners, Policy, PolicyError, PolicyWitness, Unmet};
 pub use proof::{ProofError, check_consistency, check_inclusion};
+pub use pruned::Pruned;
 pub use reader::{
     Disclose, Entries, EntriesBackward, Entry, ExportOptions, Follow, ProveError, ReadError, Reader,
 };
@@ -69,7 +71,7 @@ pub use report::{EntryInfo, Report, Unsigned, Verdict, Witnessing};
 pub use tree::TreeError;
 pub use verify::{VerifyError, VerifyOptions, verify, verify_with};
 pub use witness::{Answer, Witness, WitnessError};
-pub use writer::{CommitError, Writer};
+pub use writer::{CommitError, EndedSegment, PruneError, Writer};
 
 /// The log's folder on a host where the package put Aegis.
 pub const DEFAULT_DIR: &str = "/var/lib/aegis/log";

@@ -33,6 +33,7 @@ mod end;
 mod recover;
 
 pub use recover::Recovery;
+pub(crate) use recover::remove_pruned;
 
 /// How long to wait for the lock: a verifier may hold it for a moment.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -360,6 +361,8 @@ fn check_all(dir: &Path, key: &VerifierKey) -> Result<(), OpenError> {
         Ok(mut report) if !report.findings.is_empty() => Err(report.findings.swap_remove(0).into()),
         Ok(_) => Ok(()),
         Err(VerifyError::Io(error)) => Err(error.into()),
+        // Who holds the lock is the only one that removes.
+        Err(VerifyError::PrunedMeanwhile) => Err(OpenError::Locked(dir.to_path_buf())),
         Err(VerifyError::ForeignKey(_)) => Err(OpenError::KeyMismatch(dir.join(VKEY_FILE))),
     }
 }

@@ -26,10 +26,12 @@ use crate::entry::{Header, SALT_LEN};
 use crate::finding::{Code, Finding};
 use crate::frame::Frame;
 use crate::key::VerifierKey;
+use crate::pruned::Pruned;
 use crate::report::EntryInfo;
 use crate::scan::{FrameScan, ScanError, last_note};
 use crate::segment::{Catalog, SegmentFiles, VKEY_FILE};
 use crate::verify::stored_key;
+use crate::walk::Stop;
 
 /// An entry as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,16 @@ pub enum ReadError {
     /// What is there is not what was signed.
     #[error("the log is damaged: {0}; run aegis-verify on it")]
     Damaged(Box<Finding>),
+    /// Retention took it away.
+    #[error(
+        "entry {seq} was removed by retention; entries are kept from {first} on, and the hash of each one before"
+    )]
+    Pruned {
+        /// The entry asked for.
+        seq: u64,
+        /// The first that is kept.
+        first: u64,
+    },
     /// There is no key to know signed entries by.
     #[error("{} is missing or is no verifier key: run aegis-verify on the folder", .0.display())]
     NoKey(PathBuf),
@@ -93,6 +105,15 @@ impl From<Finding> for ReadError {
     }
 }
 
+impl From<Stop> for ReadError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Found(finding) => Self::Damaged(finding),
+            Stop::Io(error) => Self::Io(error),
+        }
+    }
+}
+
 /// A view of the signed entries of a log. [`Reader::refresh`] brings it up to date. A clone is a view of its own that knows
 /// where entries lie as soon as one of them has looked.
 #[derive(Clone)]
@@ -103,6 +124,7 @@ pub struct Reader {
     /// The folder's time of change when the segments were listed.
     listed_at: Option<SystemTime>,
     checkpoint: Option<SignedCheckpoint>,
+    pruned: Option<Pruned>,
     marks: Arc<Mutex<MarkCache>>,
 }
 
@@ -122,6 +144,7 @@ impl Reader {
             segments: Vec::new(),
             listed_at: None,
             checkpoint: None,
+            pruned: None,
             marks: Arc::default(),
         };
         reader.refresh()?;
@@ -137,9 +160,11 @@ impl Reader {
             .and_then(|metadata| metadata.modified())
             .ok();
         if changed_at.is_none() || changed_at != self.listed_at {
+            let pruned = Pruned::read(&self.dir, &self.key)?;
             let mut segments = Catalog::read(&self.dir)?.segments;
             segments.retain(|files| files.has_notes);
             self.segments = segments;
+            self.pruned = pruned;
             self.listed_at = changed_at;
         }
         let Some(last) = self.segments.last() else {
@@ -166,7 +191,14 @@ impl Reader {
         Ok(self.size())
     }
 
-    /// Signed entries as of the last refresh: sequences 0 to this, exclusive.
+    /// The first entry that retention has not removed, as of the last refresh.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.pruned.as_ref().map_or(0, Pruned::size)
+    }
+
+    /// Signed entries as of the last refresh: sequences 0 to this, exclusive, of which those from [`Self::first`] on are
+    /// here.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, SignedCheckpoint::size)
@@ -212,6 +244,10 @@ impl Reader {
                     .in_file(name, offset),
             )
         };
+        if segment < self.first() {
+            let (seq, first) = (segment, self.first());
+            return Err(ReadError::Pruned { seq, first });
+        }
         let files = files.ok_or_else(|| wrong(format!("segment {segment}")))?;
         let mut scan = FrameScan::open(&files.entries_path(&self.dir), offset)?;
         let entry = read_entry(&mut scan, files)?.ok_or_else(|| wrong(files.entries_name()))?;
@@ -222,9 +258,9 @@ impl Reader {
         }
     }
 
-    /// Entries from `seq` on, up to what is signed now.
+    /// Entries from `seq` on, or from the first that is kept, up to what is signed now.
     pub fn entries(&self, seq: u64) -> Entries<'_> {
-        Entries::new(self, seq)
+        Entries::new(self, seq.max(self.first()))
     }
 
     /// Entries before `seq`, the latest first.
@@ -232,10 +268,11 @@ impl Reader {
         EntriesBackward::new(self, before)
     }
 
-    /// Entries from `seq` on, as they come.
+    /// Entries from `seq` on, or from the first that is kept, as they come.
     #[must_use]
     pub fn follow(self, seq: u64) -> Follow {
-        Follow::new(self, seq)
+        let from = seq.max(self.first());
+        Follow::new(self, from)
     }
 
     /// The first entry that is not earlier than `time`; [`Self::size`] if all are.
@@ -246,7 +283,8 @@ impl Reader {
         let day = Day::of(time);
         for (index, files) in self.segments.iter().enumerate() {
             // All entries of a segment are of its day.
-            if files.day < day || files.first_seq >= self.size() {
+            let is_here = (self.first()..self.size()).contains(&files.first_seq);
+            if files.day < day || !is_here {
                 continue;
             }
             if files.day > day {
@@ -300,6 +338,18 @@ impl Reader {
     fn marks(&self) -> std::sync::MutexGuard<'_, MarkCache> {
         // Marks are only ever added whole, so a panic elsewhere leaves them usable.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error for an entry whose file can't be had: it may have been removed since the last refresh.
+    fn gone(&self, seq: u64, error: ReadError) -> ReadError {
+        let is_gone = matches!(&error, ReadError::Io(error) if error.is_not_found());
+        match Pruned::read(&self.dir, &self.key) {
+            Ok(Some(now)) if is_gone && seq < now.size() => ReadError::Pruned {
+                seq,
+                first: now.size(),
+            },
+            _ => error,
+        }
     }
 
     fn segment_index(&self, seq: u64) -> Option<usize> {

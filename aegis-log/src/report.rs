@@ -12,6 +12,7 @@ use crate::entry::Header;
 use crate::finding::Finding;
 use crate::hash::hex;
 use crate::policy::Cosigners;
+use crate::pruned::Pruned;
 
 /// Version of the JSON that [`Report::to_json`] makes. Fields are added, never renamed.
 const JSON_VERSION: u32 = 1;
@@ -195,6 +196,8 @@ pub struct Report {
     pub unsigned: Unsigned,
     /// Whether stored hashes of the tree are missing, as after a crash. The next start makes them anew.
     pub tree_incomplete: bool,
+    /// What retention removed: of these entries hashes and checkpoints are here, and hold.
+    pub pruned: Option<Pruned>,
     /// What is wrong; the first is the first bad place in the log.
     pub findings: Vec<Finding>,
     /// What an operator should know though it proves nothing.
@@ -246,11 +249,32 @@ impl Report {
             "root": self.last_checkpoint.as_ref().map(|checkpoint| hex(&checkpoint.root().0)),
             "checkpoint": self.last_checkpoint.as_ref().map(SignedCheckpoint::note),
             "tree_incomplete": self.tree_incomplete,
+            "pruned": pruned_json(self.pruned.as_ref()),
             "unsigned": { "entries": self.unsigned.entries, "bytes": self.unsigned.bytes },
             "findings": self.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
             "remarks": self.remarks,
         })
     }
+}
+
+/// What retention removed, for machines; null where nothing.
+pub(crate) fn pruned_json(pruned: Option<&Pruned>) -> Value {
+    pruned.map_or(
+        Value::Null,
+        |pruned| json!({ "entries": pruned.size(), "told_by": pruned.told() }),
+    )
+}
+
+/// What retention removed, in words.
+pub(crate) fn write_pruned(f: &mut fmt::Formatter<'_>, pruned: Option<&Pruned>) -> fmt::Result {
+    let Some(pruned) = pruned.filter(|pruned| pruned.size() > 0) else {
+        return Ok(());
+    };
+    let (last, told) = (pruned.size() - 1, pruned.told());
+    writeln!(
+        f,
+        "  removed by retention: entries 0 to {last}, as entry {told} tells; their hashes and checkpoints are here and hold, what they said is gone"
+    )
 }
 
 /// What is wrong, the first bad place first.
@@ -316,6 +340,9 @@ impl fmt::Display for Report {
                 checkpoint.size(),
                 checkpoint.root()
             )?;
+        }
+        if self.findings.is_empty() {
+            write_pruned(f, self.pruned.as_ref())?;
         }
         if self.findings.is_empty() && self.entries > 0 {
             writeln!(

@@ -129,6 +129,8 @@ pub(crate) const VKEY_FILE: &str = "log.vkey";
 pub(crate) const LOCK_FILE: &str = "log.lock";
 /// The seals of epochs.
 pub(crate) const EPOCHS_FILE: &str = "log.epochs";
+/// What retention removed.
+pub(crate) const PRUNED_FILE: &str = "log.pruned";
 /// Unsigned ends that a crash left behind and recovery set aside.
 pub(crate) const CUT_SUFFIX: &str = ".cut";
 
@@ -199,7 +201,7 @@ impl Catalog {
             self.impossible.push(name);
         } else if name.ends_with(CUT_SUFFIX) {
             self.cut.push(name);
-        } else if ![VKEY_FILE, LOCK_FILE, EPOCHS_FILE].contains(&name.as_str()) {
+        } else if ![VKEY_FILE, LOCK_FILE, EPOCHS_FILE, PRUNED_FILE].contains(&name.as_str()) {
             self.foreign.push(name);
         }
     }
@@ -277,6 +279,7 @@ mod tests {
             &files.notes_name(),
             "log.vkey",
             "log.lock",
+            "log.pruned",
             "x.cut",
             ".new-a.seg",
             "tree-0.hashes",

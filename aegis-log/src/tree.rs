@@ -52,15 +52,26 @@ impl TreeWriter {
     /// # Errors
     /// [`TreeError::Short`] if they do not hold as many.
     pub(crate) fn open(dir: &Path, size: u64) -> Result<Self, TreeError> {
+        Self::open_with_leaves(dir, size, size)
+    }
+
+    /// Opens the levels and cuts them to a tree of `size` leaves, but the leaves themselves to `leaves`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_with_leaves(dir: &Path, size: u64, leaves: u64) -> Result<Self, TreeError> {
         let mut writer = Self {
             dir: dir.to_path_buf(),
             levels: Vec::new(),
         };
-        while writer.levels.len() < level_count(size)
+        while writer.levels.len() < level_count(leaves)
             || dir.join(tree_name(writer.levels.len())).exists()
         {
             let number = writer.levels.len();
-            let len = level_len(size, number) * HASH_LEN;
+            let len = match number {
+                0 => leaves * HASH_LEN,
+                _ => level_len(size, number) * HASH_LEN,
+            };
             let level = writer.level(number);
             let mut file = AppendFile::open(&level.path, PRIVATE)?;
             if file.len() < len {

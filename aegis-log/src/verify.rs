@@ -19,6 +19,7 @@ use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
 use crate::policy::Policy;
+use crate::pruned::Pruned;
 use crate::report::{EntryInfo, Report, Unsigned, Witnessing};
 use crate::segment::{CUT_SUFFIX, Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
 use crate::walk::order::{arrangement, impossible_names, inner_tail};
@@ -81,6 +82,11 @@ pub enum VerifyError {
     /// A file can't be read.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// Retention was at work meanwhile.
+    #[error(
+        "entries were removed by retention while the log was read: nothing is wrong, run it again"
+    )]
+    PrunedMeanwhile,
     /// The key given is no key of such a log.
     #[error(
         "the key is named {0}, which is not the name of a log of Aegis (aegis/ and 32 hexadecimal digits); give the log's own log.vkey"
@@ -118,7 +124,17 @@ pub fn verify_with(
         .chain_id()
         .ok_or_else(|| VerifyError::ForeignKey(key.name().to_owned()))?;
     report.origin = Some(key.name().to_owned());
-    let mut walk = Walk::new(dir, &key, Link::genesis(chain_id), Frontier::default())?;
+    report.pruned = match Pruned::read(dir, &key) {
+        Ok(pruned) => pruned,
+        Err(Stop::Io(error)) => return Err(error.into()),
+        Err(Stop::Found(finding)) => {
+            report.findings.push(*finding);
+            return Ok(report);
+        }
+    };
+    let pruned = report.pruned.clone();
+    let genesis = Link::genesis(chain_id);
+    let mut walk = Walk::new(dir, &key, genesis, Frontier::default(), pruned.as_ref())?;
     let mut sealed = Sealed::read(dir, &key, &mut report)?;
     // Once more: what is sealed must be among what is read.
     let catalog = Catalog::read(dir)?;
@@ -127,8 +143,11 @@ pub fn verify_with(
         levels: Levels::new(dir),
         roots: kept_sizes(options),
         hours: Hours::default(),
+        told: pruned.as_ref().map(Pruned::told),
+        telling: None,
     };
     check.roots.extend(sealed.sizes());
+    check.roots.extend(pruned.iter().map(|pruned| (pruned.size(), None)));
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
         Ok(()) => {
             tree_findings(dir, walk.frontier.size(), &mut check.levels, &mut report)?;
@@ -138,6 +157,13 @@ pub fn verify_with(
                 sealed.again(dir, &key, &mut report)?;
             }
             let size = walk.frontier.size();
+            if let Some(pruned) = &pruned {
+                let root = check.roots.get(&pruned.size()).copied().flatten();
+                let told = pruned.check_place(walk.frontier.size());
+                let told = told.and_then(|()| pruned.check_telling(check.telling));
+                let findings = [pruned.check_root(root), told];
+                report.findings.extend(findings.into_iter().filter_map(Result::err));
+            }
             let hours = std::mem::take(&mut check.hours);
             hours.findings(&sealed, options, &check.roots, size, &mut report);
             kept_findings(
@@ -149,7 +175,13 @@ pub fn verify_with(
             );
         }
         Err(Stop::Found(finding)) => report.findings.push(*finding),
-        Err(Stop::Io(error)) => return Err(error.into()),
+        Err(Stop::Io(error)) => {
+            let now = Pruned::read(dir, &key);
+            return Err(match now {
+                Ok(now) if error.is_not_found() && now != pruned => VerifyError::PrunedMeanwhile,
+                _ => error.into(),
+            });
+        }
     }
     report.entries = walk.note.as_ref().map_or(0, SignedCheckpoint::size);
     report.checkpoints = walk.checkpoints;
@@ -192,6 +224,7 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
         witnessing: Witnessing::NotAsked,
         unsigned: Unsigned::default(),
         tree_incomplete: false,
+        pruned: None,
         findings: Vec::new(),
         remarks,
     }
@@ -282,7 +315,7 @@ fn walk_all(
 ) -> Result<(), Stop> {
     for (index, files) in segments.iter().enumerate() {
         let is_last = index + 1 == segments.len();
-        arrangement(walk.link.next_seq, files, is_last)?;
+        arrangement(walk.link.next_seq, files, is_last, walk.pruned)?;
         let SignedEnd { tail, .. } = walk.segment(files, check)?;
         report.segments += 1;
         if is_last {
@@ -337,12 +370,18 @@ struct Check<F> {
     /// Roots at the sizes of kept checkpoints and seals, as they are passed.
     roots: BTreeMap<u64, Option<Hash>>,
     hours: Hours,
+    /// The entry that is to tell of removed ones, and its kind once it was passed.
+    told: Option<u64>,
+    telling: Option<u32>,
 }
 
 impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
     fn entry(&mut self, info: &EntryInfo, _: &Hash) -> Result<(), IoError> {
         (self.entry)(info);
         self.hours.entry(info);
+        if self.told == Some(info.seq) {
+            self.telling = Some(info.kind);
+        }
         Ok(())
     }
 

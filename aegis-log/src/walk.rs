@@ -17,10 +17,13 @@ use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::Frontier;
+use crate::pruned::Pruned;
 use crate::report::EntryInfo;
 use crate::scan::ahead::Ahead;
 use crate::scan::{NextNote, NoteScan, ScanError};
-use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles, SegmentHeader};
+use crate::segment::{
+    PRUNED_FILE, SEGMENT_HEADER_LEN, SegmentFiles, SegmentHeader, tree_name,
+};
 use crate::tree::LevelScan;
 
 /// Why a walk ends early.
@@ -99,6 +102,8 @@ pub(crate) struct Walk<'a> {
     stored_leaves: LevelScan,
     /// First entry whose stored leaf hash is another.
     pub(crate) suspect: Option<u64>,
+    /// How many of the first entries retention removed.
+    pub(crate) pruned: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -107,6 +112,7 @@ impl<'a> Walk<'a> {
         key: &'a VerifierKey,
         link: Link,
         frontier: Frontier,
+        pruned: Option<&Pruned>,
     ) -> Result<Self, IoError> {
         let stored_leaves = LevelScan::open(dir, 0, frontier.size())?;
         Ok(Self {
@@ -118,6 +124,7 @@ impl<'a> Walk<'a> {
             checkpoints: 0,
             stored_leaves,
             suspect: None,
+            pruned: pruned.map_or(0, Pruned::size),
         })
     }
 
@@ -129,6 +136,9 @@ impl<'a> Walk<'a> {
     ) -> Result<SignedEnd, Stop> {
         let mut notes = NoteScan::open(&files.notes_path(self.dir), self.key)?;
         self.opening(files, notes.next()?)?;
+        if files.first_seq < self.pruned {
+            return self.pruned_segment(files, notes, visitor);
+        }
         self.link.floor = 0;
         let header = SegmentHeader::new(self.link.next_seq, self.link.chain_id, self.link.prev);
         let mut end = SignedEnd {
@@ -169,6 +179,97 @@ impl<'a> Walk<'a> {
         }
         self.tail(files, &mut entries, difference.is_none(), &mut end)?;
         Ok(end)
+    }
+
+    /// A segment whose entries retention removed: its checkpoints are held against the hashes that stayed.
+    fn pruned_segment(
+        &mut self,
+        files: &SegmentFiles,
+        mut notes: NoteScan,
+        visitor: &mut dyn Visitor,
+    ) -> Result<SignedEnd, Stop> {
+        loop {
+            match notes.next()? {
+                NextNote::Note { offset, checkpoint } => {
+                    self.signature(files, offset, &checkpoint)?;
+                    self.pruned_batch(files, checkpoint, visitor)?;
+                }
+                NextNote::End => break,
+                NextNote::Torn { offset } => {
+                    return Err(altered_note(files, offset, "it is cut off"));
+                }
+                NextNote::Altered { offset, what } => {
+                    return Err(altered_note(files, offset, what));
+                }
+            }
+        }
+        if self.link.next_seq > self.pruned {
+            let what = "the entries that are said to have been removed end within a segment, and entries are removed by whole segments";
+            let found = Finding::new(Code::Pruned, what).in_file(PRUNED_FILE, 0);
+            return Err(found.at(self.pruned).into());
+        }
+        Ok(SignedEnd {
+            entries_len: 0,
+            notes_len: notes.offset(),
+            tail: Tail::default(),
+        })
+    }
+
+    /// The removed entries between the last checkpoint and `checkpoint`.
+    fn pruned_batch(
+        &mut self,
+        files: &SegmentFiles,
+        checkpoint: SignedCheckpoint,
+        visitor: &mut dyn Visitor,
+    ) -> Result<(), Stop> {
+        let first = self.link.next_seq;
+        self.rises(files, &checkpoint)?;
+        while self.link.next_seq < checkpoint.size() {
+            let Some(leaf) = self.stored_leaves.next()? else {
+                let what = "the stored hash of a removed entry is missing, and nothing is left from which it could be made anew";
+                return Err(Finding::new(Code::Tree, what)
+                    .at(self.link.next_seq)
+                    .in_file(tree_name(0), self.link.next_seq * Hash::LEN as u64)
+                    .into());
+            };
+            self.frontier
+                .push(leaf, |height, hash| visitor.subtree(height, hash));
+            self.link.next_seq += 1;
+            self.link.prev = leaf;
+            visitor.grown(&self.frontier);
+        }
+        if self.frontier.root() != *checkpoint.root() {
+            let last = checkpoint.size() - 1;
+            let what = format!(
+                "the stored hashes of the removed entries {first} to {last} are not those that the checkpoint of size {} signed: at least one was changed",
+                checkpoint.size()
+            );
+            return Err(Finding {
+                until: Some(last),
+                ..Finding::new(Code::Tree, what)
+                    .at(first)
+                    .in_file(tree_name(0), first * Hash::LEN as u64)
+            }
+            .into());
+        }
+        self.checkpoints += 1;
+        visitor.signed(&checkpoint);
+        self.note = Some(checkpoint);
+        Ok(())
+    }
+
+    /// Whether a checkpoint is of more entries than the one before it.
+    fn rises(&self, files: &SegmentFiles, checkpoint: &SignedCheckpoint) -> Result<(), Stop> {
+        let (size, first) = (checkpoint.size(), self.link.next_seq);
+        if size > first {
+            return Ok(());
+        }
+        let what = format!(
+            "a checkpoint of size {size} follows one of size {first}: checkpoints were inserted or reordered"
+        );
+        Err(Finding::new(Code::CheckpointOrder, what)
+            .in_file(files.notes_name(), 0)
+            .into())
     }
 
     /// A segment that was about to begin: only its opening checkpoint is there.
@@ -250,15 +351,7 @@ impl<'a> Walk<'a> {
         visitor: &mut dyn Visitor,
     ) -> Result<(), Stop> {
         let first = self.link.next_seq;
-        if checkpoint.size() <= first {
-            let what = format!(
-                "a checkpoint of size {} follows one of size {first}: checkpoints were inserted or reordered",
-                checkpoint.size()
-            );
-            return Err(Finding::new(Code::CheckpointOrder, what)
-                .in_file(files.notes_name(), 0)
-                .into());
-        }
+        self.rises(files, &checkpoint)?;
         let mut expected_note = self.note.as_ref().map(SignedCheckpoint::note_hash);
         while self.link.next_seq < checkpoint.size() {
             let offset = entries.offset();

@@ -7,6 +7,8 @@
 //! Knows one log being written. Opening it is in `open`, what is written in `batch`; when to commit is
 //! the caller's to decide.
 
+mod prune;
+
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -21,6 +23,8 @@ use crate::epoch::{
 use crate::key::{SigningKey, VerifierKey};
 use crate::segment::SegmentFiles;
 use crate::tree::TreeWriter;
+
+pub use prune::{EndedSegment, PruneError};
 
 /// Why a commit failed. What was durable before is durable still.
 #[derive(Debug, thiserror::Error)]

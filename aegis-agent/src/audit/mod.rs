@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegis_log::{AppendError, CommitError, Writer};
+use aegis_log::{AppendError, CommitError, EndedSegment, PruneError, Writer};
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -46,6 +46,9 @@ pub enum AuditError {
     /// The entry does not fit.
     #[error("the audit entry is too large for the log ({0})")]
     Append(String),
+    /// Entries were not removed.
+    #[error("entries of the audit log were not removed: {0}")]
+    Prune(String),
     /// The log's thread has ended.
     #[error("the audit log is closed; look at the daemon's messages for the reason and restart it")]
     Closed,
@@ -77,6 +80,8 @@ enum Message {
     Barrier(SyncSender<()>),
     Durable(SyncSender<()>),
     Checkpoint(Reply<Checkpoint>),
+    Ended(Reply<Vec<EndedSegment>>),
+    Prune { end: u64, told: u64, reply: Reply<()> },
     Stop,
 }
 
@@ -200,6 +205,22 @@ impl AuditLog {
         self.ask(Message::Checkpoint)
     }
 
+    /// The segments that have ended and whose entries are here, the oldest first.
+    ///
+    /// # Errors
+    /// The log's folder can't be read.
+    pub fn ended_segments(&self) -> Result<Vec<EndedSegment>, AuditError> {
+        self.ask(Message::Ended)
+    }
+
+    /// Removes the entries before `end`, where a segment ends. Entry `told` says so and is durable.
+    ///
+    /// # Errors
+    /// They are there still, or in part: [`AuditError`].
+    pub fn prune(&self, end: u64, told: u64) -> Result<(), AuditError> {
+        self.ask(|reply| Message::Prune { end, told, reply })
+    }
+
     /// Signals `done` when everything handed over before has been appended.
     ///
     /// # Errors
@@ -302,6 +323,14 @@ impl Stage {
                 self.commit()?;
                 drop(reply.send(self.checkpoint()));
             }
+            Message::Ended(reply) => {
+                let segments = self.writer.ended_segments();
+                drop(reply.send(segments.map_err(|error| AuditError::Prune(error.to_string()))));
+            }
+            Message::Prune { end, told, reply } => match self.writer.prune(end, told) {
+                Err(error @ PruneError::Poisoned(_)) => return Err(closed(&error)),
+                done => drop(reply.send(done.map_err(|error| AuditError::Prune(error.to_string())))),
+            },
             Message::Stop => {}
         }
         Ok(())

@@ -132,3 +132,19 @@ fn rows_that_find_no_room_do_not_hold_up_the_log() {
     }
     assert_eq!(log.progress().durable_size(), 5);
 }
+
+#[test]
+fn an_ended_segment_is_removed_once_an_entry_tells_of_it() {
+    let bench = bench(slow());
+    let early = Draft { time: clock::wall() - 3 * 86_400_000_000_000, ..draft(false) };
+    bench.log.send(vec![early; 4]).expect("sent");
+    let told = bench.log.record(Kind::Daemon, Event::default()).expect("durable").seq;
+    let ended = bench.log.ended_segments().expect("segments");
+    assert_eq!(ended.iter().map(|segment| segment.end).collect::<Vec<_>>(), [4]);
+    assert!(matches!(bench.log.prune(5, told), Err(AuditError::Prune(_))));
+    bench.log.prune(4, told).expect("removed");
+    assert!(bench.log.ended_segments().expect("segments").is_empty());
+    assert_eq!((bench.reader().first(), bench.reader().size()), (4, 5));
+    // And it goes on.
+    assert_eq!(bench.log.record(Kind::Agent, draft(true).event).expect("durable").seq, 5);
+}

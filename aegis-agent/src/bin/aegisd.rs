@@ -51,13 +51,14 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         Err(error) => (Redactor::new(Vec::new())?, 0, Some(error)),
     };
     let redactor = Arc::new(redactor);
-    let reading = config::settings(&arguments.config_dir.join("aegis.yaml"));
+    let file = arguments.config_dir.join("aegis.yaml");
+    let settings = config::settings(&file);
     let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let messages = Messages::new(redactor.clone());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(messages).with_ansi(false).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     wrong.map_or(Ok(()), Err)?;
-    let reading = reading?;
+    let reading = settings?.reading;
     daemon::leave_no_core()?;
 
     if arguments.transient {
@@ -66,6 +67,6 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     }
     let layout = Layout { state: arguments.state_dir, run: arguments.run_dir, pins: arguments.pin_dir };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(daemon::run(Options { layout, transient: arguments.transient, redactor, own_rules, reading }))?;
+    runtime.block_on(daemon::run(Options { layout, transient: arguments.transient, redactor, own_rules, reading, settings: file }))?;
     Ok(())
 }

@@ -74,7 +74,7 @@ fn a_mistyped_name_of_the_settings_does_not_leave_the_log_open() {
     let error = super::settings(&path).expect_err("refused").to_string();
     assert!(error.contains("aegis.yml: rename it to ") && error.contains("aegis.yaml"), "{error}");
     fs::rename(dir.path().join("aegis.yml"), &path).expect("renamed");
-    assert_eq!(super::settings(&path).expect("settings").access.word(), "two-person");
+    assert_eq!(super::settings(&path).expect("settings").reading.access.word(), "two-person");
     fs::remove_file(&path).expect("removed");
-    assert_eq!(super::settings(&path).expect("none").access.word(), "open");
+    assert_eq!(super::settings(&path).expect("none").reading.access.word(), "open");
 }

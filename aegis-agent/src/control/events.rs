@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aegis_log::{Entry, Reader};
+use aegis_log::{Entry, ReadError, Reader};
 use prost::Message as _;
 use tokio::sync::{mpsc::Sender, watch};
 use tonic::Status;
@@ -44,7 +44,11 @@ impl Answer {
         let wrong = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
         let log = self.log.now().map_err(|e| wrong(&e))?;
         for seq in self.find(&log)? {
-            let entry = log.get(seq).map_err(|e| wrong(&e))?;
+            let entry = match log.get(seq) {
+                // Retention took it away since the index was asked.
+                Err(ReadError::Pruned { .. }) => continue,
+                other => other.map_err(|e| wrong(&e))?,
+            };
             let entry = entry.ok_or_else(|| {
                 Status::data_loss(format!("entry {seq} is in the index and not in the log: run `aegis verify`"))
             })?;

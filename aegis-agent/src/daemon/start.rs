@@ -19,7 +19,7 @@ use aegis_common::{
     counter::Counter,
     repeat::{Repeat, RepeatKey},
 };
-use aegis_log::{OpenReport, Reader, Writer, WriterOptions, host_boot_id};
+use aegis_log::{OpenReport, ReadError, Reader, Writer, WriterOptions, host_boot_id};
 use prost::Message as _;
 use rustix::fs::{FlockOperation, flock};
 
@@ -124,6 +124,10 @@ pub(super) fn start(options: &Options) -> Result<Running, DaemonError> {
 }
 
 impl Running {
+    pub(super) fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
     pub(super) fn log_has_ended(&self) -> bool {
         self.audit_thread.is_finished()
     }
@@ -246,8 +250,11 @@ fn begin(index: &Index, reader: &Reader, repeats: &RepeatCounters) -> Result<Beg
     let mut repeated = HashMap::new();
     for of in &counted {
         let Some((seq, total)) = index.repeats(*of)? else { continue };
-        if let Some(entry) = reader.get(seq).map_err(unreadable)? {
-            repeated.insert(*of, (total, draft(&entry)));
+        match reader.get(seq) {
+            Ok(Some(entry)) => drop(repeated.insert(*of, (total, draft(&entry)))),
+            // What is counted went on for as long as entries are kept, or the log is short of room.
+            Ok(None) | Err(ReadError::Pruned { .. }) => {}
+            Err(error) => return Err(unreadable(error)),
         }
     }
     let mut logged = HashSet::new();
@@ -317,7 +324,7 @@ fn record_start(
     }
 }
 
-fn daemon(state: &str, text: String) -> Event {
+pub(super) fn daemon(state: &str, text: String) -> Event {
     let daemon = event::Daemon {
         state: state.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

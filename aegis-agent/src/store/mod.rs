@@ -91,6 +91,8 @@ pub struct Index {
     path: PathBuf,
     connection: Connection,
     names: std::collections::HashMap<String, i64>,
+    /// The first entry in it.
+    first_seq: u64,
     next_seq: u64,
     /// Whether it has its ways.
     ways: bool,
@@ -153,9 +155,15 @@ impl Index {
         }
         // Where making it anew was interrupted before it had them.
         connection.execute_batch(MAKE_WAYS)?;
-        let last: Option<i64> = connection.query_row("SELECT max(seq) FROM entries", [], |r| r.get(0))?;
-        let next_seq = last.map_or(0, |seq| unsigned(seq) + 1);
-        Ok(Some(Self { path: path.into(), connection, names: std::collections::HashMap::new(), next_seq, ways: true }))
+        // What is removed from the log is not to be found in free pages.
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        let end = |which: &str| -> rusqlite::Result<Option<u64>> {
+            let seq = connection.query_row(&format!("SELECT {which}(seq) FROM entries"), [], |r| r.get::<_, Option<i64>>(0))?;
+            Ok(seq.map(unsigned))
+        };
+        let (first_seq, next_seq) = (end("min")?.unwrap_or(0), end("max")?.map_or(0, |seq| seq + 1));
+        let names = std::collections::HashMap::new();
+        Ok(Some(Self { path: path.into(), connection, names, first_seq, next_seq, ways: true }))
     }
 
     /// Sequence number of the first entry that is not in the index.
@@ -217,7 +225,8 @@ impl Index {
                 self.next_seq
             )));
         }
-        let added = if self.next_seq > 0 || size < MANY {
+        self.prune(log.first())?;
+        let added = if self.next_seq > log.first() || size - log.first() < MANY {
             Rows::from(log, self.next_seq).try_for_each(|rows| self.add(&rows?).map(|_| ()))
         } else {
             self.batch(DROP_WAYS)?;
@@ -230,6 +239,30 @@ impl Index {
             self.ways = true;
         }
         added
+    }
+
+    /// Takes out what the log has no more.
+    fn prune(&mut self, first: u64) -> Result<(), IndexError> {
+        if first <= self.first_seq {
+            return Ok(());
+        }
+        while self.first_seq < first.min(self.next_seq) {
+            let to = first.min(self.first_seq + CATCH_UP as u64);
+            let tx = self.connection.transaction();
+            let remove = || {
+                let tx = tx?;
+                tx.execute("DELETE FROM entries WHERE seq < ?1", [signed(to)])?;
+                tx.execute("DELETE FROM repeats WHERE seq < ?1", [signed(to)])?;
+                tx.commit()
+            };
+            remove().map_err(|e| sqlite(&self.path, e))?;
+            self.first_seq = to;
+        }
+        self.first_seq = first;
+        self.next_seq = self.next_seq.max(first);
+        // The journal has rows as they were, too. While somebody reads it stays; it is written over in time.
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|e| sqlite(&self.path, e))
     }
 
     fn batch(&self, sql: &str) -> Result<(), IndexError> {

@@ -263,3 +263,34 @@ fn a_large_log_is_indexed_at_once_and_what_was_interrupted_gets_its_ways() {
     drop(index);
     assert_eq!(ways(&bench.index()).len(), 4);
 }
+
+#[test]
+fn what_retention_removed_is_taken_out_and_not_missed() {
+    let mut bench = Bench::new();
+    bench.append(Kind::File, &file("a", "/only/before", Verdict::Deny, 1));
+    bench.fill();
+    bench.time += 86_400_000_000_000;
+    bench.fill();
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    let told = bench.append(Kind::Daemon, &Event::default()).seq;
+    bench.writer.prune(6, told).expect("pruned");
+    let kept: Vec<u64> = (6..12).collect();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(bench.find(&EventsRequest::default()), kept);
+    for suffix in ["", "-wal"] {
+        let path = bench.dir.path().join(format!("index.sqlite{suffix}"));
+        let bytes = fs::read(path).unwrap_or_default();
+        assert!(!bytes.windows(12).any(|word| word == b"/only/before"), "{suffix}");
+    }
+    drop(index);
+    assert_eq!((bench.index().first_seq, bench.index().next_seq()), (6, 12));
+
+    // Made anew of what there is.
+    fs::remove_file(bench.path()).expect("removed");
+    let mut index = bench.index();
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    assert_eq!(bench.find(&EventsRequest::default()), kept);
+    let row = bench.append(Kind::Daemon, &Event::default());
+    assert!(!index.add(&[row]).expect("added"), "nothing is missing");
+}

@@ -12,6 +12,7 @@ use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, HashStore as _, TILE_HEIGHT};
+use crate::pruned::Pruned;
 use crate::report::EntryInfo;
 use crate::scan::last_note;
 use crate::segment::Catalog;
@@ -29,6 +30,7 @@ pub(super) struct SignedLog<'a> {
     pub(super) key: &'a VerifierKey,
     pub(super) chain_id: [u8; 16],
     pub(super) catalog: &'a Catalog,
+    pub(super) pruned: Option<Pruned>,
 }
 
 /// The end of the log as the walk found it.
@@ -75,7 +77,7 @@ impl SignedLog<'_> {
         let mut signed = 0;
         for (index, files) in self.catalog.segments.iter().enumerate() {
             let is_last = index + 1 == self.catalog.segments.len();
-            arrangement(expected, files, is_last)?;
+            arrangement(expected, files, is_last, self.pruned_size())?;
             let end = last_note(&files.notes_path(self.dir), self.key)?
                 .map_or(0, |(note, _)| note.size());
             if end > files.first_seq {
@@ -90,7 +92,7 @@ impl SignedLog<'_> {
     fn walk(&self, from: usize, visitor: &mut dyn Visitor) -> Result<Walked, Stop> {
         let segments = &self.catalog.segments[from..];
         let (link, frontier) = self.start(self.first_seq(from))?;
-        let mut walk = Walk::new(self.dir, self.key, link, frontier)?;
+        let mut walk = Walk::new(self.dir, self.key, link, frontier, self.pruned.as_ref())?;
         if let Some(before) = from.checked_sub(1) {
             let notes = self.catalog.segments[before].notes_path(self.dir);
             walk.note = last_note(&notes, self.key)?.map(|(note, _)| note);
@@ -106,7 +108,7 @@ impl SignedLog<'_> {
         };
         for (index, files) in segments.iter().enumerate() {
             let is_last = index + 1 == segments.len();
-            arrangement(walk.link.next_seq, files, is_last)?;
+            arrangement(walk.link.next_seq, files, is_last, walk.pruned)?;
             end = walk.segment(files, &mut visitor)?;
             if !is_last {
                 inner_tail(files, walk.link.next_seq, end.tail.is_empty())?;
@@ -161,10 +163,22 @@ impl SignedLog<'_> {
         })
     }
 
-    /// Makes the stored tree anew from a segment on, which an earlier walk found intact.
+    /// How many of the first entries retention removed.
+    fn pruned_size(&self) -> u64 {
+        self.pruned.as_ref().map_or(0, Pruned::size)
+    }
+
+    /// Makes the stored tree anew from a segment on, which an earlier walk found intact. The hashes of removed entries are
+    /// all that is left of them, and stay as that walk found them.
     fn rebuild(&self, from: usize) -> Result<TreeWriter, OpenError> {
-        let tree = TreeWriter::open(self.dir, self.first_seq(from))?;
-        let mut rebuild = Rebuild { tree, waiting: 0 };
+        let first = self.first_seq(from);
+        let kept = self.pruned_size().saturating_sub(first);
+        let tree = TreeWriter::open_with_leaves(self.dir, first, first + kept)?;
+        let mut rebuild = Rebuild {
+            tree,
+            waiting: 0,
+            kept,
+        };
         self.walk(from, &mut rebuild)?;
         rebuild.tree.sync()?;
         Ok(rebuild.tree)
@@ -208,6 +222,8 @@ impl Visitor for Nothing {
 struct Rebuild {
     tree: TreeWriter,
     waiting: u64,
+    /// Leaves to come that are stored already.
+    kept: u64,
 }
 
 impl Visitor for Rebuild {
@@ -221,7 +237,9 @@ impl Visitor for Rebuild {
     }
 
     fn subtree(&mut self, height: u32, hash: &Hash) {
-        if height.is_multiple_of(TILE_HEIGHT) {
+        if height == 0 && self.kept > 0 {
+            self.kept -= 1;
+        } else if height.is_multiple_of(TILE_HEIGHT) {
             self.tree.add(&[((height / TILE_HEIGHT) as usize, *hash)]);
         }
     }

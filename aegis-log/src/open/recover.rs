@@ -10,10 +10,12 @@ use crate::durable::{self, AppendFile, IoError, PRIVATE};
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::SigningKey;
+use crate::merkle::Frontier;
+use crate::pruned::Pruned;
 use crate::report::EntryInfo;
 use crate::scan::FrameScan;
 use crate::segment::{CUT_SUFFIX, Catalog, SEGMENT_HEADER_LEN, SegmentFiles};
-use crate::tree::TreeWriter;
+use crate::tree::{TreeReader, TreeWriter};
 use crate::verify::levels::tree_beyond;
 use crate::walk::order::impossible_names;
 use crate::walk::{SignedEnd, Tail};
@@ -80,7 +82,8 @@ pub(super) struct Recovered {
 /// The chain id in the first segment, for a log whose verifier key file was lost.
 pub(super) fn chain_id(dir: &Path, catalog: &Catalog) -> Result<[u8; 16], OpenError> {
     let gone = || Finding::new(Code::SegmentMissing, "no segment says whose log this is");
-    let files = catalog.segments.first().ok_or_else(gone)?;
+    let mut kept = catalog.segments.iter().filter(|files| files.has_entries);
+    let files = kept.next().ok_or_else(gone)?;
     let mut scan = FrameScan::open(&files.entries_path(dir), 0)?;
     let header = scan.raw(SEGMENT_HEADER_LEN)?;
     let id = header.get(24..40).and_then(|id| id.try_into().ok());
@@ -100,6 +103,7 @@ pub(super) fn recover(
     if let Some(finding) = impossible_names(catalog).next() {
         return Err(finding.into());
     }
+    let pruned = Pruned::read(dir, verifier)?;
     let Some(last) = catalog.segments.last() else {
         if let Some(finding) = tree_beyond(dir, 0) {
             return Err(finding.into());
@@ -116,6 +120,7 @@ pub(super) fn recover(
         key: verifier,
         chain_id,
         catalog,
+        pruned,
     };
     let (walked, tree, tree_rebuilt) = log.end()?;
     let mut repair = Recovery {
@@ -123,6 +128,10 @@ pub(super) fn recover(
         tree_rebuilt,
         ..Recovery::default()
     };
+    if let Some(pruned) = &log.pruned {
+        hold_against(pruned, &log, &walked)?;
+        remove_pruned(dir, catalog, pruned.size())?;
+    }
     let segment = cut_tail(dir, last, &walked, &mut repair)?;
     let checkpoint = match walked.checkpoint {
         Some(checkpoint) => checkpoint,
@@ -141,6 +150,24 @@ pub(super) fn recover(
         last: walked.last,
         repaired: told(dir, catalog, repair)?,
     })
+}
+
+/// What is said to have been removed was the log's, ended with a segment, and an entry tells of it.
+fn hold_against(pruned: &Pruned, log: &SignedLog<'_>, walked: &Walked) -> Result<(), OpenError> {
+    let begins = |files: &SegmentFiles| files.first_seq == pruned.size();
+    let stored = Frontier::load(&TreeReader::new(log.dir), pruned.size()).ok();
+    let root = stored.filter(|_| log.catalog.segments.iter().any(begins));
+    pruned.check_root(root.map(|frontier| frontier.root()))?;
+    Ok(pruned.check_place(walked.link.next_seq)?)
+}
+
+/// Removes the entries of segments that retention removes: what there was of them when it was last at work.
+pub(crate) fn remove_pruned(dir: &Path, catalog: &Catalog, size: u64) -> Result<(), IoError> {
+    let of_removed = |files: &&SegmentFiles| files.first_seq < size && files.has_entries;
+    for files in catalog.segments.iter().filter(of_removed) {
+        durable::remove(&files.entries_path(dir))?;
+    }
+    durable::sync_dir(dir)
 }
 
 /// What there is to tell of a repair, with what earlier ones left untold; `None` if nothing.

@@ -53,6 +53,14 @@ impl Cursor {
     }
 
     fn seek(&self, reader: &Reader) -> Result<(usize, FrameScan), ReadError> {
+        if self.next < reader.first() {
+            let (seq, first) = (self.next, reader.first());
+            return Err(ReadError::Pruned { seq, first });
+        }
+        self.locate(reader).map_err(|error| reader.gone(self.next, error))
+    }
+
+    fn locate(&self, reader: &Reader) -> Result<(usize, FrameScan), ReadError> {
         let gone = || Finding::new(Code::SegmentMissing, "the segment is missing").at(self.next);
         let index = reader.segment_index(self.next).ok_or_else(gone)?;
         let files = &reader.segments[index];
@@ -119,7 +127,8 @@ impl<'a> EntriesBackward<'a> {
     }
 
     fn fill(&mut self) -> Result<(), ReadError> {
-        let Some(last) = self.before.checked_sub(1) else {
+        let last = self.before.checked_sub(1);
+        let Some(last) = last.filter(|&last| last >= self.reader.first()) else {
             return Ok(());
         };
         let first = self

@@ -14,7 +14,9 @@ use crate::frame::{self, Frame};
 use crate::hash::Hash;
 use crate::merkle::{Frontier, TILE_HEIGHT};
 use crate::scan::FrameScan;
-use crate::segment::{SEGMENT_HEADER_LEN, VKEY_FILE};
+use crate::pruned::Pruned;
+use crate::segment::{PRUNED_FILE, SEGMENT_HEADER_LEN, VKEY_FILE, tree_name};
+use crate::tree::{LevelScan, TreeError};
 
 /// What an export holds.
 #[derive(Debug, Default, Clone)]
@@ -49,8 +51,16 @@ impl Reader {
         };
         let size = checkpoint.size();
         durable::create_empty(out).map_err(ReadError::from)?;
-        let mut export = Export::new(out, options.bodies);
-        self.each_frame(size, &mut |seq, frame| {
+        // Of a bundle that has a removed entry there is nothing: it could not be whole.
+        let start = Pruned::first_bundled(self.pruned.as_ref()).min(size);
+        let mut export = Export::new(out, options.bodies, start);
+        let mut leaves = LevelScan::open(&self.dir, 0, 0).map_err(ReadError::from)?;
+        let short = || TreeError::Short(self.dir.join(tree_name(0)));
+        for _ in 0..start {
+            let leaf = leaves.next().map_err(ReadError::from)?.ok_or_else(short)?;
+            export.grow(leaf).map_err(ReadError::from)?;
+        }
+        self.each_frame(start, size, &mut |seq, frame| {
             export.add(frame)?;
             if (seq + 1).is_multiple_of(TILE_WIDTH) {
                 progress(seq + 1, size);
@@ -62,6 +72,10 @@ impl Reader {
         if export.frontier.root() != *checkpoint.root() {
             return Err(ProveError::Fork(size));
         }
+        if let Some(pruned) = &self.pruned {
+            durable::export(&out.join(PRUNED_FILE), pruned.note().as_bytes(), PUBLIC)
+                .map_err(ReadError::from)?;
+        }
         let key = format!("{}\n", self.vkey());
         durable::export(&out.join(VKEY_FILE), key.as_bytes(), PUBLIC).map_err(ReadError::from)?;
         // Last, so that an export with a checkpoint is a whole one.
@@ -70,20 +84,25 @@ impl Reader {
         Ok(checkpoint)
     }
 
-    /// Shows the frames of the first `size` entries in order.
+    /// Shows the frames of the entries from `start` to `size` in order.
     fn each_frame(
         &self,
+        start: u64,
         size: u64,
         visit: &mut dyn FnMut(u64, &Frame<'_>) -> Result<(), IoError>,
     ) -> Result<(), ReadError> {
-        let mut seq = 0;
+        let mut seq = start;
         for (index, files) in self.segments.iter().enumerate() {
             let end = self.end_of(index).min(size);
             if seq >= end {
-                break;
+                continue;
             }
             let path = files.entries_path(&self.dir);
-            let mut scan = FrameScan::open(&path, SEGMENT_HEADER_LEN as u64)?;
+            let mut scan = FrameScan::open(&path, SEGMENT_HEADER_LEN as u64)
+                .map_err(|error| self.gone(seq, error.into()))?;
+            for _ in files.first_seq..seq {
+                scan.skip().map_err(|error| scan_error(error, files))?;
+            }
             while seq < end {
                 let missing = || Finding::new(Code::EntryMissing, "the entry is missing").at(seq);
                 let next = scan.next().map_err(|error| scan_error(error, files))?;
@@ -115,11 +134,11 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn new(folder: PathBuf, mode: u32) -> Self {
+    fn new(folder: PathBuf, mode: u32, parts: u64) -> Self {
         Self {
             folder,
             mode,
-            parts: 0,
+            parts,
             bytes: Vec::new(),
         }
     }
@@ -136,6 +155,7 @@ impl Bundle {
     fn finish(&mut self) -> Result<(), IoError> {
         match self.parts % TILE_WIDTH {
             0 => Ok(()),
+            _ if self.bytes.is_empty() => Ok(()),
             width => self.write(self.parts / TILE_WIDTH, width),
         }
     }
@@ -149,12 +169,13 @@ impl Bundle {
 }
 
 impl Export {
-    fn new(out: &Path, bodies: bool) -> Self {
+    /// An export whose bundles begin with entry `start`.
+    fn new(out: &Path, bodies: bool, start: u64) -> Self {
         Self {
             out: out.to_path_buf(),
             frontier: Frontier::default(),
-            entries: Bundle::new(out.join(ENTRIES), PUBLIC),
-            bodies: bodies.then(|| Bundle::new(out.join(BODIES), PRIVATE)),
+            entries: Bundle::new(out.join(ENTRIES), PUBLIC, start),
+            bodies: bodies.then(|| Bundle::new(out.join(BODIES), PRIVATE, start)),
             levels: Vec::new(),
         }
     }
@@ -175,8 +196,13 @@ impl Export {
             }
             bodies.part()?;
         }
+        self.grow(frame.leaf)
+    }
+
+    /// The next leaf of the tree.
+    fn grow(&mut self, leaf: Hash) -> Result<(), IoError> {
         let mut completed: Vec<(usize, Hash)> = Vec::new();
-        self.frontier.push(frame.leaf, |height, hash| {
+        self.frontier.push(leaf, |height, hash| {
             if height.is_multiple_of(TILE_HEIGHT) {
                 completed.push(((height / TILE_HEIGHT) as usize, *hash));
             }
@@ -184,7 +210,7 @@ impl Export {
         for (level, hash) in completed {
             if self.levels.len() <= level {
                 let folder = self.out.join(tile_level(level));
-                self.levels.push(Bundle::new(folder, PUBLIC));
+                self.levels.push(Bundle::new(folder, PUBLIC, 0));
             }
             let row = &mut self.levels[level];
             row.bytes.extend_from_slice(&hash.0);

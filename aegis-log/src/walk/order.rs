@@ -3,11 +3,13 @@
 use crate::finding::{Code, Finding};
 use crate::segment::{Catalog, SegmentFiles};
 
-/// Whether the files of the segment that begins with entry `expected` are there.
+/// Whether the files of the segment that begins with entry `expected` are there. Of the first `pruned` entries the
+/// checkpoints are.
 pub(crate) fn arrangement(
     expected: u64,
     files: &SegmentFiles,
     is_last: bool,
+    pruned: u64,
 ) -> Result<(), Finding> {
     let missing = |what: String, file: String| {
         Err(Finding::new(Code::SegmentMissing, what)
@@ -35,7 +37,7 @@ pub(crate) fn arrangement(
             files.notes_name(),
         );
     }
-    if !files.has_entries && !is_last {
+    if !files.has_entries && !is_last && expected >= pruned {
         return missing(
             "the entries of this segment are missing".to_owned(),
             files.entries_name(),

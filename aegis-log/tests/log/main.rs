@@ -9,6 +9,7 @@ mod epochs;
 mod exports;
 mod kept;
 mod policy;
+mod pruned;
 mod recovery;
 mod roundtrip;
 mod tamper;

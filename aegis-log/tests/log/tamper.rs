@@ -5,6 +5,7 @@
 
 use crate::common::Log;
 use crate::kept::kept;
+use crate::pruned::pruned;
 use aegis_log::{Code, Finding, OpenCheck, OpenError, Reader, Verdict, Writer};
 use prost::Message as _;
 use ring::digest::{SHA256, digest};
@@ -57,7 +58,15 @@ fn names(finding: &Finding, seq: u64) -> bool {
 
 #[test]
 fn every_changed_byte_of_every_file_is_found_and_its_file_named() {
-    let log = Log::varied();
+    every_changed_byte_is_found(&Log::varied());
+}
+
+#[test]
+fn every_changed_byte_of_what_retention_left_is_found_and_its_file_named() {
+    every_changed_byte_is_found(&pruned().0);
+}
+
+fn every_changed_byte_is_found(log: &Log) {
     for (name, bytes) in log.files() {
         for at in 0..bytes.len() {
             // One bit everywhere, all bits here and there: every verification is a full one.
@@ -69,7 +78,7 @@ fn every_changed_byte_of_every_file_is_found_and_its_file_named() {
                 let mut changed = bytes.clone();
                 changed[at] ^= change;
                 log.write(&name, &changed);
-                let finding = first_bad(&log);
+                let finding = first_bad(log);
                 // A byte of the key makes everything signed with it doubtful; the rest is named exactly.
                 assert!(
                     finding.file.as_deref() == Some(&name),
@@ -107,13 +116,18 @@ fn a_changed_byte_of_an_entry_names_that_entry_and_its_place() {
 
 #[test]
 fn a_changed_byte_is_refused_at_opening_too() {
-    let log = Log::varied();
+    a_changed_byte_is_refused(&Log::varied(), &[".hashes"]);
+    // Of what was removed the leaves can't be made anew: there they are no mere copy.
+    a_changed_byte_is_refused(&pruned().0, &[]);
+}
+
+fn a_changed_byte_is_refused(log: &Log, may_mend: &[&str]) {
     let mut options = log.options();
     options.check = OpenCheck::Full;
     for (name, bytes) in log
         .files()
         .into_iter()
-        .filter(|(name, _)| !name.ends_with(".hashes"))
+        .filter(|(name, _)| !may_mend.iter().any(|end| name.ends_with(end)))
     {
         for at in (0..bytes.len()).step_by(5) {
             let mut changed = bytes.clone();

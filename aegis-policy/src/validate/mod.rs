@@ -236,3 +236,11 @@ fn labels(list: &[(Text, Text)], errors: &mut Diagnostics) -> BTreeMap<String, S
 pub fn duration(text: &str) -> Result<std::time::Duration, (String, String)> {
     values::duration(text)
 }
+
+/// A number of bytes as manifests write it: `64MB`, `2GB`.
+///
+/// # Errors
+/// It is none.
+pub fn size(text: &str) -> Result<u64, (String, String)> {
+    values::size(text)
+}

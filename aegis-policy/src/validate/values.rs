@@ -53,7 +53,7 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 /// `512MB`, `1GiB`; larger ones than `u64` holds as its largest.
-fn size(text: &str) -> Result<u64, Wrong> {
+pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     const ADVICE: &str = "write a whole number and a unit: 512MB (10^6) or 512MiB (2^20)";
     let (number, unit) = number_and_unit(text);
     let Some(number) = decimal(number) else {
