@@ -23,7 +23,9 @@ impl From<ProveError> for EvidenceError {
     fn from(error: ProveError) -> Self {
         let text = error.to_string();
         match error {
-            ProveError::OutOfRange { .. } | ProveError::Read(ReadError::Pruned { .. }) => Self::None(text),
+            ProveError::OutOfRange { .. } | ProveError::Pruned { .. } | ProveError::Read(ReadError::Pruned { .. }) => {
+                Self::None(text)
+            }
             ProveError::Checkpoint(_) | ProveError::Fork(_) => Self::Other(text),
             ProveError::Read(_) | ProveError::Tree(_) => Self::Unreadable(text),
         }

@@ -47,13 +47,23 @@ impl Retention {
             return None;
         }
         let oldest = *segments.first()?;
-        let old = |age: Duration| now.is_some_and(|now| oldest.day.end().saturating_add(clock::length(age)) <= now);
+        let old = |age: Duration| now.is_some_and(|now| ended(&oldest).saturating_add(clock::length(age)) <= now);
         let all: u64 = segments.iter().map(|segment| segment.bytes).sum();
         if self.age.is_some_and(old) {
             Some((oldest, Why::Age))
         } else {
             self.size.is_some_and(|most| all > most).then_some((oldest, Why::Size))
         }
+    }
+}
+
+/// When a segment's last entry was written at the latest. Where the clock was wrong then, the segment that follows says it
+/// better: one that begins a host's life in 1970 is as young as the next, one of 2038 no younger.
+fn ended(segment: &EndedSegment) -> u64 {
+    if segment.next_day < segment.day {
+        segment.next_day.end()
+    } else {
+        segment.day.end().max(segment.next_day.start())
     }
 }
 
@@ -89,15 +99,28 @@ mod tests {
     const DAY: u64 = 86_400_000_000_000;
     const HOUR: u64 = 3_600_000_000_000;
 
-    /// Days since the epoch, and bytes; oldest first.
+    /// Days since the epoch, and bytes; oldest first. The one that is being written is of the day after.
     fn segments(all: &[(u64, u64)]) -> Vec<EndedSegment> {
-        let of = |(at, (day, bytes)): (u64, &(u64, u64))| EndedSegment {
-            first: at * 10,
-            end: at * 10 + 10,
+        let next = |at: usize| all.get(at + 1).map_or(all[at].0 + 1, |(day, _)| *day);
+        let of = |(at, (day, bytes)): (usize, &(u64, u64))| EndedSegment {
+            first: at as u64 * 10,
+            end: at as u64 * 10 + 10,
             day: Day::of(day * DAY),
+            next_day: Day::of(next(at) * DAY),
             bytes: *bytes,
         };
-        (0..).zip(all).map(of).collect()
+        all.iter().enumerate().map(of).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_neither_hurries_nor_holds_up_what_follows() {
+        let retention = Retention::default();
+        let first_boot = segments(&[(0, 5), (20_000, 5), (20_001, 5)]);
+        assert_eq!(retention.due(&first_boot, Some(20_000 * DAY + HOUR)), None);
+        assert!(retention.due(&first_boot, Some(20_090 * DAY)).is_some());
+        let ahead = segments(&[(25_000, 5), (20_000, 5), (20_001, 5)]);
+        assert_eq!(retention.due(&ahead, Some(20_090 * DAY)), None);
+        assert!(retention.due(&ahead, Some(20_091 * DAY)).is_some());
     }
 
     #[test]

@@ -15,6 +15,12 @@ impl Day {
         Self(time / NS_PER_DAY)
     }
 
+    /// When it begins, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn start(self) -> u64 {
+        self.0.saturating_mul(NS_PER_DAY)
+    }
+
     /// When it is over, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn end(self) -> u64 {

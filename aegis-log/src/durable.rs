@@ -272,6 +272,19 @@ impl AppendFile {
         Ok(())
     }
 
+    /// Writes bytes where they lie already.
+    pub(crate) fn write_again(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
+        let write = || -> io::Result<()> {
+            if offset + bytes.len() as u64 > self.len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            #[cfg(test)]
+            fault::before_write(&self.path, offset, bytes).map_err(|(_, error)| error)?;
+            self.file.write_all_at(bytes, offset)
+        };
+        write().map_err(|source| IoError::new("write to", &self.path, source))
+    }
+
     /// Cuts the file back to `len` bytes. Not durable before the next [`Self::sync`].
     pub(crate) fn cut(&mut self, len: u64) -> Result<(), IoError> {
         let cut = || -> io::Result<()> {

@@ -281,13 +281,17 @@ impl Check {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), Stop> {
         let size = checkpoint.size();
-        let begin = Pruned::first_bundled(self.pruned.as_ref()).min(size);
-        for tile in 0..begin.div_ceil(TILE_WIDTH) {
-            let start = tile * TILE_WIDTH;
-            self.leaves(tile, (begin - start).min(TILE_WIDTH))?;
+        if let Some(pruned) = &self.pruned {
+            pruned.check_place(size)?;
+        }
+        let begin = Pruned::first_bundle(self.pruned.as_ref());
+        for tile in 0..begin {
+            for leaf in self.leaves(tile, TILE_WIDTH)? {
+                self.removed(leaf)?;
+            }
             progress(self.link.next_seq, size);
         }
-        for tile in begin.div_ceil(TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
+        for tile in begin..size.div_ceil(TILE_WIDTH) {
             let start = tile * TILE_WIDTH;
             self.bundle(tile, (size - start).min(TILE_WIDTH))?;
             progress(self.link.next_seq, size);
@@ -307,20 +311,23 @@ impl Check {
         .into())
     }
 
-    /// Entries that were removed, or stand in a bundle with such: a tile of their hashes.
-    fn leaves(&mut self, tile: u64, width: u64) -> Result<(), Stop> {
+    /// A tile of hashes of entries.
+    fn leaves(&self, tile: u64, width: u64) -> Result<Vec<Hash>, Stop> {
         let name = format!("{}/{}", tile_level(0), tile_path(tile, width));
         let bytes = self.read(&name, tile * TILE_WIDTH)?;
         if bytes.len() as u64 != width * Hash::LEN as u64 {
             let what = "a tile of hashes is not as long as it says";
             return Err(Finding::new(Code::Tree, what).in_file(name, 0).into());
         }
-        for leaf in bytes.chunks_exact(Hash::LEN).filter_map(Hash::from_slice) {
-            self.link.next_seq += 1;
-            self.link.prev = leaf;
-            self.grow(leaf)?;
-        }
-        Ok(())
+        let leaves = bytes.chunks_exact(Hash::LEN);
+        Ok(leaves.filter_map(Hash::from_slice).collect())
+    }
+
+    /// An entry of which the hash alone is here.
+    fn removed(&mut self, leaf: Hash) -> Result<(), Stop> {
+        self.link.next_seq += 1;
+        self.link.prev = leaf;
+        self.grow(leaf)
     }
 
     fn bundle(&mut self, tile: u64, width: u64) -> Result<(), Stop> {
@@ -334,7 +341,22 @@ impl Check {
             None => None,
         };
         let (mut at, mut body_at) = (0, 0);
-        for _ in 0..width {
+        let removed = self.pruned.as_ref().map_or(0, Pruned::size);
+        let removed = removed.saturating_sub(tile * TILE_WIDTH).min(width);
+        if removed > 0 {
+            let leaves = self.leaves(tile, width)?;
+            let empty = usize::try_from(removed).unwrap_or(usize::MAX);
+            // Their places are empty: a length of zero.
+            at = 2 * empty;
+            if entries.get(..at).is_none_or(|places| places.iter().any(|byte| *byte != 0)) {
+                let what = "the places of removed entries are not empty";
+                return Err(Finding::new(Code::EntryDamaged, what).in_file(name, 0).into());
+            }
+            for leaf in leaves.into_iter().take(empty) {
+                self.removed(leaf)?;
+            }
+        }
+        for _ in removed..width {
             let header = self.entry(&entries, &mut at, &name)?;
             if let Some((bytes, name)) = &frames {
                 self.body(bytes, &mut body_at, header, name)?;

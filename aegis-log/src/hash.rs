@@ -1,11 +1,16 @@
 //! SHA-256 as RFC 6962 uses it: leaves and inner nodes are hashed with different prefixes, so that
 //! neither can pass for the other.
 //!
-//! Knows nothing of entries or files.
+//! Knows nothing of entries.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use ring::digest::{Context, SHA256, digest};
+
+use crate::durable::IoError;
 
 /// A SHA-256 value: a leaf, a node, a root or a commitment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -31,6 +36,21 @@ impl Hash {
             context.update(part);
         }
         Self::from_digest(context.finish())
+    }
+
+    /// SHA-256 of what is in a file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, IoError> {
+        let failed = |source| IoError::new("read", path, source);
+        let mut file = File::open(path).map_err(failed)?;
+        let (mut context, mut buffer) = (Context::new(&SHA256), vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(Self::from_digest(context.finish())),
+                Ok(read) => context.update(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
     }
 
     /// The RFC 6962 hash of a leaf: SHA-256(0x00 ‖ data).

@@ -87,6 +87,8 @@ pub struct OpenReport {
     pub last: Option<EntryInfo>,
     /// What was repaired. Append an entry that says so.
     pub recovery: Option<Recovery>,
+    /// Why something of entries that retention removed is still there.
+    pub leftover: Option<String>,
 }
 
 /// Why a log can't be opened for writing. Nothing was changed, except where it says so.
@@ -205,6 +207,7 @@ impl Writer {
             created,
             last: recovered.last,
             recovery: recovered.repaired,
+            leftover: recovered.leftover,
         };
         Ok((Self::begin(opening)?, report))
     }

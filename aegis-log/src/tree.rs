@@ -123,6 +123,19 @@ impl TreeWriter {
         Ok(())
     }
 
+    /// Writes the leaves of these entries once more, and makes them durable: they are about to be all that is left. After a
+    /// sync that failed, in this process or one before, the kernel takes what it has for written.
+    pub(crate) fn settle_leaves(&mut self, from: u64, leaves: &[u8]) -> Result<(), IoError> {
+        self.flush()?;
+        let level = self.level(0);
+        let file = match &mut level.file {
+            Some(file) => file,
+            none => none.insert(AppendFile::open(&level.path, PRIVATE)?),
+        };
+        file.write_again(from * HASH_LEN, leaves)?;
+        file.sync()
+    }
+
     /// Makes the levels durable.
     pub(crate) fn sync(&mut self) -> Result<(), IoError> {
         self.flush()?;

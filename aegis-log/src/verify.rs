@@ -138,6 +138,9 @@ pub fn verify_with(
     let mut sealed = Sealed::read(dir, &key, &mut report)?;
     // Once more: what is sealed must be among what is read.
     let catalog = Catalog::read(dir)?;
+    if report.live && Pruned::read(dir, &key).is_ok_and(|now| now != pruned) {
+        return Err(VerifyError::PrunedMeanwhile);
+    }
     let mut check = Check {
         entry,
         levels: Levels::new(dir),
@@ -161,7 +164,7 @@ pub fn verify_with(
                 let root = check.roots.get(&pruned.size()).copied().flatten();
                 let told = pruned.check_place(walk.frontier.size());
                 let told = told.and_then(|()| pruned.check_telling(check.telling));
-                let findings = [pruned.check_root(root), told];
+                let findings = [pruned.check_root(root), pruned.check_seals(sealed.count()), told];
                 report.findings.extend(findings.into_iter().filter_map(Result::err));
             }
             let hours = std::mem::take(&mut check.hours);
@@ -315,7 +318,7 @@ fn walk_all(
 ) -> Result<(), Stop> {
     for (index, files) in segments.iter().enumerate() {
         let is_last = index + 1 == segments.len();
-        arrangement(walk.link.next_seq, files, is_last, walk.pruned)?;
+        arrangement(walk.link.next_seq, files, is_last, walk.pruned_size())?;
         let SignedEnd { tail, .. } = walk.segment(files, check)?;
         report.segments += 1;
         if is_last {

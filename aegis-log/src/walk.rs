@@ -17,7 +17,7 @@ use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::Frontier;
-use crate::pruned::Pruned;
+use crate::pruned::{Pruned, add_notes};
 use crate::report::EntryInfo;
 use crate::scan::ahead::Ahead;
 use crate::scan::{NextNote, NoteScan, ScanError};
@@ -102,8 +102,10 @@ pub(crate) struct Walk<'a> {
     stored_leaves: LevelScan,
     /// First entry whose stored leaf hash is another.
     pub(crate) suspect: Option<u64>,
-    /// How many of the first entries retention removed.
-    pub(crate) pruned: u64,
+    /// Which of the first entries retention removed.
+    pruned: Option<&'a Pruned>,
+    /// Over their notes, as far as they were passed.
+    pruned_notes: Hash,
 }
 
 impl<'a> Walk<'a> {
@@ -112,7 +114,7 @@ impl<'a> Walk<'a> {
         key: &'a VerifierKey,
         link: Link,
         frontier: Frontier,
-        pruned: Option<&Pruned>,
+        pruned: Option<&'a Pruned>,
     ) -> Result<Self, IoError> {
         let stored_leaves = LevelScan::open(dir, 0, frontier.size())?;
         Ok(Self {
@@ -124,8 +126,14 @@ impl<'a> Walk<'a> {
             checkpoints: 0,
             stored_leaves,
             suspect: None,
-            pruned: pruned.map_or(0, Pruned::size),
+            pruned,
+            pruned_notes: Hash::ZERO,
         })
+    }
+
+    /// How many of the first entries retention removed.
+    pub(crate) fn pruned_size(&self) -> u64 {
+        self.pruned.map_or(0, Pruned::size)
     }
 
     /// Checks one segment, which begins where the walk stands.
@@ -136,8 +144,8 @@ impl<'a> Walk<'a> {
     ) -> Result<SignedEnd, Stop> {
         let mut notes = NoteScan::open(&files.notes_path(self.dir), self.key)?;
         self.opening(files, notes.next()?)?;
-        if files.first_seq < self.pruned {
-            return self.pruned_segment(files, notes, visitor);
+        if let Some(pruned) = self.pruned.filter(|pruned| files.first_seq < pruned.size()) {
+            return self.pruned_segment(pruned, files, notes, visitor);
         }
         self.link.floor = 0;
         let header = SegmentHeader::new(self.link.next_seq, self.link.chain_id, self.link.prev);
@@ -184,6 +192,7 @@ impl<'a> Walk<'a> {
     /// A segment whose entries retention removed: its checkpoints are held against the hashes that stayed.
     fn pruned_segment(
         &mut self,
+        pruned: &Pruned,
         files: &SegmentFiles,
         mut notes: NoteScan,
         visitor: &mut dyn Visitor,
@@ -203,10 +212,14 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        if self.link.next_seq > self.pruned {
+        self.pruned_notes = add_notes(self.pruned_notes, self.dir, files)?;
+        if self.link.next_seq == pruned.size() {
+            pruned.check_notes(self.pruned_notes)?;
+        }
+        if self.link.next_seq > pruned.size() {
             let what = "the entries that are said to have been removed end within a segment, and entries are removed by whole segments";
             let found = Finding::new(Code::Pruned, what).in_file(PRUNED_FILE, 0);
-            return Err(found.at(self.pruned).into());
+            return Err(found.at(pruned.size()).into());
         }
         Ok(SignedEnd {
             entries_len: 0,

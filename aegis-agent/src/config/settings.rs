@@ -13,8 +13,6 @@ use crate::{
     retention::Retention,
 };
 
-/// Least room that the log may be given, in bytes.
-const LEAST_SIZE: u64 = 1_000_000;
 /// Longest that an approval may hold, and least that entries are kept.
 const DAY: u64 = 24 * 3600;
 
@@ -87,8 +85,8 @@ fn retention_of(node: &Node, retention: &mut Retention, errors: &mut Diagnostics
     }
     if let Some(node) = size {
         match text(Some(node)).map(|(_, text)| size_of(text)) {
-            Some(Ok(bytes)) if bytes >= LEAST_SIZE => retention.size = Some(bytes),
-            _ => errors.error(node.at, "a size of a megabyte at least is expected here", "write 20GB, or leave it out"),
+            Some(Ok(bytes)) if bytes > 0 => retention.size = Some(bytes),
+            _ => errors.error(node.at, "a size is expected here", "write 20GB, or leave it out"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each removal is an entry first, durable and signed, and is of one segment, so that the log's thread is not kept long.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -36,7 +36,7 @@ impl Caretaker {
     /// Starts it. `settings` is the configuration's file.
     pub(super) fn start(audit: AuditLog, settings: PathBuf) -> std::io::Result<Self> {
         let (stop, stopped) = sync_channel(0);
-        let mut work = Work { audit, settings, held: None, told_wrong: false, failed: None, steady: Steady::new(Moment::now()) };
+        let mut work = Work::new(audit, settings);
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = work.look(&stopped) {
@@ -59,29 +59,49 @@ impl Caretaker {
 struct Work {
     audit: AuditLog,
     settings: PathBuf,
+    /// What the file said when it was looked at last.
+    last: Option<Retention>,
     /// The hold that was told last.
     held: Option<String>,
+    /// Whether there was a file: that it is gone is no configuration then.
+    had_file: bool,
     /// Whether it was told that the configuration is wrong.
     told_wrong: bool,
-    /// When entries could not be removed.
+    /// When something could not be done.
     failed: Option<Instant>,
     steady: Steady,
 }
 
 impl Work {
+    fn new(audit: AuditLog, settings: PathBuf) -> Self {
+        let steady = Steady::new(Moment::now());
+        Self { audit, settings, last: None, held: None, had_file: false, told_wrong: false, failed: None, steady }
+    }
+
     fn look(&mut self, stopped: &Receiver<()>) -> Result<(), AuditError> {
         let now = self.steady.time(Moment::now());
-        let Some(retention) = self.configured() else { return Ok(()) };
-        self.tell_hold(&retention)?;
         if self.failed.is_some_and(|at| at.elapsed() < AGAIN) {
             return Ok(());
         }
-        while stopped.try_recv() == Err(TryRecvError::Empty) {
-            let Some((segment, why)) = retention.due(&self.audit.ended_segments()?, now) else { break };
+        let done = self.remove(stopped, now);
+        self.failed = done.as_ref().err().map(|_| Instant::now());
+        done
+    }
+
+    fn remove(&mut self, stopped: &Receiver<()>, now: Option<u64>) -> Result<(), AuditError> {
+        // Once for each segment: a hold that comes meanwhile holds the next.
+        while let Some(retention) = self.configured() {
+            self.tell_hold(&retention)?;
+            // Nothing is removed by the word of a file that is just being edited: two looks have to agree.
+            let agree = self.last.as_ref() == Some(&retention);
+            self.last = Some(retention.clone());
+            if !agree || stopped.try_recv() != Err(TryRecvError::Empty) {
+                return Ok(());
+            }
+            let Some((segment, why)) = retention.due(&self.audit.ended_segments()?, now) else { return Ok(()) };
             let told = self.tell("retention", said(&retention, &segment, why))?;
             if let Err(error) = self.audit.prune(segment.end, told) {
-                self.failed = Some(Instant::now());
-                self.tell("retention_failed", format!("as entry {told} says, and was not done: {error}"))?;
+                self.tell("retention_failed", format!("what entry {told} says was not done: {error}"))?;
                 return Err(error);
             }
         }
@@ -90,18 +110,23 @@ impl Work {
 
     /// What the file says now. Where it is wrong nothing is removed.
     fn configured(&mut self) -> Option<Retention> {
-        match config::settings(Path::new(&self.settings)) {
-            Ok(settings) => {
-                self.told_wrong = false;
-                Some(settings.retention)
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.told_wrong, true) {
-                    tracing::error!(%error, "no entries are removed until the configuration is right again");
-                }
-                None
-            }
+        let there = self.settings.symlink_metadata().is_ok();
+        self.had_file |= there;
+        let read = match config::settings(&self.settings) {
+            Ok(_) if self.had_file && !there => Err("the file is gone; without one it is kept for 90 days once aegisd is restarted".to_owned()),
+            Ok(settings) => Ok(settings.retention),
+            Err(error) => Err(error.to_string()),
+        };
+        let wrong = read.is_err();
+        if let Err(error) = &read
+            && !self.told_wrong
+        {
+            let file = self.settings.display();
+            tracing::error!(%file, error, "no entries are removed until the configuration is right again");
         }
+        self.told_wrong = wrong;
+        self.last = self.last.take().filter(|_| !wrong);
+        read.ok()
     }
 
     fn tell_hold(&mut self, retention: &Retention) -> Result<(), AuditError> {
@@ -132,5 +157,5 @@ fn said(retention: &Retention, segment: &EndedSegment, why: Why) -> String {
         }
         Why::Size => format!("kept up to {} bytes (audit.retention.size)", retention.size.unwrap_or_default()),
     };
-    format!("entries {first} to {}, of {day}, {bytes} bytes, are removed: {rule}; their hashes and checkpoints stay", end - 1)
+    format!("entries {first} to {}, of {day}, {bytes} bytes, are to go: {rule}; their hashes and checkpoints stay", end - 1)
 }

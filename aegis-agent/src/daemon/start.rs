@@ -306,6 +306,9 @@ fn record_start(
     if let Some(recovery) = &report.recovery {
         record("recovered", recovery.to_string())?;
     }
+    if let Some(leftover) = &report.leftover {
+        record("retention_failed", format!("a file of removed entries is still there: {leftover}"))?;
+    }
     if unclean {
         let same_boot = report.last.as_ref().is_some_and(|l| l.boot_id == boot);
         let when = if same_boot { "in this boot" } else { "in an earlier boot" };

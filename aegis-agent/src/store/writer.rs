@@ -8,7 +8,7 @@ use std::{
         mpsc::RecvTimeoutError,
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aegis_log::Reader;
@@ -21,6 +21,8 @@ use crate::{
 
 /// Rows of one transaction.
 const ROWS: usize = 5_000;
+/// How long the log is not looked at while rows come.
+const OFTEN: Duration = Duration::from_secs(10);
 /// How long an index that is behind may stay so while nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -76,8 +78,14 @@ impl Keeper {
     fn run(mut self, queue: &RowQueue) {
         // The log comes first: what the index misses it reads there. Without the right to be nice it is not.
         let _ = rustix::process::nice(5);
+        let mut caught_up = Instant::now();
         loop {
             let mut ended = false;
+            // Also where rows come all the time: what the log has removed is to go here too.
+            if caught_up.elapsed() >= OFTEN {
+                self.keep(Self::catch_up);
+                caught_up = Instant::now();
+            }
             match queue.next(IDLE) {
                 Ok(mut rows) => {
                     while rows.len() < ROWS

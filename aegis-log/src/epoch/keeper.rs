@@ -101,6 +101,11 @@ impl Keeper {
         })
     }
 
+    /// How many seals there are.
+    pub(crate) fn seals(&self) -> u64 {
+        self.number
+    }
+
     /// Ends the epoch with this checkpoint. From then on nobody can seal it anew.
     pub(crate) fn seal(&mut self, end: &SignedCheckpoint) -> Result<(), SealFailure> {
         let next = self

@@ -108,7 +108,7 @@ impl SignedLog<'_> {
         };
         for (index, files) in segments.iter().enumerate() {
             let is_last = index + 1 == segments.len();
-            arrangement(walk.link.next_seq, files, is_last, walk.pruned)?;
+            arrangement(walk.link.next_seq, files, is_last, walk.pruned_size())?;
             end = walk.segment(files, &mut visitor)?;
             if !is_last {
                 inner_tail(files, walk.link.next_seq, end.tail.is_empty())?;

@@ -77,6 +77,8 @@ pub(super) struct Recovered {
     pub(super) tree: TreeWriter,
     pub(super) last: Option<EntryInfo>,
     pub(super) repaired: Option<Recovery>,
+    /// Why something of removed entries is still there.
+    pub(super) leftover: Option<String>,
 }
 
 /// The chain id in the first segment, for a log whose verifier key file was lost.
@@ -113,6 +115,7 @@ pub(super) fn recover(
             tree: TreeWriter::open(dir, 0)?,
             last: None,
             repaired: told(dir, catalog, Recovery::default())?,
+            leftover: None,
         });
     };
     let log = SignedLog {
@@ -122,6 +125,7 @@ pub(super) fn recover(
         catalog,
         pruned,
     };
+    let mut leftover = None;
     let (walked, tree, tree_rebuilt) = log.end()?;
     let mut repair = Recovery {
         at_seq: walked.link.next_seq,
@@ -130,7 +134,9 @@ pub(super) fn recover(
     };
     if let Some(pruned) = &log.pruned {
         hold_against(pruned, &log, &walked)?;
-        remove_pruned(dir, catalog, pruned.size())?;
+        // What can't be removed does not count any more; it is told and tried again.
+        let removed = remove_pruned(dir, catalog, pruned.size());
+        leftover = removed.err().map(|error| error.to_string());
     }
     let segment = cut_tail(dir, last, &walked, &mut repair)?;
     let checkpoint = match walked.checkpoint {
@@ -149,6 +155,7 @@ pub(super) fn recover(
         tree,
         last: walked.last,
         repaired: told(dir, catalog, repair)?,
+        leftover,
     })
 }
 

@@ -41,6 +41,12 @@ pub enum ProveError {
         /// Signed entries.
         size: u64,
     },
+    /// Entries were removed after the checkpoint, and it does not have the entry that tells of it.
+    #[error("entries were removed by retention, and entry {told}, which tells of it, is behind the checkpoint: take one of at least {} entries", told + 1)]
+    Pruned {
+        /// The entry that tells of it.
+        told: u64,
+    },
     /// The stored tree is of no use.
     #[error(transparent)]
     Tree(#[from] TreeError),

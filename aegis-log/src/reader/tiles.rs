@@ -50,17 +50,19 @@ impl Reader {
             (None, None) => return Err(ProveError::OutOfRange { wanted: 0, size: 0 }),
         };
         let size = checkpoint.size();
+        if let Some(told) = self.pruned.as_ref().map(Pruned::told).filter(|told| *told >= size) {
+            return Err(ProveError::Pruned { told });
+        }
         durable::create_empty(out).map_err(ReadError::from)?;
-        // Of a bundle that has a removed entry there is nothing: it could not be whole.
-        let start = Pruned::first_bundled(self.pruned.as_ref()).min(size);
+        let start = Pruned::first_bundle(self.pruned.as_ref()) * TILE_WIDTH;
         let mut export = Export::new(out, options.bodies, start);
         let mut leaves = LevelScan::open(&self.dir, 0, 0).map_err(ReadError::from)?;
         let short = || TreeError::Short(self.dir.join(tree_name(0)));
-        for _ in 0..start {
+        for seq in 0..self.first() {
             let leaf = leaves.next().map_err(ReadError::from)?.ok_or_else(short)?;
-            export.grow(leaf).map_err(ReadError::from)?;
+            export.removed(leaf, seq >= start).map_err(ReadError::from)?;
         }
-        self.each_frame(start, size, &mut |seq, frame| {
+        self.each_frame(self.first(), size, &mut |seq, frame| {
             export.add(frame)?;
             if (seq + 1).is_multiple_of(TILE_WIDTH) {
                 progress(seq + 1, size);
@@ -155,7 +157,6 @@ impl Bundle {
     fn finish(&mut self) -> Result<(), IoError> {
         match self.parts % TILE_WIDTH {
             0 => Ok(()),
-            _ if self.bytes.is_empty() => Ok(()),
             width => self.write(self.parts / TILE_WIDTH, width),
         }
     }
@@ -197,6 +198,16 @@ impl Export {
             bodies.part()?;
         }
         self.grow(frame.leaf)
+    }
+
+    /// An entry that was removed: its place in a bundle with others is empty.
+    fn removed(&mut self, leaf: Hash, in_bundle: bool) -> Result<(), IoError> {
+        if in_bundle {
+            self.entries.bytes.extend_from_slice(&0_u16.to_be_bytes());
+            self.entries.part()?;
+            self.bodies.as_mut().map_or(Ok(()), Bundle::part)?;
+        }
+        self.grow(leaf)
     }
 
     /// The next leaf of the tree.

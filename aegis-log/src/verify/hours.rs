@@ -126,6 +126,11 @@ impl Sealed {
         Ok(Self { epochs, before })
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.epochs.seals.len()
+    }
+
     /// As they are behind them.
     pub(super) fn again(
         &mut self,

@@ -9,7 +9,7 @@ use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::merkle::Frontier;
 use crate::open::remove_pruned;
-use crate::pruned::Pruned;
+use crate::pruned::{Kept, Pruned, add_notes};
 use crate::scan::{NextNote, NoteScan};
 use crate::segment::{Catalog, PRUNED_FILE, SegmentFiles, tree_name};
 use crate::tree::{LevelScan, TreeError, TreeReader};
@@ -26,9 +26,12 @@ pub enum PruneError {
     /// What is to stay of them is not what was signed.
     #[error("nothing was removed, since the log is damaged: {0}; run aegis-verify on it")]
     Damaged(Box<Finding>),
-    /// What is to stay could not be made durable, or a file not removed: the next start removes it.
+    /// Nothing was removed.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// They count as removed, and something is left of them, which is tried again at the next start.
+    #[error("the entries count as removed, and a file of them is still there: {0}")]
+    Leftover(#[source] IoError),
     /// Nothing is known about the files any more.
     #[error(
         "the log can't be written since this happened: {0}; restart, so that it is opened and checked anew"
@@ -54,6 +57,8 @@ pub struct EndedSegment {
     pub end: u64,
     /// The day of its entries.
     pub day: Day,
+    /// The day with which the next one begins.
+    pub next_day: Day,
     /// What its entries take on the disk.
     pub bytes: u64,
 }
@@ -62,12 +67,13 @@ impl Writer {
     /// The segments that have ended and whose entries are here, the oldest first.
     ///
     /// # Errors
-    /// When the folder can't be read.
-    pub fn ended_segments(&self) -> Result<Vec<EndedSegment>, IoError> {
+    /// [`PruneError::Io`] or [`PruneError::Damaged`].
+    pub fn ended_segments(&self) -> Result<Vec<EndedSegment>, PruneError> {
+        let before = self.pruned()?.size;
         let segments = Catalog::read(&self.dir)?.segments;
         let pairs = segments.iter().zip(segments.iter().skip(1));
         pairs
-            .filter(|(files, _)| files.has_entries)
+            .filter(|(files, _)| files.has_entries && files.first_seq >= before)
             .map(|(files, next)| {
                 let path = files.entries_path(&self.dir);
                 let metadata = std::fs::metadata(&path);
@@ -76,6 +82,7 @@ impl Writer {
                     first: files.first_seq,
                     end: next.first_seq,
                     day: files.day,
+                    next_day: next.day,
                     bytes: metadata.len(),
                 })
             })
@@ -94,24 +101,39 @@ impl Writer {
             return Err(PruneError::Poisoned(why.clone()));
         }
         let catalog = Catalog::read(&self.dir)?;
+        let before = self.pruned()?;
         let next = catalog.segments.iter().find(|files| files.first_seq == end);
-        let has_place = end > 0 && (end..self.durable_size()).contains(&told);
+        let has_place = end > before.size && (end..self.durable_size()).contains(&told);
         let Some(next) = next.filter(|_| has_place) else {
             return Err(PruneError::Place);
         };
-        // From here on nothing could make them anew.
-        self.tree.sync()?;
         let root = self.signed_root(next)?;
-        let kept = self.kept_frontier(end)?;
-        if kept.root() != root {
+        if self.settle(before.size, end)?.root() != root {
             let what = "the stored hashes of the oldest entries are not those that were signed";
             let finding = Finding::new(Code::Tree, what).in_file(tree_name(0), 0);
             return Err(PruneError::Damaged(Box::new(finding)));
         }
-        let statement = Pruned::sign(self.batch.key(), end, root, told);
+        let mut notes = before.notes;
+        let removed = |files: &&SegmentFiles| (before.size..end).contains(&files.first_seq);
+        for files in catalog.segments.iter().filter(removed) {
+            notes = add_notes(notes, &self.dir, files)?;
+        }
+        let kept = Kept {
+            size: end,
+            root,
+            notes,
+            seals: self.epochs.seals(),
+        };
+        let statement = Pruned::sign(self.batch.key(), kept, told);
         let path = self.dir.join(PRUNED_FILE);
         durable::replace(&path, statement.note().as_bytes(), PUBLIC)?;
-        Ok(remove_pruned(&self.dir, &catalog, end)?)
+        remove_pruned(&self.dir, &catalog, end).map_err(PruneError::Leftover)
+    }
+
+    /// What was removed so far.
+    fn pruned(&self) -> Result<Kept, Stop> {
+        let pruned = Pruned::read(&self.dir, self.vkey())?;
+        Ok(pruned.map(|pruned| *pruned.kept()).unwrap_or_default())
     }
 
     /// The root of the tree where a segment begins, as its first checkpoint has it.
@@ -133,21 +155,32 @@ impl Writer {
         }
     }
 
-    /// The tree of the first `end` entries, from the stored hashes of each that was not removed before.
-    fn kept_frontier(&self, end: u64) -> Result<Frontier, PruneError> {
-        let before = Pruned::read(&self.dir, self.vkey())?.map_or(0, |pruned| pruned.size());
+    /// Makes the stored hashes of the entries from `before` to `end` durable once more, and answers the tree that they end.
+    fn settle(&mut self, before: u64, end: u64) -> Result<Frontier, PruneError> {
         let missing = || {
             let what = "the stored hashes of the oldest entries are not all there";
-            PruneError::Damaged(Box::new(Finding::new(Code::Tree, what).in_file(tree_name(0), 0)))
+            let finding = Finding::new(Code::Tree, what).in_file(tree_name(0), 0);
+            PruneError::Damaged(Box::new(finding))
         };
+        // What waited for room is written before it is read.
+        self.tree.flush()?;
         let tree = TreeReader::new(&self.dir);
-        let mut frontier = Frontier::load(&tree, before.min(end)).map_err(|error| match error {
+        let mut frontier = Frontier::load(&tree, before).map_err(|error| match error {
             TreeError::Io(error) => error.into(),
             TreeError::Short(_) => missing(),
         })?;
-        let mut leaves = LevelScan::open(&self.dir, 0, frontier.size())?;
+        let mut leaves = LevelScan::open(&self.dir, 0, before)?;
+        let mut bytes = Vec::new();
         while frontier.size() < end {
-            frontier.push(leaves.next()?.ok_or_else(missing)?, |_, _| {});
+            let leaf = leaves.next()?.ok_or_else(missing)?;
+            bytes.extend_from_slice(&leaf.0);
+            frontier.push(leaf, |_, _| {});
+        }
+        if let Err(error) = self.tree.settle_leaves(before, &bytes) {
+            let why = error.to_string();
+            // A sync that failed says nothing of what is on the disk: it is found out by opening the log anew.
+            self.poisoned = Some(why.clone());
+            return Err(PruneError::Poisoned(why));
         }
         Ok(frontier)
     }

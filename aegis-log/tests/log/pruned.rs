@@ -2,7 +2,7 @@
 
 use aegis_log::{
     Code, Disclose, ExportOptions, OpenCheck, OpenError, PruneError, ReadError, Reader, Receipt,
-    SignedCheckpoint, Verdict, VerifyOptions, Writer, verify, verify_export,
+    ProveError, SignedCheckpoint, Verdict, VerifyOptions, Writer, verify, verify_export,
 };
 
 use crate::common::{EVENING, Log, append_range, body, folder};
@@ -183,6 +183,19 @@ fn a_changed_hash_checkpoint_or_name_among_what_stays_is_found() {
     assert!(matches!(short.try_open(), Err(OpenError::Tampered { .. })));
 
     let notes = log.names(".notes");
+    // Of a removed segment nothing but the statement tells which checkpoints there were, and on which day.
+    let texts = String::from_utf8(log.read(&notes[1])).unwrap();
+    let each: Vec<&str> = texts.split_inclusive("\n\n").collect::<Vec<_>>();
+    let fewer = log.copy();
+    // Text and signature of a note are parted by an empty line too.
+    let without = [&each[..2], &each[4..]].concat().concat();
+    fewer.write(&notes[1], without.as_bytes());
+    assert_eq!(code(&fewer), Code::CheckpointMissing);
+    let renamed = log.copy();
+    let bytes = log.read(&notes[0]);
+    renamed.remove(&notes[0]);
+    renamed.write(&notes[0].replace("2026", "2025"), &bytes);
+    assert_eq!(code(&renamed), Code::CheckpointMissing);
     for name in &notes[..2] {
         let gone = log.copy();
         gone.remove(name);
@@ -225,6 +238,23 @@ fn upper_levels_of_the_tree_are_made_anew_from_hashes_and_entries() {
     assert!(report.recovery.unwrap().tree_rebuilt);
     writer.close().unwrap();
     assert_eq!(log.read("tree-1.hashes"), whole);
+    assert_eq!(log.verify().verdict(), Verdict::Intact);
+}
+
+#[test]
+fn what_is_put_back_is_not_removed_in_the_place_of_what_is_next() {
+    let log = Log::varied();
+    let names = log.names(".seg");
+    let first = log.read(&names[0]);
+    let mut writer = log.open();
+    let end = prune(&mut writer, 2);
+    log.write(&names[0], &first);
+    let ended = writer.ended_segments().unwrap();
+    assert!(ended.iter().all(|segment| segment.first >= end), "{ended:?}");
+    assert!(matches!(writer.prune(end, 24), Err(PruneError::Place)));
+    writer.close().unwrap();
+    log.open().close().unwrap();
+    assert!(!log.names(".seg").contains(&names[0]));
     assert_eq!(log.verify().verdict(), Verdict::Intact);
 }
 
@@ -273,9 +303,8 @@ fn an_export_has_the_hashes_of_what_was_removed_and_is_intact() {
         let report = verify_export(&dir, &VerifyOptions::default(), &mut |_, _| {}).unwrap();
         assert_eq!((report.verdict(), report.entries), (Verdict::Intact, 901), "{report}");
         assert_eq!(report.pruned.as_ref().unwrap().size(), end);
-        let shown = 901 - end.next_multiple_of(256);
-        assert_eq!(report.bodies, bodies.then_some(shown));
-        assert!(!dir.join("tile/entries/000").exists());
+        assert_eq!(report.bodies, bodies.then_some(901 - end), "all that are kept");
+        assert!(!dir.join("tile/entries/000").exists() && end > 256 && end % 256 > 0);
 
         let findings = |dir: &std::path::Path| {
             verify_export(dir, &VerifyOptions::default(), &mut |_, _| {}).unwrap().findings
@@ -296,7 +325,7 @@ fn an_export_has_the_hashes_of_what_was_removed_and_is_intact() {
 }
 
 #[test]
-fn an_export_up_to_a_checkpoint_before_what_is_kept_has_hashes_alone() {
+fn an_export_has_the_entry_that_tells_of_what_was_removed() {
     let (log, _) = long();
     let reader = Reader::open(log.dir()).unwrap();
     let early: SignedCheckpoint = {
@@ -308,9 +337,29 @@ fn an_export_up_to_a_checkpoint_before_what_is_kept_has_hashes_alone() {
         bodies: true,
         checkpoint: Some(early.clone()),
     };
-    let dir = out.path().join("early");
-    reader.export_tiles(&dir, &options, &mut |_, _| {}).unwrap();
+    let refused = reader.export_tiles(&out.path().join("early"), &options, &mut |_, _| {});
+    assert!(matches!(refused, Err(ProveError::Pruned { told: 900 })), "{refused:?}");
+    assert!(!out.path().join("early").exists());
+}
+
+/// Somebody without the key makes an export of before look as if retention had been at work.
+#[test]
+fn an_export_from_before_with_a_later_statement_is_not_intact() {
+    let mut log = Log::new();
+    log.segment_bytes = 40_000;
+    let mut writer = log.open();
+    append_range(&mut writer, 0..900);
+    writer.commit().unwrap();
+    let out = folder();
+    let dir = out.path().join("full");
+    let reader = Reader::open(log.dir()).unwrap();
+    reader.export_tiles(&dir, &ExportOptions::default(), &mut |_, _| {}).unwrap();
+    let told = writer.append(TELLING, EVENING + 900_000_000_000, b"removed").unwrap().seq;
+    writer.commit().unwrap();
+    let end = writer.ended_segments().unwrap()[2].end;
+    writer.prune(end, told).unwrap();
+    std::fs::write(dir.join("log.pruned"), log.read("log.pruned")).unwrap();
+    std::fs::remove_file(dir.join("tile/entries/000")).unwrap();
     let report = verify_export(&dir, &VerifyOptions::default(), &mut |_, _| {}).unwrap();
-    assert_eq!((report.verdict(), report.entries), (Verdict::Intact, early.size()), "{report}");
-    assert!(!dir.join("tile/entries").exists());
+    assert_eq!(report.findings[0].code, Code::Pruned, "{report}");
 }

@@ -46,6 +46,21 @@ pub fn beside(dir: &Path) -> Option<PathBuf> {
 /// # Errors
 /// When either cannot be read.
 pub fn compare(index: &Path, dir: &Path) -> Result<Outcome, Failure> {
+    let first = || Ok(Reader::open(dir).map_err(|error| Failure::Broken(error.to_string()))?.first());
+    let mut before = first()?;
+    loop {
+        let outcome = compare_once(index, dir);
+        let now = first()?;
+        match outcome {
+            Ok(Outcome { difference: None, .. }) => return outcome,
+            // Retention was at work while it was looked.
+            _ if now != before => before = now,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn compare_once(index: &Path, dir: &Path) -> Result<Outcome, Failure> {
     let unreadable = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
     let finder = Finder::open(index).map_err(|error| unreadable(&error))?;
     let find = |request: &EventsRequest| -> Result<Vec<u64>, Failure> {
