@@ -149,7 +149,7 @@ impl Work {
 
 /// What is removed, and by which rule, for the log.
 fn said(retention: &Retention, segment: &EndedSegment, why: Why) -> String {
-    let EndedSegment { first, end, day, bytes } = segment;
+    let EndedSegment { first, end, day, bytes, .. } = segment;
     let rule = match why {
         Why::Age => {
             let days = retention.age.map_or(0, |age| age.as_secs() / 86_400);

@@ -184,13 +184,21 @@ fn a_changed_hash_checkpoint_or_name_among_what_stays_is_found() {
 
     let notes = log.names(".notes");
     // Of a removed segment nothing but the statement tells which checkpoints there were, and on which day.
-    let texts = String::from_utf8(log.read(&notes[1])).unwrap();
-    let each: Vec<&str> = texts.split_inclusive("\n\n").collect::<Vec<_>>();
-    let fewer = log.copy();
-    // Text and signature of a note are parted by an empty line too.
-    let without = [&each[..2], &each[4..]].concat().concat();
-    fewer.write(&notes[1], without.as_bytes());
-    assert_eq!(code(&fewer), Code::CheckpointMissing);
+    let mut without_one = 0;
+    for name in &notes[..2] {
+        let texts = String::from_utf8(log.read(name)).unwrap();
+        // Text and signature of a note are parted by an empty line too.
+        let each: Vec<&str> = texts.split_inclusive("\n\n").collect();
+        if each.len() < 6 {
+            continue;
+        }
+        let fewer = log.copy();
+        let without = [&each[..2], &each[4..]].concat().concat();
+        fewer.write(name, without.as_bytes());
+        assert_eq!(code(&fewer), Code::CheckpointMissing);
+        without_one += 1;
+    }
+    assert!(without_one > 0);
     let renamed = log.copy();
     let bytes = log.read(&notes[0]);
     renamed.remove(&notes[0]);

@@ -46,7 +46,7 @@ pub fn beside(dir: &Path) -> Option<PathBuf> {
 /// # Errors
 /// When either cannot be read.
 pub fn compare(index: &Path, dir: &Path) -> Result<Outcome, Failure> {
-    let first = || Ok(Reader::open(dir).map_err(|error| Failure::Broken(error.to_string()))?.first());
+    let first = || Reader::open(dir).map(|reader| reader.first()).map_err(|error| Failure::Broken(error.to_string()));
     let mut before = first()?;
     loop {
         let outcome = compare_once(index, dir);
