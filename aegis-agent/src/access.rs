@@ -1,4 +1,4 @@
-//! Who may read the log through the daemon, and until when.
+//! Who may read the log through the daemon, and until when; and who may have something in it erased.
 //!
 //! A person is a login uid: it is set when somebody logs in, and `su` and `sudo` do not change it. Times are nanoseconds since
 //! boot. What was asked for and approved is kept in memory alone: a daemon that starts anew knows of no approval.
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock, record::NO_LOGIN};
+use crate::{clock, erasure::Erasure, record::NO_LOGIN};
 
 /// What the log is read for, longest, in bytes.
 const REASON_LONGEST: usize = 512;
@@ -62,6 +62,9 @@ pub enum Refused {
     /// There is no reason.
     #[error("on this host the log is read for a reason (audit.access): say it with --reason")]
     NoReason,
+    /// There is no reason.
+    #[error("something is erased for a reason: say it with --reason")]
+    NoReasonToErase,
     /// It is too long.
     #[error("the reason has more than {REASON_LONGEST} bytes: say it in fewer")]
     LongReason,
@@ -123,11 +126,22 @@ impl Who {
     }
 }
 
-/// A request to read.
+/// What somebody asks another's approval for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Reading the log.
+    Read,
+    /// Erasing something in it.
+    Erase(Erasure),
+}
+
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Its number.
     pub id: u64,
+    /// For what.
+    pub what: What,
     /// Who asked, as a login uid.
     pub person: u32,
     /// Why.
@@ -190,7 +204,9 @@ impl Readers {
             ReadAccess::TwoPerson => {
                 let person = who.person()?;
                 let state = self.state(now);
-                let own = state.asked.iter().filter(|asked| asked.person == person && asked.approved_by.is_some());
+                let own = state.asked.iter().filter(|asked| {
+                    asked.what == What::Read && asked.person == person && asked.approved_by.is_some()
+                });
                 let longest = own.max_by_key(|asked| asked.until).ok_or(Refused::NotApproved)?;
                 Ok(Granted { request: Some(longest.id), until: Some(longest.until) })
             }
@@ -217,6 +233,25 @@ impl Readers {
         if span > elevation {
             return Err(Refused::TooLong(elevation));
         }
+        self.add(What::Read, person, reason, span, now)
+    }
+
+    /// Asks for another's approval to erase something. It takes two on every host.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn ask_to_erase(&self, who: Who, reason: &str, what: Erasure, now: u64) -> Result<Asked, Refused> {
+        let person = who.person()?;
+        if reason.trim().is_empty() {
+            return Err(Refused::NoReasonToErase);
+        }
+        if reason.len() > REASON_LONGEST {
+            return Err(Refused::LongReason);
+        }
+        self.add(What::Erase(what), person, reason, Duration::ZERO, now)
+    }
+
+    fn add(&self, what: What, person: u32, reason: &str, span: Duration, now: u64) -> Result<Asked, Refused> {
         let mut state = self.state(now);
         let own = state.asked.iter().filter(|asked| asked.person == person).count();
         if own >= MOST_OF_ONE || state.asked.len() >= MOST {
@@ -224,7 +259,7 @@ impl Readers {
         }
         state.last += 1;
         let (id, until) = (state.last, after(now, PATIENCE));
-        let asked = Asked { id, person, reason: reason.to_owned(), span, approved_by: None, until, deciding: false };
+        let asked = Asked { id, what, person, reason: reason.to_owned(), span, approved_by: None, until, deciding: false };
         state.asked.push(asked.clone());
         Ok(asked)
     }
@@ -265,7 +300,9 @@ impl Readers {
             _ => Asked { approved_by: None, deciding: false, ..begun },
         };
         state.asked.retain(|asked| asked.id != decided.id);
-        if approve != Some(false) {
+        // What was approved to be erased is done once, and not a right that lasts.
+        let is_over = approve == Some(false) || (approve.is_some() && decided.what != What::Read);
+        if !is_over {
             state.asked.push(decided.clone());
         }
         decided
@@ -364,6 +401,28 @@ mod tests {
         assert!(readers.read(ALICE, "", asked.until + 2).is_ok());
         readers.forget(asked.id, asked.until + 2);
         assert_eq!(readers.read(ALICE, "", asked.until + 2), Err(Refused::NotApproved));
+    }
+
+    #[test]
+    fn an_erasure_takes_two_people_on_every_host_and_lets_nobody_read() {
+        for access in [ReadAccess::Open, ReadAccess::TwoPerson] {
+            let readers = readers(access);
+            let what = Erasure::new("coder", "2026-11-20").unwrap();
+            let ask = |who, reason| readers.ask_to_erase(who, reason, what.clone(), 0);
+            assert_eq!(ask(ALICE, " "), Err(Refused::NoReasonToErase));
+            assert_eq!(ask(NONE, "r"), Err(Refused::Nobody));
+            let asked = ask(ALICE, "she asked for it").unwrap();
+            assert_eq!(decide(&readers, asked.id, ALICE, true, 0), Err(Refused::Own(asked.id)));
+            // Without a decision it waits on.
+            let begun = readers.begin(asked.id, BOB, 0).unwrap();
+            readers.decide(begun, None, 0);
+            let approved = decide(&readers, asked.id, BOB, true, 0).unwrap();
+            assert_eq!((approved.what, approved.approved_by), (What::Erase(what), Some(1001)));
+            assert!(readers.list(0).is_empty(), "it is done once");
+            if access == ReadAccess::TwoPerson {
+                assert_eq!(readers.read(ALICE, "", 0), Err(Refused::NotApproved));
+            }
+        }
     }
 
     #[test]

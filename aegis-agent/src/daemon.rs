@@ -2,6 +2,7 @@
 //!
 //! Knows how the parts are put together and in which order. Decides nothing about agents.
 
+mod encryption;
 mod memory;
 mod messages;
 mod notify;
@@ -23,6 +24,7 @@ use crate::{
     access::{self, Readers},
     control::{Access, Connection, ControlService},
     engine::Warden,
+    erasure::Eraser,
     paths::{self, Layout},
     proto::control::control_server::ControlServer,
     redact::Redactor,
@@ -110,13 +112,14 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         let listener = listen(&layout)?;
         let warden = Warden::start(running.engine.clone())
             .map_err(|source| DaemonError::Io { what: "starting the warden", path: socket.clone(), source })?;
-        let caretaker = Caretaker::start(running.audit().clone(), options.settings.clone())
-            .map_err(|source| DaemonError::Io { what: "starting retention", path: options.settings.clone(), source })?;
+        let caretaker = Caretaker::start(running.audit().clone(), options.settings.clone(), layout.log())
+            .map_err(|source| DaemonError::Io { what: "starting to look after the log", path: options.settings.clone(), source })?;
         let service = ControlService::new(
             running.engine.clone(),
             Arc::new(running.index.clone()),
             Access::new(paths::GROUP),
             Readers::new(options.reading),
+            Eraser::new(running.audit().clone(), layout.log(), options.settings.clone()),
             options.transient,
             running.chain.clone(),
         );

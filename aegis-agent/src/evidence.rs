@@ -26,6 +26,7 @@ impl From<ProveError> for EvidenceError {
             ProveError::OutOfRange { .. } | ProveError::Pruned { .. } | ProveError::Read(ReadError::Pruned { .. }) => {
                 Self::None(text)
             }
+            ProveError::Unread { .. } => Self::None(text),
             ProveError::Checkpoint(_) | ProveError::Fork(_) => Self::Other(text),
             ProveError::Read(_) | ProveError::Tree(_) => Self::Unreadable(text),
         }

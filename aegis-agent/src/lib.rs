@@ -16,6 +16,7 @@ pub mod directory;
 pub mod engine;
 pub mod enrich;
 pub mod escape;
+pub mod erasure;
 pub mod evidence;
 pub mod health;
 pub mod kernel;

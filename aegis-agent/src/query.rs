@@ -129,11 +129,17 @@ pub trait Lookup: Send + Sync {
     /// Sequence number of the first entry that it does not know.
     fn reached(&self) -> u64;
     /// Sequence numbers of the entries before `below` that the filter takes, in the filter's order, at most
-    /// `limit`.
+    /// `limit`. Where it does not know an entry's path, `in_log` answers whether the filter takes it.
     ///
     /// # Errors
     /// Why it cannot tell.
-    fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, String>;
+    fn find(
+        &self,
+        filter: &Filter,
+        below: u64,
+        limit: usize,
+        in_log: &mut dyn FnMut(u64) -> Result<bool, String>,
+    ) -> Result<Vec<u64>, String>;
 }
 
 /// Number of a kind from its word.

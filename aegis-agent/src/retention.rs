@@ -108,6 +108,7 @@ mod tests {
             day: Day::of(day * DAY),
             next_day: Day::of(next(at) * DAY),
             bytes: *bytes,
+            encrypted: false,
         };
         all.iter().enumerate().map(of).collect()
     }

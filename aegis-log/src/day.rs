@@ -27,6 +27,16 @@ impl Day {
         (self.0 + 1).saturating_mul(NS_PER_DAY)
     }
 
+    /// Days since 1970-01-01.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The day with this number.
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Reads `YYYY-MM-DD`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

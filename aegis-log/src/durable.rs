@@ -184,7 +184,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
 }
 
 /// The name under which a file is written before [`replace`] puts it in place.
-fn temporary_name(path: &Path) -> PathBuf {
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(TEMPORARY_PREFIX);
     name.push(path.file_name().unwrap_or_default());
     path.with_file_name(name)

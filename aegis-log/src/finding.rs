@@ -37,6 +37,8 @@ pub enum Code {
     Vkey,
     /// The statement about removed entries was altered, or is of others.
     Pruned,
+    /// What an entry says was erased, and no statement or entry says so, or the statement was altered.
+    Erased,
     /// The seal of an epoch was altered, or is of other entries.
     Epoch,
     /// Entries lack the seal of their epoch.
@@ -66,6 +68,7 @@ impl Code {
             Self::Tree => "tree",
             Self::Vkey => "vkey",
             Self::Pruned => "pruned",
+            Self::Erased => "erased",
             Self::Epoch => "epoch",
             Self::EpochMissing => "epoch-missing",
             Self::KeptEpoch => "kept-epoch",

@@ -2,7 +2,7 @@
 //!
 //! | offset | size | what |
 //! |---|---|---|
-//! | 0 | 1 | frame type: 1 plain entry; 0 never valid; the rest reserved (see docs/audit-format.md) |
+//! | 0 | 1 | frame type: 1 plain entry; 0 never valid; others below and in docs/audit-format.md |
 //! | 1 | 1 | zero |
 //! | 2 | 2 | length of the header, little-endian |
 //! | 4 | 4 | length of what follows the header, little-endian |
@@ -14,6 +14,8 @@
 //! cut left in a file is never an entry.
 //!
 //! Knows one frame at a time; nothing of its neighbours (see `chain`) or files (see `scan`).
+
+use std::fmt;
 
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -28,8 +30,13 @@ pub const MAX_FRAME: usize = PREFIX_LEN + crate::entry::MAX_HEADER + SALT_LEN + 
 
 /// Frame type of an entry whose salt and body are stored as they are.
 pub const TYPE_PLAIN: u8 = 1;
+/// Frame type of an entry whose salt and body are encrypted, and the key is not at hand. Occurs in memory only, as does
+/// the next: zeros stand for salt and body, so that every entry lies where it did before it was encrypted.
+pub(crate) const TYPE_WITHHELD: u8 = 2;
 /// Frame type of an entry shown without salt and body. Occurs in receipts, not in segments.
 pub const TYPE_HEADER_ONLY: u8 = 3;
+/// Frame type of an entry whose salt and body were erased: the key that they were encrypted with was destroyed.
+pub(crate) const TYPE_ERASED: u8 = 4;
 
 const CHECK_LEN: usize = 8;
 
@@ -56,8 +63,29 @@ pub struct Frame<'a> {
     pub leaf: Hash,
     /// Salt and body; `None` in a frame that shows the header only.
     pub payload: Option<Payload<'a>>,
+    /// Why they are not here, in a segment.
+    pub(crate) unread: Option<Unread>,
     /// Length of the whole frame in bytes.
     pub len: usize,
+}
+
+/// Why salt and body of a stored entry can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// They are encrypted, and the key is not here.
+    Withheld,
+    /// They were erased: the key was destroyed.
+    Erased,
+}
+
+/// In a few words, as the reason for something.
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Withheld => "it is encrypted, and its key is not here",
+            Self::Erased => "it was erased",
+        })
+    }
 }
 
 /// What the commitment covers.
@@ -95,6 +123,9 @@ pub enum FrameError {
     /// The header commits to another body.
     #[error("salt and body are not those the header commits to")]
     Commitment,
+    /// The block of an encrypted segment that it lies in can't be read.
+    #[error("the encrypted segment is damaged: {0}")]
+    Encrypted(&'static str),
 }
 
 /// Appends the frame of one entry to `out` and returns its leaf hash.
@@ -122,6 +153,28 @@ pub(crate) fn encode(
         SALT_LEN + body.len(),
         &leaf,
     );
+    leaf
+}
+
+/// Appends the frame of a stored entry whose payload of so many bytes can't be read, and returns its leaf hash.
+pub(crate) fn encode_unread(
+    header: &Header,
+    payload_len: usize,
+    why: Unread,
+    out: &mut Vec<u8>,
+) -> Hash {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX_LEN]);
+    header.encode(out);
+    let header_start = start + PREFIX_LEN;
+    let leaf = Hash::leaf(&out[header_start..]);
+    let header_len = out.len() - header_start;
+    out.resize(out.len() + payload_len, 0);
+    let frame_type = match why {
+        Unread::Withheld => TYPE_WITHHELD,
+        Unread::Erased => TYPE_ERASED,
+    };
+    put_prefix(out, start, frame_type, header_len, payload_len, &leaf);
     leaf
 }
 
@@ -178,7 +231,7 @@ fn read_prefix(bytes: &[u8]) -> Result<(Prefix, usize, usize), FrameError> {
                 need: PREFIX_LEN,
             });
         }
-        Some(&(TYPE_PLAIN | TYPE_HEADER_ONLY)) => {}
+        Some(&(TYPE_PLAIN | TYPE_WITHHELD | TYPE_HEADER_ONLY | TYPE_ERASED)) => {}
         Some(&other) => return Err(FrameError::Type(other)),
     }
     let (prefix, _) = Prefix::read_from_prefix(bytes).map_err(|_| FrameError::Incomplete {
@@ -188,8 +241,8 @@ fn read_prefix(bytes: &[u8]) -> Result<(Prefix, usize, usize), FrameError> {
     let header_len = usize::from(prefix.header_len.get());
     let payload_len = usize::try_from(prefix.payload_len.get()).map_err(|_| FrameError::Prefix)?;
     let payload_fits = match prefix.frame_type {
-        TYPE_PLAIN => (SALT_LEN..=SALT_LEN + MAX_BODY).contains(&payload_len),
-        _ => payload_len == 0,
+        TYPE_HEADER_ONLY => payload_len == 0,
+        _ => (SALT_LEN..=SALT_LEN + MAX_BODY).contains(&payload_len),
     };
     if prefix.zero != 0 || header_len == 0 || !payload_fits {
         return Err(FrameError::Prefix);
@@ -202,6 +255,23 @@ fn read_prefix(bytes: &[u8]) -> Result<(Prefix, usize, usize), FrameError> {
 /// # Errors
 /// [`FrameError`] says what is wrong; no input makes this panic.
 pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+    match parse_any(bytes)? {
+        frame if frame.unread.is_some() => Err(FrameError::Type(bytes[0])),
+        frame => Ok(frame),
+    }
+}
+
+/// Whether a frame, by its type, is one whose payload could not be read.
+pub(crate) fn unread(bytes: &[u8]) -> Option<Unread> {
+    match bytes.first() {
+        Some(&TYPE_WITHHELD) => Some(Unread::Withheld),
+        Some(&TYPE_ERASED) => Some(Unread::Erased),
+        _ => None,
+    }
+}
+
+/// As [`parse`], of what an encrypted segment gives, where payloads may be missing.
+pub(crate) fn parse_any(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (prefix, header_len, payload_len) = read_prefix(bytes)?;
     let len = PREFIX_LEN + header_len + payload_len;
     let incomplete = FrameError::Incomplete {
@@ -215,20 +285,22 @@ pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
         return Err(FrameError::Check);
     }
     let header = Header::decode(header_bytes)?;
+    let unread = unread(bytes);
     let payload = match payload.split_first_chunk::<SALT_LEN>() {
-        Some((salt, body)) => {
+        Some((salt, body)) if unread.is_none() => {
             if Hash::of_parts(&[salt, body]) != header.commitment {
                 return Err(FrameError::Commitment);
             }
             Some(Payload { salt, body })
         }
-        None => None,
+        _ => None,
     };
     Ok(Frame {
         header,
         header_bytes,
         leaf,
         payload,
+        unread,
         len,
     })
 }
@@ -282,6 +354,25 @@ mod tests {
     #[test]
     fn a_hole_in_the_file_is_no_entry() {
         assert_eq!(parse(&[0; 64]), Err(FrameError::Type(0)));
+    }
+
+    #[test]
+    fn an_unread_entry_has_its_place_and_is_taken_from_encrypted_segments_only() {
+        let (header, plain) = sample(b"secret");
+        for (why, frame_type) in [
+            (Unread::Withheld, TYPE_WITHHELD),
+            (Unread::Erased, TYPE_ERASED),
+        ] {
+            let mut bytes = Vec::new();
+            let leaf = encode_unread(&header, SALT_LEN + 6, why, &mut bytes);
+            assert_eq!(bytes.len(), plain.len());
+            assert_eq!(parse(&bytes), Err(FrameError::Type(frame_type)));
+            let frame = parse_any(&bytes).unwrap();
+            assert_eq!(
+                (frame.header, frame.leaf, frame.payload, frame.unread),
+                (header, leaf, None, Some(why))
+            );
+        }
     }
 
     #[test]

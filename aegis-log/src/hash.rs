@@ -53,6 +53,28 @@ impl Hash {
         }
     }
 
+    /// SHA-256 of what is in a file before its last bytes, and those, fewer where the file is shorter.
+    pub(crate) fn of_file_but(path: &Path, last: u64) -> Result<(Self, Vec<u8>), IoError> {
+        let failed = |source| IoError::new("read", path, source);
+        let mut file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        let mut context = Context::new(&SHA256);
+        let mut before = (&mut file).take(len.saturating_sub(last));
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match before.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => context.update(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        let mut rest = Vec::new();
+        // More than it had is more than it should have.
+        file.take(last + 1).read_to_end(&mut rest).map_err(failed)?;
+        Ok((Self::from_digest(context.finish()), rest))
+    }
+
     /// The RFC 6962 hash of a leaf: SHA-256(0x00 ‖ data).
     #[must_use]
     pub fn leaf(data: &[u8]) -> Self {

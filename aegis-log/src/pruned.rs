@@ -23,8 +23,8 @@ use crate::matcher::{Matcher, Mismatch};
 use crate::segment::{EPOCHS_FILE, PRUNED_FILE, SegmentFiles};
 use crate::walk::Stop;
 
-/// The kind of the entry that tells of it: what the daemon itself did.
-const TELLING_KIND: u32 = 90;
+/// The kind of the entry that tells of it, and of erasures: what the daemon itself did.
+pub(crate) const TELLING_KIND: u32 = 90;
 
 /// More bytes than the statement can have.
 const MOST: u64 = 1024;

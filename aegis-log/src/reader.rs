@@ -22,14 +22,15 @@ pub use self::tiles::ExportOptions;
 use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::durable::IoError;
-use crate::entry::{Header, SALT_LEN};
+use crate::encrypted::Keys;
+use crate::entry::Header;
 use crate::finding::{Code, Finding};
-use crate::frame::Frame;
+use crate::frame::{Frame, Unread};
 use crate::key::VerifierKey;
 use crate::pruned::Pruned;
 use crate::report::EntryInfo;
 use crate::scan::{FrameScan, ScanError, last_note};
-use crate::segment::{Catalog, SegmentFiles, VKEY_FILE};
+use crate::segment::{Catalog, SegmentFiles, SegmentHeader, VKEY_FILE};
 use crate::verify::stored_key;
 use crate::walk::Stop;
 
@@ -38,10 +39,8 @@ use crate::walk::Stop;
 pub struct Entry {
     /// What is signed about it.
     pub header: Header,
-    /// The salt of its commitment.
-    pub salt: [u8; SALT_LEN],
-    /// What it says.
-    pub body: Vec<u8>,
+    /// What it says; or why that can't be read.
+    pub body: Result<Vec<u8>, Unread>,
     /// First sequence number of the segment it lies in.
     pub segment: u64,
     /// Where its frame begins in the segment's file.
@@ -49,15 +48,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn of(frame: &Frame<'_>, segment: u64, offset: u64) -> Option<Self> {
-        let payload = frame.payload?;
-        Some(Self {
+    fn of(frame: &Frame<'_>, segment: u64, offset: u64) -> Self {
+        let body = frame.payload.map(|payload| payload.body.to_vec());
+        Self {
             header: frame.header,
-            salt: *payload.salt,
-            body: payload.body.to_vec(),
+            body: body.ok_or(frame.unread.unwrap_or(Unread::Withheld)),
             segment,
             offset,
-        })
+        }
     }
 
     /// The entry without its body.
@@ -120,6 +118,7 @@ impl From<Stop> for ReadError {
 pub struct Reader {
     dir: PathBuf,
     key: VerifierKey,
+    keys: Keys,
     segments: Vec<SegmentFiles>,
     /// The folder's time of change when the segments were listed.
     listed_at: Option<SystemTime>,
@@ -129,11 +128,21 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the log in `dir` as it is now.
+    /// Opens the log in `dir` as it is now, with the keys that lie beside it, as far as they may be read.
     ///
     /// # Errors
     /// [`ReadError`] if there is no log there or it can't be read.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        let dir = dir.into();
+        let keys = Keys::beside(&dir);
+        Self::open_with(dir, keys)
+    }
+
+    /// Opens the log in `dir` as it is now. What was encrypted with other keys than these can't be read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no log there or it can't be read.
+    pub fn open_with(dir: impl Into<PathBuf>, keys: Keys) -> Result<Self, ReadError> {
         let dir = dir.into();
         let key = stored_key(&dir)?
             .flatten()
@@ -141,6 +150,7 @@ impl Reader {
         let mut reader = Self {
             dir,
             key,
+            keys,
             segments: Vec::new(),
             listed_at: None,
             checkpoint: None,
@@ -249,7 +259,7 @@ impl Reader {
             return Err(ReadError::Pruned { seq, first });
         }
         let files = files.ok_or_else(|| wrong(format!("segment {segment}")))?;
-        let mut scan = FrameScan::open(&files.entries_path(&self.dir), offset)?;
+        let mut scan = self.scan(files, offset)?;
         let entry = read_entry(&mut scan, files)?.ok_or_else(|| wrong(files.entries_name()))?;
         if entry.header.seq < self.size() {
             Ok(entry)
@@ -292,7 +302,7 @@ impl Reader {
             }
             let start = self
                 .marks()
-                .before_time(&self.dir, files, self.end_of(index), time)?;
+                .before_time(self, files, self.end_of(index), time)?;
             for entry in self.entries(start) {
                 let entry = entry?;
                 if entry.header.seq >= self.end_of(index) {
@@ -301,6 +311,20 @@ impl Reader {
                 if entry.header.time >= time {
                     return Ok(entry.header.seq);
                 }
+            }
+        }
+        Ok(self.size())
+    }
+
+    /// Where the entries end that are encrypted without a gap from the first on.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn encrypted_end(&self) -> Result<u64, ReadError> {
+        for files in self.segments.iter().filter(|files| files.first_seq >= self.first()) {
+            let path = files.entries_path(&self.dir);
+            if files.first_seq >= self.size() || !SegmentHeader::is_encrypted(&path)? {
+                return Ok(files.first_seq.min(self.size()));
             }
         }
         Ok(self.size())
@@ -333,6 +357,12 @@ impl Reader {
         days.into_iter()
             .filter_map(|day| root(day).transpose())
             .collect()
+    }
+
+    /// Entries of a segment from an offset on.
+    fn scan(&self, files: &SegmentFiles, offset: u64) -> Result<FrameScan, ReadError> {
+        let path = files.entries_path(&self.dir);
+        FrameScan::open(&path, offset, &self.keys).map_err(|error| scan_error(error, files))
     }
 
     fn marks(&self) -> std::sync::MutexGuard<'_, MarkCache> {
@@ -375,7 +405,7 @@ impl Reader {
 fn read_entry(scan: &mut FrameScan, files: &SegmentFiles) -> Result<Option<Entry>, ReadError> {
     let offset = scan.offset();
     match scan.next() {
-        Ok(Some(frame)) => Ok(Entry::of(&frame, files.first_seq, offset)),
+        Ok(Some(frame)) => Ok(Some(Entry::of(&frame, files.first_seq, offset))),
         Ok(None) => Ok(None),
         Err(error) => Err(scan_error(error, files)),
     }

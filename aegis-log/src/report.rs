@@ -13,6 +13,7 @@ use crate::finding::Finding;
 use crate::hash::hex;
 use crate::policy::Cosigners;
 use crate::pruned::Pruned;
+use crate::walk::UnreadBodies;
 
 /// Version of the JSON that [`Report::to_json`] makes. Fields are added, never renamed.
 const JSON_VERSION: u32 = 1;
@@ -198,6 +199,8 @@ pub struct Report {
     pub tree_incomplete: bool,
     /// What retention removed: of these entries hashes and checkpoints are here, and hold.
     pub pruned: Option<Pruned>,
+    /// Entries whose bodies are encrypted and were not read.
+    pub unread: UnreadBodies,
     /// What is wrong; the first is the first bad place in the log.
     pub findings: Vec<Finding>,
     /// What an operator should know though it proves nothing.
@@ -250,6 +253,7 @@ impl Report {
             "checkpoint": self.last_checkpoint.as_ref().map(SignedCheckpoint::note),
             "tree_incomplete": self.tree_incomplete,
             "pruned": pruned_json(self.pruned.as_ref()),
+            "unread": { "withheld": self.unread.withheld, "erased": self.unread.erased },
             "unsigned": { "entries": self.unsigned.entries, "bytes": self.unsigned.bytes },
             "findings": self.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
             "remarks": self.remarks,
@@ -275,6 +279,25 @@ pub(crate) fn write_pruned(f: &mut fmt::Formatter<'_>, pruned: Option<&Pruned>) 
         f,
         "  removed by retention: entries 0 to {last}, as entry {told} tells; their hashes and checkpoints are here and hold, what they said is gone"
     )
+}
+
+/// Which bodies were not read, in words.
+fn write_unread(f: &mut fmt::Formatter<'_>, unread: &UnreadBodies) -> fmt::Result {
+    if unread.withheld > 0 {
+        writeln!(
+            f,
+            "  encrypted: what {} entries say was not checked, since their keys are not here; that they are the ones that were signed was, and that their encrypted bytes are as they were made",
+            unread.withheld
+        )?;
+    }
+    if unread.erased > 0 {
+        writeln!(
+            f,
+            "  erased: what {} entries said; their keys were destroyed, as entries of the log tell",
+            unread.erased
+        )?;
+    }
+    Ok(())
 }
 
 /// What is wrong, the first bad place first.
@@ -343,6 +366,7 @@ impl fmt::Display for Report {
         }
         if self.findings.is_empty() {
             write_pruned(f, self.pruned.as_ref())?;
+            write_unread(f, &self.unread)?;
         }
         if self.findings.is_empty() && self.entries > 0 {
             writeln!(

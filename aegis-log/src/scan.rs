@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::SignedCheckpoint;
 use crate::checkpoint::stored::{StoredNote, match_stored};
 use crate::durable::IoError;
+use crate::encrypted::file::FileError;
+use crate::encrypted::{EncryptedFile, Keys};
 use crate::frame::{self, Frame, FrameError, MAX_FRAME};
 use crate::key::VerifierKey;
 
@@ -23,9 +25,25 @@ const MAX_NOTE: usize = 1024;
 /// What a disk writes whole: after a power cut a sector is there or it is not.
 const SECTOR: u64 = 512;
 
+/// Where bytes come from.
+enum Source {
+    File(File),
+    /// A segment that gives the bytes it had before it was encrypted.
+    Encrypted(Box<EncryptedFile>),
+}
+
+impl Source {
+    fn read_at(&mut self, out: &mut [u8], offset: u64) -> Result<usize, FileError> {
+        match self {
+            Self::File(file) => Ok(file.read_at(out, offset)?),
+            Self::Encrypted(file) => file.read_at(out, offset),
+        }
+    }
+}
+
 /// A window that moves over a file.
 struct Window {
-    file: File,
+    source: Source,
     path: PathBuf,
     buffer: Vec<u8>,
     /// Where the unread bytes begin in the buffer.
@@ -39,15 +57,27 @@ struct Window {
 impl Window {
     fn open(path: &Path, offset: u64) -> Result<Self, IoError> {
         let file = File::open(path).map_err(|source| IoError::new("open", path, source))?;
-        Ok(Self {
-            file,
+        Ok(Self::new(Source::File(file), path, offset))
+    }
+
+    fn open_segment(path: &Path, offset: u64, keys: &Keys) -> Result<Self, ScanError> {
+        let file = File::open(path).map_err(|source| IoError::new("open", path, source))?;
+        let encrypted = EncryptedFile::open(&file, keys);
+        let encrypted = encrypted.map_err(|error| ScanError::of(error, path, offset))?;
+        let source = encrypted.map_or(Source::File(file), |file| Source::Encrypted(file.into()));
+        Ok(Self::new(source, path, offset))
+    }
+
+    fn new(source: Source, path: &Path, offset: u64) -> Self {
+        Self {
+            source,
             path: path.to_path_buf(),
             buffer: Vec::new(),
             start: 0,
             offset,
             at_end: false,
             read_next: READ_FIRST,
-        })
+        }
     }
 
     fn unread(&self) -> &[u8] {
@@ -55,7 +85,7 @@ impl Window {
     }
 
     /// Reads until `need` bytes are there or the file ends.
-    fn want(&mut self, need: usize) -> Result<(), IoError> {
+    fn want(&mut self, need: usize) -> Result<(), ScanError> {
         while self.unread().len() < need && !self.at_end {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -64,14 +94,19 @@ impl Window {
                 .resize(have + self.read_next.max(need - have), 0);
             self.read_next = READ_MOST.min(2 * self.read_next);
             let from = self.offset + have as u64;
-            let read = self.file.read_at(&mut self.buffer[have..], from);
+            let read = self.source.read_at(&mut self.buffer[have..], from);
             let read = match read {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+                Err(FileError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => 0,
                 Ok(0) => {
                     self.at_end = true;
                     0
                 }
-                other => other.map_err(|source| IoError::new("read", &self.path, source))?,
+                Ok(read) => read,
+                Err(error) => {
+                    // What was there before is not lost with it.
+                    self.buffer.truncate(have);
+                    return Err(ScanError::of(error, &self.path, from));
+                }
             };
             self.buffer.truncate(have + read);
         }
@@ -100,21 +135,50 @@ pub(crate) enum ScanError {
     Frame { offset: u64, error: FrameError },
 }
 
-/// Entries of a `.seg` file in order.
+impl ScanError {
+    fn of(error: FileError, path: &Path, offset: u64) -> Self {
+        match error {
+            FileError::Io(source) => IoError::new("read", path, source).into(),
+            FileError::Damaged(what) => Self::Frame {
+                offset,
+                error: FrameError::Encrypted(what),
+            },
+        }
+    }
+}
+
+/// Entries of a `.seg` file in order. Offsets are those that they had before the segment was encrypted.
 pub(crate) struct FrameScan {
     window: Window,
+    /// Whether salts and bodies may be missing.
+    encrypted: bool,
 }
 
 impl FrameScan {
     /// Begins at `offset`, which is the start of a frame, or 0 to read the segment's header first.
-    pub(crate) fn open(path: &Path, offset: u64) -> Result<Self, IoError> {
-        Ok(Self {
-            window: Window::open(path, offset)?,
-        })
+    pub(crate) fn open(path: &Path, offset: u64, keys: &Keys) -> Result<Self, ScanError> {
+        let window = Window::open_segment(path, offset, keys)?;
+        let encrypted = matches!(window.source, Source::Encrypted(_));
+        Ok(Self { window, encrypted })
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Bytes of the segment now, as they were before it was encrypted.
+    pub(crate) fn len(&self) -> Result<u64, IoError> {
+        match &self.window.source {
+            Source::Encrypted(file) => Ok(file.len()),
+            Source::File(file) => match file.metadata() {
+                Ok(metadata) => Ok(metadata.len()),
+                Err(source) => Err(IoError::new("read", &self.window.path, source)),
+            },
+        }
     }
 
     /// The next `len` bytes, fewer where the file ends.
-    pub(crate) fn raw(&mut self, len: usize) -> Result<Vec<u8>, IoError> {
+    pub(crate) fn raw(&mut self, len: usize) -> Result<Vec<u8>, ScanError> {
         self.window.want(len)?;
         let have = self.window.unread().len().min(len);
         let bytes = self.window.unread()[..have].to_vec();
@@ -165,7 +229,7 @@ impl FrameScan {
         let offset = self.window.offset;
         let at = self.window.start;
         self.window.advance(len);
-        whole_entry(&self.window.buffer[at..at + len])
+        whole_entry(&self.window.buffer[at..at + len], self.encrypted)
             .map(Some)
             .map_err(|error| ScanError::Frame { offset, error })
     }
@@ -193,10 +257,20 @@ impl FrameScan {
     }
 }
 
-/// The entry at the start of `bytes`. A segment stores whole entries; a header alone is for receipts.
-fn whole_entry(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
-    match frame::parse(bytes)? {
-        Frame { payload: None, .. } => Err(FrameError::Type(frame::TYPE_HEADER_ONLY)),
+/// The entry at the start of `bytes`. A segment stores whole entries; a header alone is for receipts. Of an encrypted one
+/// what an entry says may not be readable.
+fn whole_entry(bytes: &[u8], encrypted: bool) -> Result<Frame<'_>, FrameError> {
+    let parsed = if encrypted {
+        frame::parse_any(bytes)
+    } else {
+        frame::parse(bytes)
+    };
+    match parsed? {
+        Frame {
+            payload: None,
+            unread: None,
+            ..
+        } => Err(FrameError::Type(frame::TYPE_HEADER_ONLY)),
         frame => Ok(frame),
     }
 }
@@ -237,7 +311,13 @@ impl NoteScan {
     }
 
     pub(crate) fn next(&mut self) -> Result<NextNote, IoError> {
-        self.window.want(MAX_NOTE)?;
+        self.window.want(MAX_NOTE).map_err(|error| match error {
+            ScanError::Io(error) => error,
+            // Notes are never encrypted.
+            ScanError::Frame { error, .. } => {
+                IoError::new("read", &self.window.path, std::io::Error::other(error))
+            }
+        })?;
         let offset = self.window.offset;
         let unread = self.window.unread();
         if unread.is_empty() {
@@ -337,7 +417,7 @@ mod tests {
                 bytes[0] = frame::TYPE_PLAIN;
             }
             std::fs::write(&path, &bytes).unwrap();
-            let mut scan = FrameScan::open(&path, 0).unwrap();
+            let mut scan = FrameScan::open(&path, 0, &Keys::none()).unwrap();
             while let Ok(Some(_)) = scan.next() {}
             let key = VerifierKey::parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k").unwrap();
             let mut notes = NoteScan::open(&path, &key).unwrap();

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 0 | 8 | `AEGISLOG` |
 //! | 8 | 2 | format version: 1 |
-//! | 10 | 2 | encoding: 0 frames as they are; others reserved for sealed segments |
+//! | 10 | 2 | encoding: 0 frames as they are; 1 encrypted (see `encrypted`); others reserved |
 //! | 12 | 4 | length of this header: 72 |
 //! | 16 | 8 | sequence number of the first entry |
 //! | 24 | 16 | chain id |
@@ -16,6 +16,8 @@
 //!
 //! Numbers are little-endian. Knows names and headers, not entries.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -28,6 +30,7 @@ use crate::hash::Hash;
 const MAGIC: [u8; 8] = *b"AEGISLOG";
 const FORMAT: u16 = 1;
 const ENCODING_PLAIN: u16 = 0;
+const ENCODING_ENCRYPTED: u16 = 1;
 /// Bytes before the first frame of a segment.
 pub(crate) const SEGMENT_HEADER_LEN: usize = size_of::<SegmentHeader>();
 
@@ -61,6 +64,57 @@ impl SegmentHeader {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.as_bytes()
+    }
+
+    /// The header of an encrypted segment at the start of `bytes`, as it was before; `None` where it is none.
+    pub(crate) fn of_encrypted(bytes: &[u8]) -> Option<Self> {
+        let (found, _) = Self::read_from_prefix(bytes).ok()?;
+        let is_one = found.magic == MAGIC && found.encoding.get() == ENCODING_ENCRYPTED;
+        is_one.then(|| Self {
+            encoding: U16::new(ENCODING_PLAIN),
+            ..found
+        })
+    }
+
+    /// The header of the same segment once it is encrypted.
+    pub(crate) fn encrypted(&self) -> Self {
+        Self {
+            encoding: U16::new(ENCODING_ENCRYPTED),
+            ..*self
+        }
+    }
+
+    /// The header with which a file begins, whatever it says; `None` where it is cut off.
+    pub(crate) fn of_file(path: &Path) -> Result<Option<Self>, IoError> {
+        let failed = |source| IoError::new("read", path, source);
+        let file = File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        let mut head = file.take(SEGMENT_HEADER_LEN as u64);
+        head.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Self::read(&bytes))
+    }
+
+    /// Whether a file is an encrypted segment.
+    pub(crate) fn is_encrypted(path: &Path) -> Result<bool, IoError> {
+        let header = Self::of_file(path)?;
+        Ok(header.is_some_and(|header| header.encoding.get() == ENCODING_ENCRYPTED))
+    }
+
+    /// The header at the start of `bytes`, whatever it says; `None` where it is cut off.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self::read_from_prefix(bytes).ok()?.0)
+    }
+
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq.get()
+    }
+
+    pub(crate) fn chain_id(&self) -> [u8; 16] {
+        self.chain_id
+    }
+
+    pub(crate) fn prev(&self) -> Hash {
+        Hash(self.prev)
     }
 
     /// Why `bytes` are not this header, which is the only one that can stand here.

@@ -14,16 +14,17 @@ use self::levels::{Levels, tree_findings};
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::{IoError, TEMPORARY_PREFIX};
+use crate::encrypted::{Erased, Keys};
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::{Frontier, TILE_HEIGHT};
 use crate::policy::Policy;
-use crate::pruned::Pruned;
+use crate::pruned::{Pruned, TELLING_KIND};
 use crate::report::{EntryInfo, Report, Unsigned, Witnessing};
 use crate::segment::{CUT_SUFFIX, Catalog, LOCK_FILE, SegmentFiles, VKEY_FILE};
 use crate::walk::order::{arrangement, impossible_names, inner_tail};
-use crate::walk::{SignedEnd, Stop, Visitor, Walk};
+use crate::walk::{SignedEnd, Stop, UnreadBodies, Visitor, Walk};
 
 /// What to hold the log against.
 #[derive(Debug, Default, Clone)]
@@ -38,6 +39,8 @@ pub struct VerifyOptions {
     /// Whose log it must be, and which witnesses must have cosigned one of the checkpoints. Its key stands
     /// for [`Self::key`] where that is not given.
     pub policy: Option<Policy>,
+    /// The keys of encrypted segments: with them bodies are checked too, and that none was erased unsaid.
+    pub keys: Keys,
 }
 
 impl VerifyOptions {
@@ -134,7 +137,14 @@ pub fn verify_with(
     };
     let pruned = report.pruned.clone();
     let genesis = Link::genesis(chain_id);
-    let mut walk = Walk::new(dir, &key, genesis, Frontier::default(), pruned.as_ref())?;
+    let mut walk = Walk::new(
+        dir,
+        &key,
+        genesis,
+        Frontier::default(),
+        pruned.as_ref(),
+        &options.keys,
+    )?;
     let mut sealed = Sealed::read(dir, &key, &mut report)?;
     // Once more: what is sealed must be among what is read.
     let catalog = Catalog::read(dir)?;
@@ -146,9 +156,19 @@ pub fn verify_with(
         levels: Levels::new(dir),
         roots: kept_sizes(options),
         hours: Hours::default(),
-        told: pruned.as_ref().map(Pruned::told),
-        telling: None,
+        told: BTreeMap::new(),
     };
+    let erased = match options.keys.erased(&key) {
+        Ok(erased) => erased,
+        Err(Stop::Io(error)) => return Err(error.into()),
+        Err(Stop::Found(finding)) => {
+            report.findings.push(*finding);
+            return Ok(report);
+        }
+    };
+    let telling = erased.iter().map(|erased| erased.told);
+    let telling = telling.chain(pruned.as_ref().map(Pruned::told));
+    check.told.extend(telling.map(|seq| (seq, None)));
     check.roots.extend(sealed.sizes());
     check.roots.extend(pruned.iter().map(|pruned| (pruned.size(), None)));
     match walk_all(&mut walk, &catalog.segments, &mut check, &mut report) {
@@ -163,10 +183,13 @@ pub fn verify_with(
             if let Some(pruned) = &pruned {
                 let root = check.roots.get(&pruned.size()).copied().flatten();
                 let told = pruned.check_place(walk.frontier.size());
-                let told = told.and_then(|()| pruned.check_telling(check.telling));
+                let telling = check.told.get(&pruned.told()).copied().flatten();
+                let told = told.and_then(|()| pruned.check_telling(telling));
                 let findings = [pruned.check_root(root), pruned.check_seals(sealed.count()), told];
                 report.findings.extend(findings.into_iter().filter_map(Result::err));
             }
+            report.unread = walk.unread;
+            unread_findings(&erased, &check.told, &options.keys, &mut report);
             let hours = std::mem::take(&mut check.hours);
             hours.findings(&sealed, options, &check.roots, size, &mut report);
             kept_findings(
@@ -206,7 +229,8 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
         let count = catalog.cut.len();
         remarks.push(format!("{count} unsigned ends set aside by recovery (*{CUT_SUFFIX}); entries of the log have their hashes"));
     }
-    if !catalog.temporary.is_empty() {
+    // A writer that is at work may be about to put one in place.
+    if !live && !catalog.temporary.is_empty() {
         remarks.push(format!(
             "a write that never finished left {} ({TEMPORARY_PREFIX}*); the next start removes it",
             catalog.temporary.len()
@@ -228,6 +252,7 @@ fn empty_report(live: bool, catalog: &Catalog, options: &VerifyOptions) -> Repor
         unsigned: Unsigned::default(),
         tree_incomplete: false,
         pruned: None,
+        unread: UnreadBodies::default(),
         findings: Vec::new(),
         remarks,
     }
@@ -366,6 +391,34 @@ pub(crate) fn kept_findings(
     }
 }
 
+/// What was erased is told by an entry, and nothing else is missing where its key should be.
+fn unread_findings(
+    erased: &[Erased],
+    told: &BTreeMap<u64, Option<u32>>,
+    keys: &Keys,
+    report: &mut Report,
+) {
+    let removed = report.pruned.as_ref().map_or(0, Pruned::size);
+    for erased in erased.iter().filter(|erased| erased.told >= removed) {
+        if told.get(&erased.told).copied().flatten() != Some(TELLING_KIND) {
+            let what = format!(
+                "a key of {} was destroyed, and entry {} does not tell of it",
+                erased.day(),
+                erased.told
+            );
+            let finding = Finding::new(Code::Erased, what).at(erased.told);
+            report.findings.push(finding);
+        }
+    }
+    let withheld = report.unread.withheld;
+    if keys.is_some() && withheld > 0 {
+        let what = format!(
+            "what {withheld} entries say can't be read: their keys are gone, and no statement says that they were destroyed"
+        );
+        report.findings.push(Finding::new(Code::Erased, what));
+    }
+}
+
 /// Looks at each entry on behalf of the report.
 struct Check<F> {
     entry: F,
@@ -373,17 +426,16 @@ struct Check<F> {
     /// Roots at the sizes of kept checkpoints and seals, as they are passed.
     roots: BTreeMap<u64, Option<Hash>>,
     hours: Hours,
-    /// The entry that is to tell of removed ones, and its kind once it was passed.
-    told: Option<u64>,
-    telling: Option<u32>,
+    /// The entries that are to tell of what was removed or erased, and their kinds once they were passed.
+    told: BTreeMap<u64, Option<u32>>,
 }
 
 impl<F: FnMut(&EntryInfo)> Visitor for Check<F> {
     fn entry(&mut self, info: &EntryInfo, _: &Hash) -> Result<(), IoError> {
         (self.entry)(info);
         self.hours.entry(info);
-        if self.told == Some(info.seq) {
-            self.telling = Some(info.kind);
+        if let Some(kind) = self.told.get_mut(&info.seq) {
+            *kind = Some(info.kind);
         }
         Ok(())
     }

@@ -12,8 +12,10 @@ use crate::chain::{ChainError, Link};
 use crate::checkpoint::SignedCheckpoint;
 use crate::day::Day;
 use crate::durable::IoError;
+use crate::encrypted::{self, Keys};
 use crate::entry::Header;
 use crate::finding::{Code, Finding};
+use crate::frame::Unread;
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::merkle::Frontier;
@@ -88,10 +90,32 @@ pub(crate) struct SignedEnd {
     pub(crate) tail: Tail,
 }
 
+/// Entries of encrypted segments whose bodies were not read: that they are the ones that were signed was not checked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadBodies {
+    /// Their keys are not here.
+    pub withheld: u64,
+    /// Their keys were destroyed.
+    pub erased: u64,
+}
+
+impl UnreadBodies {
+    fn count(&mut self, why: Option<Unread>) {
+        match why {
+            None => {}
+            Some(Unread::Withheld) => self.withheld += 1,
+            Some(Unread::Erased) => self.erased += 1,
+        }
+    }
+}
+
 /// The state of a walk between two segments.
 pub(crate) struct Walk<'a> {
     dir: &'a Path,
     key: &'a VerifierKey,
+    keys: Keys,
+    /// Bodies that could not be read.
+    pub(crate) unread: UnreadBodies,
     pub(crate) link: Link,
     pub(crate) frontier: Frontier,
     /// The last checkpoint passed.
@@ -115,11 +139,14 @@ impl<'a> Walk<'a> {
         link: Link,
         frontier: Frontier,
         pruned: Option<&'a Pruned>,
+        keys: &Keys,
     ) -> Result<Self, IoError> {
         let stored_leaves = LevelScan::open(dir, 0, frontier.size())?;
         Ok(Self {
             dir,
             key,
+            keys: keys.clone(),
+            unread: UnreadBodies::default(),
             link,
             frontier,
             note: None,
@@ -158,7 +185,11 @@ impl<'a> Walk<'a> {
             return self.without_entries(files, notes.next()?, end);
         }
         let path = files.entries_path(self.dir);
-        let (mut entries, head) = Ahead::open(&path, file_len(&path)?, SEGMENT_HEADER_LEN)?;
+        let opened = Ahead::open(&path, &self.keys, SEGMENT_HEADER_LEN);
+        let (mut entries, head) = opened.map_err(|error| damaged(files, error))?;
+        if entries.is_encrypted() {
+            encrypted::check(&path, &files.entries_name(), self.key)?;
+        }
         let difference = header.difference(&head);
         loop {
             match notes.next()? {
@@ -185,7 +216,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        self.tail(files, &mut entries, difference.is_none(), &mut end)?;
+        self.tail(&mut entries, difference.is_none(), &mut end)?;
         Ok(end)
     }
 
@@ -375,7 +406,10 @@ impl<'a> Walk<'a> {
                     .in_file(files.entries_name(), offset)
             };
             let (header, leaf) = match entries.next() {
-                Ok(Some(entry)) => (entry.header, entry.leaf),
+                Ok(Some(entry)) => {
+                    self.unread.count(entry.unread);
+                    (entry.header, entry.leaf)
+                }
                 Ok(None) => {
                     let what = format!(
                         "the segment ends here, but entries {seq} to {} were signed",
@@ -472,7 +506,6 @@ impl<'a> Walk<'a> {
     /// Counts what nobody signed. Nothing here is a finding: a crash may leave anything.
     fn tail(
         &mut self,
-        files: &SegmentFiles,
         entries: &mut Ahead,
         readable: bool,
         end: &mut SignedEnd,
@@ -488,7 +521,7 @@ impl<'a> Walk<'a> {
                 _ => more = false,
             }
         }
-        let len = file_len(&files.entries_path(self.dir))?;
+        let len = entries.len()?;
         if end.entries_len == 0 && end.tail.entries == 0 && len <= SEGMENT_HEADER_LEN as u64 {
             // A header alone says nothing that was not known before.
             end.tail.bytes = 0;
@@ -496,6 +529,19 @@ impl<'a> Walk<'a> {
             end.tail.bytes = len - end.entries_len.min(len);
         }
         Ok(())
+    }
+}
+
+/// The beginning of a segment that can't be read.
+fn damaged(files: &SegmentFiles, error: ScanError) -> Stop {
+    match error {
+        ScanError::Io(error) => error.into(),
+        ScanError::Frame { offset, error } => {
+            Finding::new(Code::EntryDamaged, error.to_string())
+                .at(files.first_seq)
+                .in_file(files.entries_name(), offset)
+                .into()
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! Knows one log being written. Opening it is in `open`, what is written in `batch`; when to commit is
 //! the caller's to decide.
 
+mod encrypt;
 mod prune;
 
 use std::fs::File;

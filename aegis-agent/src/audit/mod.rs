@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegis_log::{AppendError, CommitError, EndedSegment, PruneError, Writer};
+use aegis_log::{AppendError, CommitError, Day, EndedSegment, Keys, PruneError, Writer};
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -49,6 +49,12 @@ pub enum AuditError {
     /// Entries were not removed.
     #[error("entries of the audit log were not removed: {0}")]
     Prune(String),
+    /// A segment was not encrypted.
+    #[error("a segment of the audit log was not encrypted: {0}")]
+    Encrypt(String),
+    /// What entries say was not erased.
+    #[error("{0}")]
+    Erase(String),
     /// The log's thread has ended.
     #[error("the audit log is closed; look at the daemon's messages for the reason and restart it")]
     Closed,
@@ -82,6 +88,9 @@ enum Message {
     Checkpoint(Reply<Checkpoint>),
     Ended(Reply<Vec<EndedSegment>>),
     Prune { end: u64, told: u64, reply: Reply<()> },
+    PutEncrypted(Box<aegis_log::Draft>, Reply<()>),
+    CanErase(Day, Reply<()>),
+    Erase { keys: Keys, day: Day, owner: String, told: u64, reply: Reply<()> },
     Stop,
 }
 
@@ -221,6 +230,30 @@ impl AuditLog {
         self.ask(|reply| Message::Prune { end, told, reply })
     }
 
+    /// Puts an encrypted segment in the place of the plain one.
+    ///
+    /// # Errors
+    /// The plain one is there still.
+    pub fn put_encrypted(&self, draft: aegis_log::Draft) -> Result<(), AuditError> {
+        self.ask(|reply| Message::PutEncrypted(Box::new(draft), reply))
+    }
+
+    /// Whether the entries of a day can be erased.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_erase(&self, day: Day) -> Result<(), AuditError> {
+        self.ask(|reply| Message::CanErase(day, reply))
+    }
+
+    /// Erases what entries of `day` say about `owner`. Entry `told` says so and is durable.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub fn erase(&self, keys: &Keys, day: Day, owner: &str, told: u64) -> Result<(), AuditError> {
+        self.ask(|reply| Message::Erase { keys: keys.clone(), day, owner: owner.to_owned(), told, reply })
+    }
+
     /// Signals `done` when everything handed over before has been appended.
     ///
     /// # Errors
@@ -331,6 +364,18 @@ impl Stage {
                 Err(error @ PruneError::Poisoned(_)) => return Err(closed(&error)),
                 done => drop(reply.send(done.map_err(|error| AuditError::Prune(error.to_string())))),
             },
+            Message::PutEncrypted(draft, reply) => {
+                let put = self.writer.put_encrypted(*draft);
+                drop(reply.send(put.map_err(|error| AuditError::Encrypt(error.to_string()))));
+            }
+            Message::CanErase(day, reply) => {
+                let can = self.writer.can_erase(day);
+                drop(reply.send(can.map_err(|error| AuditError::Erase(error.to_string()))));
+            }
+            Message::Erase { keys, day, owner, told, reply } => {
+                let erased = self.writer.erase(&keys, day, &owner, told);
+                drop(reply.send(erased.map_err(|error| AuditError::Erase(error.to_string()))));
+            }
             Message::Stop => {}
         }
         Ok(())

@@ -104,7 +104,7 @@ fn an_entry_too_large_is_a_counted_loss() {
     let entries: Vec<_> = bench.reader().entries(0).map(|e| e.expect("entry")).collect();
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].header.kind, Kind::Loss as u32);
-    let event = Event::decode(entries[0].body.as_slice()).expect("event");
+    let event = Event::decode(entries[0].body.as_deref().unwrap()).expect("event");
     let Some(Detail::Loss(loss)) = event.detail else { panic!("loss") };
     assert_eq!((loss.kind.as_str(), loss.count, loss.total), ("too_large", 1, 1));
 }

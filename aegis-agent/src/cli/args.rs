@@ -330,6 +330,25 @@ pub enum Log {
     Witness(AskWitnesses),
     /// Ask that another person approves of your reading the log, where that is needed (audit.access: two-person)
     Access(Access),
+    /// Ask that what entries of a day say about an agent is erased; another person has to approve
+    Erase(Erase),
+}
+
+/// `aegis log erase`.
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// The agent, by the name that its policy gives it
+    #[arg(short, long, value_name = "NAME")]
+    pub agent: String,
+    /// The day, UTC, such as 2026-11-20; it has to be over
+    #[arg(short, long, value_name = "DAY")]
+    pub day: String,
+    /// Why; kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// How to show it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Format,
 }
 
 /// `aegis log access`.

@@ -80,6 +80,7 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Log(Log::Export(args)) => done(log::export(args)),
         Command::Log(Log::Witness(args)) => log::witness::run(args),
         Command::Log(Log::Access(args)) => done(approvals::ask(args, socket)),
+        Command::Log(Log::Erase(args)) => done(approvals::ask_to_erase(args, socket)),
         Command::Approvals(args) => done(approvals::run(args, socket)),
         Command::Witness(args) => done(witness::run(args)),
         Command::Completions { shell } => done(generate::completions(*shell)),

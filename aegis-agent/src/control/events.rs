@@ -24,6 +24,9 @@ const INDEX: Duration = Duration::from_secs(1);
 /// Entries read at a time while following: what a slow reader makes wait stays in the log.
 const PART: u64 = 1_000;
 
+/// Entries that are decrypted together.
+const TOGETHER: u64 = 256;
+
 /// One answer under way.
 pub(super) struct Answer {
     pub log: Arc<LogView>,
@@ -87,7 +90,9 @@ impl Answer {
         newest.reverse = true;
         let left = most - newest_first.len();
         if left > 0 {
-            newest_first.extend(self.index.find(&newest, known, left).map_err(Status::internal)?);
+            let mut paths = Paths::new(log, &self.filter);
+            let found = self.index.find(&newest, known, left, &mut |seq| paths.take(seq));
+            newest_first.extend(found.map_err(Status::internal)?);
         }
         if !self.filter.reverse {
             newest_first.reverse();
@@ -129,6 +134,39 @@ impl Answer {
     }
 }
 
+/// Asks the log about entries whose paths the index does not say: they are encrypted. Neighbours are decrypted together.
+struct Paths<'a> {
+    log: &'a Reader,
+    filter: &'a Filter,
+    /// The first of those that were looked at last, and which the filter takes.
+    first: u64,
+    taken: Vec<bool>,
+}
+
+impl<'a> Paths<'a> {
+    const fn new(log: &'a Reader, filter: &'a Filter) -> Self {
+        Self { log, filter, first: 0, taken: Vec::new() }
+    }
+
+    fn take(&mut self, seq: u64) -> Result<bool, String> {
+        let known = |paths: &Self| paths.taken.get(usize::try_from(seq.checked_sub(paths.first)?).ok()?).copied();
+        if let Some(taken) = known(self) {
+            return Ok(taken);
+        }
+        // Older ones were removed since the index was asked.
+        self.first = (seq - seq % TOGETHER).max(self.log.first());
+        self.taken.clear();
+        for entry in self.log.entries(self.first).take(usize::try_from(TOGETHER).unwrap_or(1)) {
+            let taken = match entry {
+                Err(ReadError::Pruned { .. }) => break,
+                entry => takes(self.filter, &entry.map_err(|e| e.to_string())?).map_err(|e| e.message().to_owned())?,
+            };
+            self.taken.push(taken);
+        }
+        Ok(known(self).unwrap_or(false))
+    }
+}
+
 fn ended() -> Status {
     Status::permission_denied("the approval to read the log has ended: ask anew with `aegis log access`")
 }
@@ -163,7 +201,8 @@ fn between(log: &mut Reader, filter: &Filter, from: u64, to: u64) -> Result<Vec<
 }
 
 fn takes(filter: &Filter, entry: &Entry) -> Result<bool, Status> {
-    let event = Event::decode(entry.body.as_slice()).map_err(|e| Status::internal(e.to_string()))?;
+    let body = entry.body.as_deref().unwrap_or_default();
+    let event = Event::decode(body).map_err(|e| Status::internal(e.to_string()))?;
     Ok(filter.takes(&Row::new(entry.header.seq, entry.header.time, entry.header.kind, &event)))
 }
 
@@ -172,6 +211,7 @@ fn record(entry: Entry) -> EventRecord {
         seq: entry.header.seq,
         time_unix_ns: entry.header.time,
         kind: entry.header.kind,
-        body: entry.body,
+        unread: entry.body.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        body: entry.body.unwrap_or_default(),
     }
 }

@@ -8,12 +8,13 @@ use tonic::{Request, Response, Status};
 
 use super::{connection::Credentials, events::Answer, evidence, peer::Access, view::LogView};
 use crate::{
-    access::{Asked, Granted, Readers, Refused, Who},
+    access::{Asked, Granted, Readers, Refused, What, Who},
     clock,
+    erasure::{self, Eraser, Erasure, Two},
     engine::{Create, Engine, EngineError, Peer, session::mode_word},
     proto::{
         control::{
-            AccessReply, AccessRequest, AdmitReply, AdmitRequest, AgentInfo, Approval, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
+            self, AccessReply, AccessRequest, AdmitReply, AdmitRequest, AgentInfo, Approval, BannedCall, CheckpointReply, CheckpointRequest, Counter, CreateAgentReply,
             CreateAgentRequest, DecideReply, DecideRequest, EventRecord, EventsRequest, FinishReply, FinishRequest, Hook, KillReply,
             KillRequest, Killed, ListAgentsReply, ListAgentsRequest, ListApprovalsReply, ListApprovalsRequest, ProveReply, ProveRequest, ReceiptReply,
             ReceiptRequest, StatusReply, StatusRequest, ThawReply, ThawRequest, control_server::Control,
@@ -43,6 +44,7 @@ struct Inner {
     log: Arc<LogView>,
     access: Access,
     readers: Readers,
+    eraser: Eraser,
     answers: Arc<Semaphore>,
     transient: bool,
     chain: String,
@@ -57,12 +59,13 @@ impl ControlService {
         index: Arc<dyn Lookup>,
         access: Access,
         readers: Readers,
+        eraser: Eraser,
         transient: bool,
         chain: String,
     ) -> Self {
         let log = Arc::new(LogView::new(engine.layout().log()));
         let answers = Arc::new(Semaphore::new(ANSWERS));
-        Self { inner: Arc::new(Inner { engine, index, log, access, readers, answers, transient, chain, begun: Instant::now() }) }
+        Self { inner: Arc::new(Inner { engine, index, log, access, readers, eraser, answers, transient, chain, begun: Instant::now() }) }
     }
 
     /// Lets a request in, or not: every one passes here.
@@ -275,22 +278,40 @@ impl Control for ControlService {
 
     async fn request_access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {
         let peer = self.peer(&request)?;
-        let AccessRequest { reason, duration_ns } = request.into_inner();
+        let AccessRequest { reason, duration_ns, erase } = request.into_inner();
         let span = (duration_ns > 0).then(|| Duration::from_nanos(duration_ns));
+        let erasure = erase.map(|erase| Erasure::new(&erase.agent, &erase.day)).transpose();
+        let erasure = erasure.map_err(|error| not_erased(&error))?;
         let inner = self.inner.clone();
         let asked = self.engine(move |engine| {
-            let asked = inner.readers.ask(who(&peer), &reason, span, clock::boottime());
-            let target = asked.as_ref().map_or_else(|_| "the log".into(), named);
-            let entry = act("access_request", &peer, Operator { target, reason, outcome: outcome(&asked), ..Operator::default() });
+            let (action, target) = match &erasure {
+                None => ("access_request", "the log".into()),
+                Some(erasure) => ("erase_request", entries_of(erasure)),
+            };
+            if let Some(erasure) = &erasure
+                && let Err(error) = inner.eraser.check(erasure)
+            {
+                let outcome = format!("refused: {error}");
+                let what = Operator { target, reason, outcome, ..Operator::default() };
+                engine.audit().record(Kind::Operator, act(action, &peer, what))?;
+                return Ok(Err(not_erased(&error)));
+            }
+            let now = clock::boottime();
+            let asked = match erasure {
+                None => inner.readers.ask(who(&peer), &reason, span, now),
+                Some(erasure) => inner.readers.ask_to_erase(who(&peer), &reason, erasure, now),
+            };
+            let target = asked.as_ref().map_or(target, named);
+            let entry = act(action, &peer, Operator { target, reason, outcome: outcome(&asked), ..Operator::default() });
             if let Err(error) = engine.audit().record(Kind::Operator, entry) {
                 if let Ok(asked) = &asked {
                     inner.readers.forget(asked.id, clock::boottime());
                 }
                 return Err(error.into());
             }
-            Ok(asked)
+            Ok(asked.map_err(|error| refused(&error)))
         });
-        let asked = asked.await?.map_err(|error| refused(&error))?;
+        let asked = asked.await??;
         Ok(Response::new(AccessReply { asked: Some(approval(asked)) }))
     }
 
@@ -307,14 +328,24 @@ impl Control for ControlService {
         // All of it here: it goes on where whoever asked does not wait for the answer.
         let decided = self.engine(move |engine| {
             let readers = &inner.readers;
-            let action = if approve { "access_approve" } else { "access_deny" };
             let begun = readers.begin(id, who(&peer), clock::boottime());
+            let erases = begun.as_ref().is_ok_and(|begun| begun.what != What::Read);
+            let action = match (erases, approve) {
+                (false, true) => "access_approve",
+                (false, false) => "access_deny",
+                (true, true) => "erase_approve",
+                (true, false) => "erase_deny",
+            };
             let target = begun.as_ref().map_or_else(|_| format!("request {id}"), named);
             let what = Operator { target, reason, outcome: outcome(&begun), ..Operator::default() };
             // Before it holds: nobody reads by an approval that the log does not know.
             let written = engine.audit().record(Kind::Operator, act(action, &peer, what.clone()));
             match (begun, written) {
-                (Ok(begun), Ok(_)) => Ok(Ok(readers.decide(begun, Some(approve), clock::boottime()))),
+                (Ok(begun), Ok(_)) => {
+                    let decided = readers.decide(begun, Some(approve), clock::boottime());
+                    let told = if approve { inner.erase(&decided) } else { Ok(0) };
+                    Ok(told.map(|seq| Approval { seq, ..approval(decided) }).map_err(|error| not_erased(&error)))
+                }
                 (Ok(begun), Err(error)) => {
                     readers.decide(begun, None, clock::boottime());
                     // The entry may become durable later; then this one does too.
@@ -324,11 +355,11 @@ impl Control for ControlService {
                     let _ = engine.audit().send(vec![draft]);
                     Err(error.into())
                 }
-                (Err(error), written) => written.map(|_| Err(error)).map_err(Into::into),
+                (Err(error), written) => written.map(|_| Err(refused(&error))).map_err(Into::into),
             }
         });
-        let decided = decided.await?.map_err(|error| refused(&error))?;
-        Ok(Response::new(DecideReply { decided: Some(approval(decided)) }))
+        let decided = decided.await??;
+        Ok(Response::new(DecideReply { decided: Some(decided) }))
     }
 }
 
@@ -341,9 +372,17 @@ fn outcome<T>(done: &Result<T, Refused>) -> String {
     done.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "ok".into())
 }
 
-/// A request to read, as entries name it.
+/// A request, as entries name it.
 fn named(asked: &Asked) -> String {
-    format!("request {} of login uid {} to read the log for {} s", asked.id, asked.person, asked.span.as_secs())
+    let Asked { id, person, .. } = asked;
+    match &asked.what {
+        What::Read => format!("request {id} of login uid {person} to read the log for {} s", asked.span.as_secs()),
+        What::Erase(erasure) => format!("request {id} of login uid {person} to erase {}", entries_of(erasure)),
+    }
+}
+
+fn entries_of(erasure: &Erasure) -> String {
+    format!("what entries of {} say about the agent {:?}", erasure.day, erasure.agent)
 }
 
 fn approval(asked: Asked) -> Approval {
@@ -354,13 +393,18 @@ fn approval(asked: Asked) -> Approval {
         duration_ns: clock::length(asked.span),
         approved_by: asked.approved_by,
         left_ns: asked.until.saturating_sub(clock::boottime()),
+        erase: match asked.what {
+            What::Read => None,
+            What::Erase(Erasure { agent, day }) => Some(control::Erasure { agent, day: day.to_string() }),
+        },
+        seq: 0,
     }
 }
 
 fn refused(error: &Refused) -> Status {
     let text = error.to_string();
     match error {
-        Refused::NoReason | Refused::LongReason | Refused::TooLong(_) => Status::invalid_argument(text),
+        Refused::NoReason | Refused::NoReasonToErase | Refused::LongReason | Refused::TooLong(_) => Status::invalid_argument(text),
         Refused::Nobody | Refused::AnotherUser { .. } | Refused::NotApproved | Refused::Own(_) => Status::permission_denied(text),
         Refused::NotNeeded(_) => Status::failed_precondition(text),
         Refused::TooMany(_) => Status::resource_exhausted(text),
@@ -368,7 +412,24 @@ fn refused(error: &Refused) -> Status {
     }
 }
 
+fn not_erased(error: &erasure::Refused) -> Status {
+    let text = error.to_string();
+    match error {
+        erasure::Refused::Day(_) | erasure::Refused::Agent => Status::invalid_argument(text),
+        erasure::Refused::Audit(_) => Status::unavailable(text),
+        _ => Status::failed_precondition(text),
+    }
+}
+
 impl Inner {
+    /// Does what was approved, if it is something to do, and answers the entry that tells of it.
+    fn erase(&self, decided: &Asked) -> Result<u64, erasure::Refused> {
+        let What::Erase(erasure) = &decided.what else { return Ok(0) };
+        let approved = decided.approved_by.unwrap_or(decided.person);
+        let two = Two { asked: decided.person, approved, reason: decided.reason.clone() };
+        self.eraser.erase(erasure, &two)
+    }
+
     fn status(&self, engine: &Engine) -> StatusReply {
         let progress = engine.audit().progress();
         let hooks = engine.with_kernel(|k| k.hooks()).unwrap_or_default();

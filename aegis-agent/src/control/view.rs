@@ -54,6 +54,6 @@ mod tests {
         let (mut writer, _) = Writer::open(&WriterOptions::new(&log, dir.path().join("key2"), [8; 16])).unwrap();
         writer.append(1, 1_795_132_800_000_000_000, b"other").unwrap();
         writer.commit().unwrap();
-        assert_eq!(view.now().unwrap().get(0).unwrap().unwrap().body, b"other");
+        assert_eq!(view.now().unwrap().get(0).unwrap().unwrap().body.unwrap(), b"other");
     }
 }

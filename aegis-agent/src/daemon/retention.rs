@@ -11,7 +11,7 @@ use std::{
 
 use aegis_log::EndedSegment;
 
-use super::start::daemon;
+use super::{encryption::Encryption, start::daemon};
 use crate::{
     audit::{AuditError, AuditLog},
     clock::Moment,
@@ -26,21 +26,25 @@ const TICK: Duration = Duration::from_secs(15);
 /// How long it lets be what could not be done: each try is an entry.
 const AGAIN: Duration = Duration::from_secs(3600);
 
-/// The thread that looks after the log's length.
+/// The thread that looks after what lies in the log: what is kept no longer goes, what has ended is encrypted.
 pub(super) struct Caretaker {
     stop: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Caretaker {
-    /// Starts it. `settings` is the configuration's file.
-    pub(super) fn start(audit: AuditLog, settings: PathBuf) -> std::io::Result<Self> {
+    /// Starts it. `settings` is the configuration's file, `log` the log's folder.
+    pub(super) fn start(audit: AuditLog, settings: PathBuf, log: PathBuf) -> std::io::Result<Self> {
         let (stop, stopped) = sync_channel(0);
+        let mut encryption = Encryption::new(audit.clone(), log);
         let mut work = Work::new(audit, settings);
-        let thread = thread::Builder::new().name("retention".into()).spawn(move || {
+        let thread = thread::Builder::new().name("caretaker".into()).spawn(move || {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = work.look(&stopped) {
                     tracing::error!(%error, "entries that are kept no longer are not removed");
+                }
+                if let Err(error) = encryption.look(&|| is_over(&stopped)) {
+                    tracing::error!(%error, "segments that have ended are not encrypted");
                 }
             }
         })?;
@@ -51,9 +55,14 @@ impl Caretaker {
     pub(super) fn stop(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
-            tracing::error!("the thread of retention panicked");
+            tracing::error!("the thread that looks after the log panicked");
         }
     }
+}
+
+/// Whether the daemon ends.
+fn is_over(stopped: &Receiver<()>) -> bool {
+    stopped.try_recv() != Err(TryRecvError::Empty)
 }
 
 struct Work {
@@ -95,7 +104,7 @@ impl Work {
             // Nothing is removed by the word of a file that is just being edited: two looks have to agree.
             let agree = self.last.as_ref() == Some(&retention);
             self.last = Some(retention.clone());
-            if !agree || stopped.try_recv() != Err(TryRecvError::Empty) {
+            if !agree || is_over(stopped) {
                 return Ok(());
             }
             let Some((segment, why)) = retention.due(&self.audit.ended_segments()?, now) else { return Ok(()) };

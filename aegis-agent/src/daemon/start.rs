@@ -260,7 +260,7 @@ fn begin(index: &Index, reader: &Reader, repeats: &RepeatCounters) -> Result<Beg
     let mut logged = HashSet::new();
     for entry in reader.entries(reader.size().saturating_sub(TAIL)) {
         let entry = entry.map_err(unreadable)?;
-        let event = Event::decode(entry.body.as_slice()).unwrap_or_default();
+        let event = event(&entry);
         match event.detail {
             // Numbers from before are other records.
             Some(Detail::Daemon(daemon)) if daemon.state == KERNEL_ATTACHED => logged.clear(),
@@ -278,9 +278,14 @@ fn begin(index: &Index, reader: &Reader, repeats: &RepeatCounters) -> Result<Beg
     Ok(Begin { kernel_seq: index.kernel_seq()?, logged, told, repeated })
 }
 
+/// What an entry says; nothing where that can't be read.
+fn event(entry: &aegis_log::Entry) -> Event {
+    Event::decode(entry.body.as_deref().unwrap_or_default()).unwrap_or_default()
+}
+
 /// An entry of the log as it was before it was written.
 fn draft(entry: &aegis_log::Entry) -> Draft {
-    let event = Event::decode(entry.body.as_slice()).unwrap_or_default();
+    let event = event(entry);
     Draft { kind: entry.header.kind, time: entry.header.time, event, urgent: false }
 }
 
@@ -288,7 +293,7 @@ fn stopped_cleanly(layout: &Layout) -> Result<bool, DaemonError> {
     let reader = Reader::open(layout.log()).map_err(|e| DaemonError::Log(e.to_string()))?;
     let last = reader.entries_rev(reader.size()).next().transpose().map_err(|e| DaemonError::Log(e.to_string()))?;
     let Some(last) = last else { return Ok(true) };
-    let event = Event::decode(last.body.as_slice()).unwrap_or_default();
+    let event = event(&last);
     Ok(matches!(event.detail, Some(Detail::Daemon(daemon)) if daemon.state == "stopped"))
 }
 

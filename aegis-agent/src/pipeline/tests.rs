@@ -120,7 +120,7 @@ impl Bench {
         entries
             .map(|e| {
                 let kind = Kind::try_from(i32::try_from(e.header.kind).expect("kind")).expect("kind");
-                (kind, Event::decode(e.body.as_slice()).expect("event"))
+                (kind, Event::decode(e.body.unwrap().as_slice()).expect("event"))
             })
             .collect()
     }

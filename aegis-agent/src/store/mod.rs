@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Raised when the tables change; an index of another version is made again.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// Rows of one transaction while catching up.
 const CATCH_UP: usize = 5_000;
 
@@ -49,6 +49,8 @@ CREATE INDEX IF NOT EXISTS by_kind ON entries (kind, seq) WHERE kind NOT IN (10,
 const DROP_WAYS: &str = "
 DROP INDEX IF EXISTS by_agent; DROP INDEX IF EXISTS by_session; DROP INDEX IF EXISTS by_denial; DROP INDEX IF EXISTS by_kind;
 ";
+/// Stands for the paths of an entry that is encrypted in the log. No name is empty, so that no entry has these bytes.
+const HIDDEN_PATH: &[u8] = &[0];
 const INSERT: &str = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 /// An empty index that has as many entries before it has its ways made when all are there: sorted at once they cost a third of
 /// what each entry in its place costs.
@@ -94,6 +96,8 @@ pub struct Index {
     /// The first entry in it.
     first_seq: u64,
     next_seq: u64,
+    /// Entries before it are encrypted in the log, and the index does not say their paths.
+    hidden: u64,
     /// Whether it has its ways.
     ways: bool,
 }
@@ -163,7 +167,8 @@ impl Index {
         };
         let (first_seq, next_seq) = (end("min")?.unwrap_or(0), end("max")?.map_or(0, |seq| seq + 1));
         let names = std::collections::HashMap::new();
-        Ok(Some(Self { path: path.into(), connection, names, first_seq, next_seq, ways: true }))
+        let hidden = meta(&connection, "hidden")?.map_or(0, unsigned);
+        Ok(Some(Self { path: path.into(), connection, names, first_seq, next_seq, hidden, ways: true }))
     }
 
     /// Sequence number of the first entry that is not in the index.
@@ -238,7 +243,31 @@ impl Index {
             self.batch(MAKE_WAYS)?;
             self.ways = true;
         }
-        added
+        added?;
+        let encrypted = log.encrypted_end().map_err(|e| IndexError::Log(e.to_string()))?;
+        self.hide_paths(encrypted)
+    }
+
+    /// Forgets the paths of entries that are encrypted in the log: whoever asks for one has them decrypted.
+    fn hide_paths(&mut self, encrypted: u64) -> Result<(), IndexError> {
+        let end = encrypted.min(self.next_seq);
+        if end <= self.hidden {
+            return Ok(());
+        }
+        while self.hidden < end {
+            let to = end.min(self.hidden.max(self.first_seq) + CATCH_UP as u64);
+            let (from, tx) = (self.hidden, self.connection.transaction());
+            let hide = || {
+                let tx = tx?;
+                let which = "UPDATE entries SET path = ?1 WHERE seq >= ?2 AND seq < ?3 AND length(path) > 0";
+                tx.execute(which, params![HIDDEN_PATH, signed(from), signed(to)])?;
+                raise_meta(&tx, "hidden", to)?;
+                tx.commit()
+            };
+            hide().map_err(|e| sqlite(&self.path, e))?;
+            self.hidden = to;
+        }
+        self.empty_journal()
     }
 
     /// Takes out what the log has no more.
@@ -260,7 +289,11 @@ impl Index {
         }
         self.first_seq = first;
         self.next_seq = self.next_seq.max(first);
-        // The journal has rows as they were, too. While somebody reads it stays; it is written over in time.
+        self.empty_journal()
+    }
+
+    /// The journal has rows as they were, too. While somebody reads it stays; it is written over in time.
+    fn empty_journal(&self) -> Result<(), IndexError> {
         let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         done.map_err(|e| sqlite(&self.path, e))
     }
@@ -346,7 +379,9 @@ impl Iterator for Rows<'_> {
 fn row(entry: Result<Entry, ReadError>) -> Result<Row, IndexError> {
     let entry = entry.map_err(|e| IndexError::Log(e.to_string()))?;
     let seq = entry.header.seq;
-    let event = Event::decode(entry.body.as_slice()).map_err(|source| IndexError::Body { seq, source })?;
+    // Of what can't be read, number, time and kind are known.
+    let body = entry.body.as_deref().unwrap_or_default();
+    let event = Event::decode(body).map_err(|source| IndexError::Body { seq, source })?;
     Ok(Row::new(seq, entry.header.time, entry.header.kind, &event))
 }
 
@@ -369,20 +404,38 @@ impl Finder {
     }
 
     /// Sequence numbers of the entries before `below` that the filter takes, in the filter's order,
-    /// at most `limit`.
+    /// at most `limit`. Where the index does not say an entry's path, `in_log` answers whether the filter takes it.
     ///
     /// # Errors
-    /// SQLite failed.
-    pub fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, IndexError> {
+    /// SQLite failed, or the log could not be asked.
+    pub fn find(
+        &self,
+        filter: &Filter,
+        below: u64,
+        limit: usize,
+        in_log: &mut dyn FnMut(u64) -> Result<bool, String>,
+    ) -> Result<Vec<u64>, IndexError> {
         let (sql, values) = sql::question(filter, below);
-        let run = || -> rusqlite::Result<Vec<u64>> {
+        let mut unasked = None;
+        let mut run = || -> rusqlite::Result<Vec<u64>> {
             let mut statement = self.connection.prepare(&sql)?;
             let mut found = Vec::new();
             let mut rows = statement.query(rusqlite::params_from_iter(values.iter()))?;
             while let Some(row) = rows.next()? {
                 let seq: i64 = row.get(0)?;
                 let path = row.get_ref(1)?.as_blob()?;
-                if filter.takes_path(path) {
+                let taken = if path == HIDDEN_PATH && filter.path.is_some() {
+                    match in_log(unsigned(seq)) {
+                        Ok(taken) => taken,
+                        Err(error) => {
+                            unasked = Some(error);
+                            break;
+                        }
+                    }
+                } else {
+                    filter.takes_path(path)
+                };
+                if taken {
                     found.push(unsigned(seq));
                     if found.len() >= limit {
                         break;
@@ -391,7 +444,8 @@ impl Finder {
             }
             Ok(found)
         };
-        run().map_err(|e| sqlite(&self.path, e))
+        let found = run().map_err(|e| sqlite(&self.path, e))?;
+        unasked.map_or(Ok(found), |error| Err(IndexError::Log(error)))
     }
 }
 

@@ -63,7 +63,7 @@ impl Bench {
 
     fn find(&self, request: &EventsRequest) -> Vec<u64> {
         let filter = Filter::new(request).expect("filter");
-        Finder::open(&self.path()).expect("finder").find(&filter, u64::MAX >> 1, usize::MAX).expect("found")
+        Finder::open(&self.path()).expect("finder").find(&filter, u64::MAX >> 1, usize::MAX, &mut |seq| panic!("path of {seq}")).expect("found")
     }
 
     fn fill(&mut self) -> Vec<Row> {
@@ -293,4 +293,70 @@ fn what_retention_removed_is_taken_out_and_not_missed() {
     assert_eq!(bench.find(&EventsRequest::default()), kept);
     let row = bench.append(Kind::Daemon, &Event::default());
     assert!(!index.add(&[row]).expect("added"), "nothing is missing");
+}
+
+#[test]
+fn the_index_does_not_say_the_paths_of_encrypted_entries_and_asks_the_log_for_them() {
+    let mut bench = Bench::new();
+    let rows = [
+        bench.append(Kind::File, &file("a", "/home/secret-name", Verdict::Deny, 1)),
+        bench.append(Kind::File, &file("a", "/work/x", Verdict::Allow, 2)),
+        bench.append(Kind::Daemon, &Event::default()),
+    ];
+    // A clock that was set back ends the segment.
+    bench.time -= 120_000_000_000;
+    let last = bench.append(Kind::File, &file("a", "/home/other-name", Verdict::Deny, 3));
+    let mut index = bench.index();
+    index.add(&rows).expect("add");
+    index.add(&[last]).expect("add");
+    let log = bench.dir.path().join("log");
+    let keys = aegis_log::Keys::create(&aegis_log::Keys::folder(&log), &log.with_extension("kek")).expect("keys");
+    let ended = bench.writer.ended_segments().expect("segments");
+    let draft = aegis_log::encrypt_segment(&log, &ended[0], &keys, &mut |_, _| String::new()).expect("encrypted");
+    bench.writer.put_encrypted(draft).expect("in place");
+    index.catch_up(&mut bench.reader()).expect("caught up");
+    let files = || {
+        let names = fs::read_dir(bench.dir.path()).expect("folder").map(|entry| entry.expect("entry").path());
+        let index = names.filter(|path| path.to_string_lossy().contains("index.sqlite"));
+        index.map(|path| fs::read(path).expect("index")).collect::<Vec<_>>().concat()
+    };
+    let says = |what: &[u8]| files().windows(what.len()).any(|window| window == what);
+    assert!(!says(b"secret-name") && says(b"other-name"));
+    let find = |glob: &str| {
+        let filter = Filter::new(&EventsRequest { path_glob: glob.into(), ..EventsRequest::default() }).expect("filter");
+        let mut asked = Vec::new();
+        let finder = Finder::open(&bench.path()).expect("finder");
+        let found = finder.find(&filter, 9, 9, &mut |seq| {
+            asked.push(seq);
+            Ok(seq == 0)
+        });
+        (found.expect("found"), asked)
+    };
+    // What has no path is not asked for.
+    assert_eq!(find("/home/*"), (vec![0, 3], vec![0, 1]));
+    // Without a path the index answers as before.
+    assert_eq!(bench.find(&EventsRequest { agent: "a".into(), ..EventsRequest::default() }), [0, 1, 3]);
+    // And it does not come back with an index that is made anew.
+    drop(index);
+    fs::remove_file(bench.path()).expect("removed");
+    bench.index().catch_up(&mut bench.reader()).expect("caught up");
+    assert!(!says(b"secret-name") && says(b"other-name"));
+    assert_eq!(find("/home/*").0, [0, 3]);
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_has_its_place_in_the_index() {
+    let mut bench = Bench::new();
+    bench.append(Kind::File, &file("a", "/home/x", Verdict::Deny, 1));
+    bench.time -= 120_000_000_000;
+    bench.append(Kind::File, &file("a", "/home/y", Verdict::Deny, 2));
+    let log = bench.dir.path().join("log");
+    let keys = aegis_log::Keys::create(&aegis_log::Keys::folder(&log), &log.with_extension("kek")).expect("keys");
+    let ended = bench.writer.ended_segments().expect("segments");
+    let draft = aegis_log::encrypt_segment(&log, &ended[0], &keys, &mut |_, _| String::new()).expect("encrypted");
+    bench.writer.put_encrypted(draft).expect("in place");
+    let mut without = Reader::open_with(&log, aegis_log::Keys::none()).expect("reader");
+    bench.index().catch_up(&mut without).expect("caught up");
+    assert_eq!(bench.find(&EventsRequest { kinds: vec!["file".into()], ..EventsRequest::default() }), [0, 1]);
+    assert_eq!(bench.find(&EventsRequest { agent: "a".into(), ..EventsRequest::default() }), [1]);
 }

@@ -61,8 +61,14 @@ impl Lookup for IndexWriter {
         *self.reached.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, filter: &Filter, below: u64, limit: usize) -> Result<Vec<u64>, String> {
-        let found = Finder::open(&self.path).and_then(|finder| finder.find(filter, below, limit));
+    fn find(
+        &self,
+        filter: &Filter,
+        below: u64,
+        limit: usize,
+        in_log: &mut dyn FnMut(u64) -> Result<bool, String>,
+    ) -> Result<Vec<u64>, String> {
+        let found = Finder::open(&self.path).and_then(|finder| finder.find(filter, below, limit, in_log));
         found.map_err(|e| e.to_string())
     }
 }

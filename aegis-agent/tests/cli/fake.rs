@@ -157,7 +157,7 @@ pub fn record(seq: u64, verdict: i32, path: &[u8]) -> EventRecord {
         detail: Some(Detail::File(File { op: "read".to_owned(), path: path.to_vec(), ..File::default() })),
         ..Event::default()
     };
-    EventRecord { seq, time_unix_ns: 1_795_181_760_000_000_000 + seq, kind: 20, body: event.encode_to_vec() }
+    EventRecord { seq, time_unix_ns: 1_795_181_760_000_000_000 + seq, kind: 20, body: event.encode_to_vec(), unread: String::new() }
 }
 
 /// Whether a process is a child of another.
@@ -302,8 +302,8 @@ impl Control for Service {
     }
 
     async fn request_access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {
-        let AccessRequest { reason, duration_ns } = request.into_inner();
-        Ok(Response::new(AccessReply { asked: Some(Approval { reason, duration_ns, ..waiting() }) }))
+        let AccessRequest { reason, duration_ns, erase } = request.into_inner();
+        Ok(Response::new(AccessReply { asked: Some(Approval { reason, duration_ns, erase, ..waiting() }) }))
     }
 
     async fn list_approvals(&self, _: Request<ListApprovalsRequest>) -> Result<Response<ListApprovalsReply>, Status> {

@@ -51,7 +51,7 @@ impl Life {
 pub fn events(reader: &Reader) -> impl Iterator<Item = Event> + '_ {
     reader.entries(0).map(|entry| {
         let entry = entry.unwrap();
-        let event = Event::decode(entry.body.as_slice()).unwrap();
+        let event = Event::decode(entry.body.unwrap().as_slice()).unwrap();
         assert_eq!(Id::of(&event).map(|id| id.kind() as u32), Some(entry.header.kind), "entry {}", entry.header.seq);
         event
     })
@@ -91,7 +91,7 @@ pub fn index(path: &Path, reader: &Reader, written: &[u64]) {
     let mut begins = 0;
     for (number, count) in (0..).zip(written) {
         let request = EventsRequest { agent: entry::agent(number), ..EventsRequest::default() };
-        let found = finder.find(&Filter::new(&request).unwrap(), reader.size(), usize::MAX).unwrap();
+        let found = finder.find(&Filter::new(&request).unwrap(), reader.size(), usize::MAX, &mut |_| Ok(true)).unwrap();
         assert_eq!(found, (begins..begins + count).collect::<Vec<_>>(), "the index's rows of life {number}");
         begins += count;
     }

@@ -8,6 +8,7 @@ use super::OpenError;
 use crate::chain::Link;
 use crate::checkpoint::SignedCheckpoint;
 use crate::durable::IoError;
+use crate::encrypted::Keys;
 use crate::finding::{Code, Finding};
 use crate::hash::Hash;
 use crate::key::VerifierKey;
@@ -92,7 +93,7 @@ impl SignedLog<'_> {
     fn walk(&self, from: usize, visitor: &mut dyn Visitor) -> Result<Walked, Stop> {
         let segments = &self.catalog.segments[from..];
         let (link, frontier) = self.start(self.first_seq(from))?;
-        let mut walk = Walk::new(self.dir, self.key, link, frontier, self.pruned.as_ref())?;
+        let mut walk = Walk::new(self.dir, self.key, link, frontier, self.pruned.as_ref(), &Keys::none())?;
         if let Some(before) = from.checked_sub(1) {
             let notes = self.catalog.segments[before].notes_path(self.dir);
             walk.note = last_note(&notes, self.key)?.map(|(note, _)| note);

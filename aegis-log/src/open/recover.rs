@@ -13,8 +13,9 @@ use crate::key::SigningKey;
 use crate::merkle::Frontier;
 use crate::pruned::Pruned;
 use crate::report::EntryInfo;
-use crate::scan::FrameScan;
-use crate::segment::{CUT_SUFFIX, Catalog, SEGMENT_HEADER_LEN, SegmentFiles};
+use crate::encrypted::Keys;
+use crate::scan::{FrameScan, ScanError};
+use crate::segment::{CUT_SUFFIX, Catalog, SegmentFiles, SegmentHeader};
 use crate::tree::{TreeReader, TreeWriter};
 use crate::verify::levels::tree_beyond;
 use crate::walk::order::impossible_names;
@@ -86,9 +87,9 @@ pub(super) fn chain_id(dir: &Path, catalog: &Catalog) -> Result<[u8; 16], OpenEr
     let gone = || Finding::new(Code::SegmentMissing, "no segment says whose log this is");
     let mut kept = catalog.segments.iter().filter(|files| files.has_entries);
     let files = kept.next().ok_or_else(gone)?;
-    let mut scan = FrameScan::open(&files.entries_path(dir), 0)?;
-    let header = scan.raw(SEGMENT_HEADER_LEN)?;
-    let id = header.get(24..40).and_then(|id| id.try_into().ok());
+    let path = files.entries_path(dir);
+    let header = SegmentHeader::of_file(&path)?;
+    let id = header.map(|header| header.chain_id());
     id.ok_or_else(|| gone().in_file(files.entries_name(), 0).into())
 }
 
@@ -221,6 +222,10 @@ fn cut_tail(
         durable::remove_in_turn(dir, &[&path, &last.notes_path(dir)])?;
         return Ok(None);
     }
+    if SegmentHeader::is_encrypted(&path)? {
+        // It had ended; what followed it was never signed and is gone. The next entry begins another.
+        return Ok(None);
+    }
     cut(&path, *entries_len, tail.bytes)?;
     cut(&last.notes_path(dir), *notes_len, tail.note_bytes)?;
     Ok(Some(SegmentTip {
@@ -237,10 +242,13 @@ fn set_aside(
     tail: &Tail,
     repair: &mut Recovery,
 ) -> Result<(), OpenError> {
-    let mut scan = FrameScan::open(path, from)?;
     let len = usize::try_from(tail.bytes)
         .map_err(|_| IoError::new("read", path, std::io::ErrorKind::FileTooLarge.into()))?;
-    let bytes = scan.raw(len)?;
+    let read = || FrameScan::open(path, from, &Keys::none())?.raw(len);
+    let bytes = read().map_err(|error| match error {
+        ScanError::Io(error) => error,
+        ScanError::Frame { error, .. } => IoError::new("read", path, std::io::Error::other(error)),
+    })?;
     let sha256 = Hash::of(&bytes);
     let name = format!(
         "{:020}-{}{CUT_SUFFIX}",

@@ -64,8 +64,8 @@ impl Cursor {
         let gone = || Finding::new(Code::SegmentMissing, "the segment is missing").at(self.next);
         let index = reader.segment_index(self.next).ok_or_else(gone)?;
         let files = &reader.segments[index];
-        let mark = reader.marks().before_seq(&reader.dir, files, self.next)?;
-        let mut scan = FrameScan::open(&files.entries_path(&reader.dir), mark.offset)?;
+        let mark = reader.marks().before_seq(reader, files, self.next)?;
+        let mut scan = reader.scan(files, mark.offset)?;
         for _ in mark.seq..self.next {
             scan.skip()
                 .map_err(|error| super::scan_error(error, files))?;

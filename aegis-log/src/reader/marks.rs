@@ -1,10 +1,8 @@
 //! Where in a segment's file some of its entries begin, found out once and kept.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use super::{ReadError, scan_error};
-use crate::scan::FrameScan;
+use super::{ReadError, Reader, scan_error};
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentFiles};
 
 /// Entries from one mark to the next.
@@ -37,11 +35,11 @@ impl MarkCache {
     /// The last mark not after `seq`, which is before `end`, the end of what is signed in the segment.
     pub(super) fn before_seq(
         &mut self,
-        dir: &Path,
+        reader: &Reader,
         files: &SegmentFiles,
         seq: u64,
     ) -> Result<Mark, ReadError> {
-        let marks = self.of(files).through(dir, files, seq)?;
+        let marks = self.of(files).through(reader, files, seq)?;
         let at = marks
             .partition_point(|mark| mark.seq <= seq)
             .saturating_sub(1);
@@ -51,12 +49,12 @@ impl MarkCache {
     /// A mark such that no entry before it is as late as `time`.
     pub(super) fn before_time(
         &mut self,
-        dir: &Path,
+        reader: &Reader,
         files: &SegmentFiles,
         end: u64,
         time: u64,
     ) -> Result<u64, ReadError> {
-        let marks = self.of(files).through(dir, files, end.saturating_sub(1))?;
+        let marks = self.of(files).through(reader, files, end.saturating_sub(1))?;
         let at = marks
             .partition_point(|mark| mark.time < time)
             .saturating_sub(1);
@@ -83,7 +81,7 @@ impl Marks {
     /// The marks, set at least as far as `seq`.
     fn through(
         &mut self,
-        dir: &Path,
+        reader: &Reader,
         files: &SegmentFiles,
         seq: u64,
     ) -> Result<&[Mark], ReadError> {
@@ -92,7 +90,7 @@ impl Marks {
         } = first(files);
         let (mut next, offset) = self.next.unwrap_or((begin, offset));
         if next <= seq {
-            let mut scan = FrameScan::open(&files.entries_path(dir), offset)?;
+            let mut scan = reader.scan(files, offset)?;
             while next <= seq {
                 let offset = scan.offset();
                 // Only marked entries are decoded; the others are passed over by their length.

@@ -6,12 +6,12 @@ use super::{ReadError, Reader, scan_error};
 use crate::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::consistency::Consistency;
 use crate::finding::{Code, Finding};
-use crate::frame;
+use crate::frame::{self, Unread};
 use crate::hash::Hash;
 use crate::merkle::range_root;
 use crate::proof;
 use crate::receipt::Receipt;
-use crate::scan::{FrameScan, NextNote, NoteScan};
+use crate::scan::{NextNote, NoteScan};
 use crate::tree::{TreeError, TreeReader};
 
 /// How long a tree may lag behind the checkpoint: the writer adds to it right after signing.
@@ -46,6 +46,14 @@ pub enum ProveError {
     Pruned {
         /// The entry that tells of it.
         told: u64,
+    },
+    /// What an entry says is to be shown, and can't be read.
+    #[error("entry {seq} can be proven, and what it says can't be shown: {why}")]
+    Unread {
+        /// The entry.
+        seq: u64,
+        /// Why.
+        why: Unread,
     },
     /// The stored tree is of no use.
     #[error(transparent)]
@@ -172,9 +180,12 @@ impl Reader {
         let path = self.inclusion(seq, checkpoint.size())?;
         let frame = self.frame_bytes(seq)?;
         let shown = match disclose {
-            Disclose::Body => frame,
+            Disclose::Body => match frame::unread(&frame) {
+                None => frame,
+                Some(why) => return Err(ProveError::Unread { seq, why }),
+            },
             Disclose::Header => {
-                let parsed = frame::parse(&frame).map_err(|error| {
+                let parsed = frame::parse_any(&frame).map_err(|error| {
                     ReadError::from(Finding::new(Code::EntryDamaged, error.to_string()).at(seq))
                 })?;
                 frame::encode_header_only(parsed.header_bytes)
@@ -189,10 +200,11 @@ impl Reader {
             || ReadError::from(Finding::new(Code::EntryMissing, "the entry is missing").at(seq));
         let entry = self.get(seq)?.ok_or_else(missing)?;
         let files = self.segment_of(seq).ok_or_else(missing)?;
-        let mut scan = FrameScan::open(&files.entries_path(&self.dir), entry.offset)?;
+        let mut scan = self.scan(files, entry.offset)?;
         scan.skip().map_err(|error| scan_error(error, files))?;
         let len = usize::try_from(scan.offset() - entry.offset).map_err(|_| missing())?;
-        Ok(FrameScan::open(&files.entries_path(&self.dir), entry.offset)?.raw(len)?)
+        let frame = self.scan(files, entry.offset)?.raw(len);
+        frame.map_err(|error| scan_error(error, files))
     }
 
     pub(super) fn within(&self, size: u64) -> Result<(), ProveError> {

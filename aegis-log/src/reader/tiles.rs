@@ -13,7 +13,6 @@ use crate::finding::{Code, Finding};
 use crate::frame::{self, Frame};
 use crate::hash::Hash;
 use crate::merkle::{Frontier, TILE_HEIGHT};
-use crate::scan::FrameScan;
 use crate::pruned::Pruned;
 use crate::segment::{PRUNED_FILE, SEGMENT_HEADER_LEN, VKEY_FILE, tree_name};
 use crate::tree::{LevelScan, TreeError};
@@ -99,9 +98,9 @@ impl Reader {
             if seq >= end {
                 continue;
             }
-            let path = files.entries_path(&self.dir);
-            let mut scan = FrameScan::open(&path, SEGMENT_HEADER_LEN as u64)
-                .map_err(|error| self.gone(seq, error.into()))?;
+            let mut scan = self
+                .scan(files, SEGMENT_HEADER_LEN as u64)
+                .map_err(|error| self.gone(seq, error))?;
             for _ in files.first_seq..seq {
                 scan.skip().map_err(|error| scan_error(error, files))?;
             }

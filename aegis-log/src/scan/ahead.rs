@@ -10,8 +10,9 @@ use std::vec::IntoIter;
 
 use super::{FrameScan, ScanError, whole_entry};
 use crate::durable::IoError;
+use crate::encrypted::Keys;
 use crate::entry::Header;
-use crate::frame::FrameError;
+use crate::frame::{Frame, FrameError, Unread};
 use crate::hash::Hash;
 
 /// Bytes of a piece, about.
@@ -28,8 +29,21 @@ const WORTH_IT: u64 = 4 << 20;
 pub(crate) struct Checked {
     pub(crate) header: Header,
     pub(crate) leaf: Hash,
+    /// Why what it says was not read, if so.
+    pub(crate) unread: Option<Unread>,
     /// Where its frame ends in the file.
     end: u64,
+}
+
+impl Checked {
+    fn of(frame: &Frame<'_>, end: u64) -> Self {
+        Self {
+            header: frame.header,
+            leaf: frame.leaf,
+            unread: frame.unread,
+            end,
+        }
+    }
 }
 
 type Found = Result<Checked, (u64, FrameError)>;
@@ -58,9 +72,10 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Opens a segment of `len` bytes and reads as many bytes of its own beginning as `head` says.
-    pub(crate) fn open(path: &Path, len: u64, head: usize) -> Result<(Self, Vec<u8>), IoError> {
-        let helpers = if len < WORTH_IT {
+    /// Opens a segment and reads as many bytes of its own beginning as `head` says.
+    pub(crate) fn open(path: &Path, keys: &Keys, head: usize) -> Result<(Self, Vec<u8>), ScanError> {
+        let scan = FrameScan::open(path, 0, keys)?;
+        let helpers = if scan.len()? < WORTH_IT {
             0
         } else {
             thread::available_parallelism()
@@ -68,19 +83,23 @@ impl Ahead {
                 .min(MOST)
         };
         // With one processor they would only be in the way.
-        Self::with_helpers(path, if helpers > 1 { helpers } else { 0 }, head)
+        Self::with_helpers(scan, if helpers > 1 { helpers } else { 0 }, head)
     }
 
-    fn with_helpers(path: &Path, helpers: usize, head: usize) -> Result<(Self, Vec<u8>), IoError> {
-        let mut scan = FrameScan::open(path, 0)?;
+    fn with_helpers(
+        mut scan: FrameScan,
+        helpers: usize,
+        head: usize,
+    ) -> Result<(Self, Vec<u8>), ScanError> {
         let head = scan.raw(head)?;
+        let (path, encrypted) = (scan.window.path.clone(), scan.encrypted);
         let start = || {
             let (pieces, to_check) = sync_channel(QUEUE);
             let (checked, found) = sync_channel(QUEUE);
             let thread = thread::Builder::new().name("check".into());
             thread
-                .spawn(move || check(&to_check, &checked))
-                .map_err(|source| IoError::new("start a thread to check", path, source))?;
+                .spawn(move || check(&to_check, &checked, encrypted))
+                .map_err(|source| IoError::new("start a thread to check", &path, source))?;
             Ok(Helper { pieces, found })
         };
         let helpers = (0..helpers)
@@ -98,6 +117,15 @@ impl Ahead {
         Ok((ahead, head))
     }
 
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.scan.encrypted
+    }
+
+    /// Bytes of the segment now.
+    pub(crate) fn len(&self) -> Result<u64, IoError> {
+        self.scan.len()
+    }
+
     /// Where the next entry begins.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -111,8 +139,8 @@ impl Ahead {
                 return Ok(None);
             };
             let end = offset + frame.len as u64;
-            let (header, leaf) = (frame.header, frame.leaf);
-            return self.hand_on(Ok(Checked { header, leaf, end }));
+            let checked = Checked::of(&frame, end);
+            return self.hand_on(Ok(checked));
         }
         loop {
             if let Some(found) = self.ready.next() {
@@ -176,18 +204,17 @@ impl Ahead {
 }
 
 /// Checks pieces until nobody has more, or wants them.
-fn check(pieces: &Receiver<Piece>, checked: &SyncSender<Vec<Found>>) {
+fn check(pieces: &Receiver<Piece>, checked: &SyncSender<Vec<Found>>, encrypted: bool) {
     for piece in pieces {
         let mut found = Vec::new();
         let mut at = 0;
         while at < piece.bytes.len() {
             let offset = piece.offset + at as u64;
-            match whole_entry(&piece.bytes[at..]) {
+            match whole_entry(&piece.bytes[at..], encrypted) {
                 Ok(frame) => {
                     at += frame.len;
                     let end = piece.offset + at as u64;
-                    let (header, leaf) = (frame.header, frame.leaf);
-                    found.push(Ok(Checked { header, leaf, end }));
+                    found.push(Ok(Checked::of(&frame, end)));
                 }
                 Err(error) => {
                     found.push(Err((offset, error)));
@@ -234,9 +261,13 @@ mod tests {
         (bytes, begins)
     }
 
+    fn scan(path: &Path) -> FrameScan {
+        FrameScan::open(path, 0, &Keys::none()).unwrap()
+    }
+
     /// All that is handed on, with where it stands, and how it ends.
     fn all(path: &Path, helpers: usize) -> (Vec<(u64, u64, Hash)>, u64, Option<String>) {
-        let (mut ahead, head) = Ahead::with_helpers(path, helpers, HEAD).unwrap();
+        let (mut ahead, head) = Ahead::with_helpers(scan(path), helpers, HEAD).unwrap();
         assert_eq!(head, [b'h'; HEAD]);
         let mut seen = Vec::new();
         loop {
@@ -293,7 +324,7 @@ mod tests {
         let (whole, begins) = entries(3000);
         for cut in [begins[1000], begins[1000] + 9] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut ahead, _) = Ahead::with_helpers(&path, 2, HEAD).unwrap();
+            let (mut ahead, _) = Ahead::with_helpers(scan(&path), 2, HEAD).unwrap();
             assert_eq!(ahead.next().unwrap().unwrap().header.seq, 0);
             std::fs::write(&path, &whole).unwrap();
             for seq in 1..3000 {

@@ -2,6 +2,8 @@
 //!
 //! Nothing is removed before what stays of it is durable and was held against what was signed: it could not be made anew.
 
+use std::path::Path;
+
 use super::Writer;
 use crate::day::Day;
 use crate::durable::{self, IoError, PUBLIC};
@@ -11,7 +13,7 @@ use crate::merkle::Frontier;
 use crate::open::remove_pruned;
 use crate::pruned::{Kept, Pruned, add_notes};
 use crate::scan::{NextNote, NoteScan};
-use crate::segment::{Catalog, PRUNED_FILE, SegmentFiles, tree_name};
+use crate::segment::{Catalog, PRUNED_FILE, SegmentFiles, SegmentHeader, tree_name};
 use crate::tree::{LevelScan, TreeError, TreeReader};
 use crate::walk::Stop;
 
@@ -61,6 +63,17 @@ pub struct EndedSegment {
     pub next_day: Day,
     /// What its entries take on the disk.
     pub bytes: u64,
+    /// Whether they are encrypted.
+    pub encrypted: bool,
+}
+
+impl EndedSegment {
+    /// The leaf hash that the segment after this one names as that of the entry before.
+    pub(crate) fn prev_of_next(&self, dir: &Path) -> Result<Option<Hash>, IoError> {
+        let path = SegmentFiles::new(self.end, self.next_day).entries_path(dir);
+        let header = SegmentHeader::of_file(&path)?;
+        Ok(header.map(|header| header.prev()))
+    }
 }
 
 impl Writer {
@@ -84,6 +97,7 @@ impl Writer {
                     day: files.day,
                     next_day: next.day,
                     bytes: metadata.len(),
+                    encrypted: SegmentHeader::is_encrypted(&path)?,
                 })
             })
             .collect()

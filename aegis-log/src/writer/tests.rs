@@ -60,7 +60,7 @@ fn holds(root: &Path, durable: u64, what: &str) {
     let report = verified(root);
     assert_eq!(report.verdict(), Verdict::Intact, "{what}: {report}");
     for (seq, entry) in (0..).zip(Reader::open(root.join("log")).unwrap().entries(0)) {
-        assert_eq!(entry.unwrap().body, body(seq), "{what}");
+        assert_eq!(entry.unwrap().body, Ok(body(seq)), "{what}");
     }
 }
 

@@ -5,6 +5,7 @@
 mod arbitrary;
 mod command;
 mod common;
+mod encrypted;
 mod epochs;
 mod exports;
 mod kept;

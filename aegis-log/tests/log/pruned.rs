@@ -58,7 +58,7 @@ fn what_is_kept_is_read_and_what_is_not_is_an_error_that_says_so() {
     let mut backward = seqs(reader.entries_rev(u64::MAX).collect());
     backward.reverse();
     assert_eq!(backward, kept);
-    assert_eq!(reader.get(end).unwrap().unwrap().body, body(end));
+    assert_eq!(reader.get(end).unwrap().unwrap().body, Ok(body(end)));
     assert!(matches!(reader.get(end - 1), Err(ReadError::Pruned { seq, first }) if (seq, first) == (end - 1, end)));
     assert_eq!(reader.seek_time(0).unwrap(), end);
     assert_eq!(reader.clone().follow(0).next_batch(100).unwrap().len(), kept.len());

@@ -51,7 +51,7 @@ fn goes_on_from(log: &Log, next: u64, what: &str) -> aegis_log::OpenReport {
     );
     let reader = Reader::open(log.dir()).unwrap();
     for (seq, entry) in (0..).zip(reader.entries(0)) {
-        assert_eq!(entry.unwrap().body, body(seq), "{what}");
+        assert_eq!(entry.unwrap().body, Ok(body(seq)), "{what}");
     }
     report
 }
@@ -399,6 +399,6 @@ fn killed_at_any_moment_nothing_durable_is_lost() {
         "{report}"
     );
     for (seq, entry) in (0..).zip(Reader::open(log.dir()).unwrap().entries(0)) {
-        assert_eq!(entry.unwrap().body, body(seq));
+        assert_eq!(entry.unwrap().body, Ok(body(seq)));
     }
 }

@@ -130,7 +130,11 @@ fn stream(
                 }
             };
             let Some(record) = next.map_err(Ended::Status)? else { return Ok(()) };
-            let entry = Entry::decode(record.seq, record.time_unix_ns, record.kind, &record.body);
+            let (seq, time, kind) = (record.seq, record.time_unix_ns, record.kind);
+            let entry = match record.unread.is_empty() {
+                true => Entry::decode(seq, time, kind, &record.body),
+                false => Entry::unread(seq, time, kind, record.unread),
+            };
             if !take(Some(entry)).map_err(Ended::Output)? {
                 return Ok(());
             }

@@ -20,6 +20,8 @@ pub struct Entry {
     pub event: Event,
     /// The body as it stands in the log, when it could not be decoded: shown, never dropped.
     pub undecoded: Option<Vec<u8>>,
+    /// Why there is no body: it is encrypted and its key is not here, or it was erased. Empty where there is one.
+    pub unread: String,
 }
 
 impl Entry {
@@ -27,9 +29,15 @@ impl Entry {
     #[must_use]
     pub fn decode(seq: u64, time: u64, kind: u32, body: &[u8]) -> Self {
         match Event::decode(body) {
-            Ok(event) => Self { seq, time, kind, event, undecoded: None },
-            Err(_) => Self { seq, time, kind, event: Event::default(), undecoded: Some(body.to_vec()) },
+            Ok(event) => Self { seq, time, kind, event, ..Self::default() },
+            Err(_) => Self { seq, time, kind, undecoded: Some(body.to_vec()), ..Self::default() },
         }
+    }
+
+    /// An entry of which only the header can be read.
+    #[must_use]
+    pub fn unread(seq: u64, time: u64, kind: u32, why: String) -> Self {
+        Self { seq, time, kind, unread: why, ..Self::default() }
     }
 
     /// The word for the kind.

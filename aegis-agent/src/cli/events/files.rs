@@ -45,9 +45,13 @@ fn unreadable(error: impl std::fmt::Display) -> Failure {
     Failure::Broken(format!("the log cannot be read: {error}; `aegis verify` says more"))
 }
 
-fn decode(entry: &aegis_log::Entry) -> Entry {
+/// What an entry says, or why it does not.
+pub(in crate::cli) fn decode(entry: &aegis_log::Entry) -> Entry {
     let header = &entry.header;
-    Entry::decode(header.seq, header.time, header.kind, &entry.body)
+    match &entry.body {
+        Ok(body) => Entry::decode(header.seq, header.time, header.kind, body),
+        Err(why) => Entry::unread(header.seq, header.time, header.kind, why.to_string()),
+    }
 }
 
 /// Shows the entries of a log.

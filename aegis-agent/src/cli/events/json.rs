@@ -214,6 +214,9 @@ impl Serialize for Entry {
         if let Some(key) = event.detail.as_ref().map(detail_key) {
             map.need(key, Shown(event))?;
         }
+        if !self.unread.is_empty() {
+            map.need("unread", &self.unread)?;
+        }
         if let Some(raw) = &self.undecoded {
             map.need("undecoded_b64", STANDARD.encode(raw))?;
         }

@@ -42,6 +42,7 @@ pub(crate) fn entry(seq: u64, kind: Kind, verdict: Verdict, rule: &str, detail: 
             ..Event::default()
         },
         undecoded: None,
+        unread: String::new(),
     }
 }
 

@@ -67,6 +67,7 @@ pub fn parse(line: &str) -> Result<Entry> {
         time: time::parse_rfc3339(&stamp).ok_or(SavedError::Field("time"))?,
         kind: kind_number(&object.text("kind")?).ok_or(SavedError::Field("kind"))?,
         event,
+        unread: object.text("unread")?,
         undecoded: match object.text("undecoded_b64")?.as_str() {
             "" => None,
             encoded => Some(STANDARD.decode(encoded).map_err(|_| SavedError::Field("undecoded_b64"))?),

@@ -94,6 +94,9 @@ fn what(entry: &Entry) -> String {
     if let Some(raw) = &entry.undecoded {
         return format!("entry {} has a body of {} bytes that this version cannot read", entry.seq, raw.len());
     }
+    if !entry.unread.is_empty() {
+        return format!("entry {} does not say: {}", entry.seq, entry.unread);
+    }
     detail(&entry.event).unwrap_or_else(|| format!("entry {}", entry.seq))
 }
 

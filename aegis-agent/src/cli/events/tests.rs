@@ -293,6 +293,7 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
                 detail,
             },
             undecoded: None,
+            unread: String::new(),
         }
     })
 }

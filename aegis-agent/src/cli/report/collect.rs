@@ -77,7 +77,7 @@ impl Collector {
     pub fn take(&mut self, entry: &Entry) {
         self.last = Some(entry.seq);
         let event = &entry.event;
-        if entry.undecoded.is_some() {
+        if entry.undecoded.is_some() || !entry.unread.is_empty() {
             self.unreadable += 1;
         } else if let Some(Told::Loss(loss)) = &event.detail {
             let lost = Lost { kind: loss.kind.clone(), place: loss.r#where.clone(), count: loss.count };

@@ -5,7 +5,7 @@ mod index;
 
 use std::{fs, path::Path};
 
-use aegis_log::{Cosigned, Reader, Seal, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
+use aegis_log::{Cosigned, Keys, Reader, Seal, SignedCheckpoint, VerifierKey, Verdict, VerifyOptions};
 
 use super::{
     args::{Format, Verify as Args},
@@ -21,7 +21,9 @@ use crate::{escape, paths::Layout};
 /// When the log, a checkpoint or the key cannot be read: then nothing is known.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| Layout::default().log());
-    let mut options = VerifyOptions { key: args.key.as_deref().map(|given| key("--key", given)).transpose()?, ..VerifyOptions::default() };
+    let keys = Keys::open(&Keys::folder(&dir), &Keys::kek_file(&dir)).map_err(|error| Failure::Broken(error.to_string()))?;
+    let key = args.key.as_deref().map(|given| key("--key", given)).transpose()?;
+    let mut options = VerifyOptions { key, keys, ..VerifyOptions::default() };
     for path in &args.checkpoint {
         let text = fs::read_to_string(path).map_err(Failure::io("cannot read the checkpoint", path))?;
         let mut notes = SignedCheckpoint::parse_all(&text)

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 Checks an audit log of Aegis, trusting nothing but its key.
 
-usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--epoch FILE]... [--json]
+usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--epoch FILE]... [KEYS] [--json]
        aegis-verify --export DIR [TRUST] [--checkpoint FILE]... [--json]
        aegis-verify --receipt FILE [TRUST] [--json]
        aegis-verify --consistency FILE --checkpoint FILE [TRUST] [--json]
- where TRUST is --key KEY, --policy FILE, or both
+ where TRUST is --key KEY, --policy FILE, or both; KEYS is --keys DIR --kek FILE
 
   --dir DIR          the log's folder (default /var/lib/aegis/log)
   --key KEY          the log's verifier key, or the file that holds it, from where you trust it;
@@ -23,6 +23,10 @@ usage: aegis-verify [--dir DIR] [TRUST] [--checkpoint FILE]... [--epoch FILE]...
   --epoch FILE       seals of epochs kept elsewhere (a copy of log.epochs, or its beginning): the log must
                      have them. With the first one, a past that was written anew with the log's key is
                      found without checkpoints and witnesses. May be given several times
+  --keys DIR         the keys of encrypted segments, to check what entries say too (default: the folder
+                     `log.keys` beside the log, if it may be read). Chain, tree and signatures are
+                     checked without any
+  --kek FILE         what those keys are wrapped with (default: `log.kek` beside the log)
   --export DIR       check an export (C2SP tlog-tiles, `aegis log export`) instead of a log
   --receipt FILE     check a receipt (C2SP tlog-proof, `aegis log receipt`)
   --consistency FILE check that the log of the checkpoint in FILE (`aegis log prove`) only grew since
@@ -42,6 +46,8 @@ pub(crate) struct Args {
     pub(crate) policy: Option<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
     pub(crate) epochs: Vec<PathBuf>,
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) kek: Option<PathBuf>,
     pub(crate) json: bool,
 }
 
@@ -63,6 +69,8 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         policy: None,
         checkpoints: Vec::new(),
         epochs: Vec::new(),
+        keys: None,
+        kek: None,
         json: false,
     };
     let mut instead: Option<(String, PathBuf)> = None;
@@ -85,6 +93,8 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
             "--policy" => args.policy = Some(value()?.into()),
             "--checkpoint" => args.checkpoints.push(value()?.into()),
             "--epoch" => args.epochs.push(value()?.into()),
+            "--keys" => args.keys = Some(value()?.into()),
+            "--kek" => args.kek = Some(value()?.into()),
             "--export" | "--receipt" | "--consistency" => {
                 let file = PathBuf::from(value()?);
                 if instead.replace((name.to_owned(), file)).is_some() {
@@ -106,6 +116,10 @@ pub(crate) fn parse(mut from: impl Iterator<Item = OsString>) -> Result<Command,
         Some(_) if !args.epochs.is_empty() => {
             Err("--epoch is for a log: an export, receipt or proof has no seals".to_owned())
         }
+        Some(_) if args.keys.is_some() || args.kek.is_some() => Err(
+            "--keys and --kek are for a log: in an export, receipt or proof nothing is encrypted"
+                .to_owned(),
+        ),
         Some(("--receipt", _)) if !args.checkpoints.is_empty() => Err(
             "--receipt and --checkpoint don't go together: a receipt holds its checkpoint"
                 .to_owned(),
@@ -136,6 +150,8 @@ mod tests {
             policy: Some("p".into()),
             checkpoints: vec!["a".into(), "b".into()],
             epochs: vec!["e".into()],
+            keys: Some("ks".into()),
+            kek: Some("kk".into()),
             json: true,
         };
         let spaced = parsed(&[
@@ -151,6 +167,10 @@ mod tests {
             "b",
             "--epoch",
             "e",
+            "--keys",
+            "ks",
+            "--kek",
+            "kk",
             "--json",
         ]);
         assert_eq!(spaced, Ok(Command::Log(args("d"))));
@@ -161,6 +181,8 @@ mod tests {
             "--checkpoint=a",
             "--checkpoint=b",
             "--epoch=e",
+            "--keys=ks",
+            "--kek=kk",
             "--json",
         ]);
         assert_eq!(joined, Ok(Command::Log(args("d"))));
@@ -170,6 +192,8 @@ mod tests {
             policy: None,
             checkpoints: vec![],
             epochs: vec![],
+            keys: None,
+            kek: None,
             json: false,
         };
         assert_eq!(
@@ -189,6 +213,8 @@ mod tests {
             &["--receipt", "r", "--export", "e"],
             &["--consistency", "p"],
             &["--export", "d", "--epoch", "e"],
+            &["--export", "d", "--keys", "k"],
+            &["--receipt", "r", "--kek", "k"],
             &["-d"],
         ] {
             assert!(parsed(args).is_err(), "{args:?}");

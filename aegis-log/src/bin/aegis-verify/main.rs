@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use aegis_log::{
-    Consistency, Cosigned, Policy, Proven, Receipt, Seal, SignedCheckpoint, Unmet, VerifierKey,
+    Consistency, Cosigned, Keys, Policy, Proven, Receipt, Seal, SignedCheckpoint, Unmet, VerifierKey,
     VerifyOptions, Witnessing, verify, verify_export,
 };
 use serde_json::{Value, json};
@@ -79,7 +79,27 @@ fn options(args: &Args) -> Result<VerifyOptions, String> {
         checkpoints: checkpoints(args)?,
         seals: seals(args)?,
         policy: trust.policy,
+        keys: keys(args)?,
     })
+}
+
+/// The keys that were named; without a name those beside the log, as far as they may be read.
+fn keys(args: &Args) -> Result<Keys, String> {
+    if args.keys.is_none() && args.kek.is_none() {
+        return Ok(Keys::beside(&args.dir));
+    }
+    let beside = (Keys::folder(&args.dir), Keys::kek_file(&args.dir));
+    let folder = args.keys.as_ref().unwrap_or(&beside.0);
+    let kek = args.kek.as_ref().unwrap_or(&beside.1);
+    let keys = Keys::open(folder, kek).map_err(|error| error.to_string())?;
+    if keys.is_some() {
+        return Ok(keys);
+    }
+    Err(format!(
+        "cannot read {}: without it the keys in {} are of no use",
+        kek.display(),
+        folder.display()
+    ))
 }
 
 fn seals(args: &Args) -> Result<Vec<String>, String> {

@@ -179,11 +179,12 @@ impl Coin {
 pub(super) fn files_of(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let list = |dir: &Path| {
         std::fs::read_dir(dir)
-            .unwrap()
+            .into_iter()
+            .flatten()
             .map(|entry| entry.unwrap().path())
             .collect::<Vec<_>>()
     };
-    let all = [list(root), list(&root.join("log"))].concat();
+    let all = ["", "log", "log.keys"].map(|dir| list(&root.join(dir))).concat();
     all.into_iter()
         .filter(|path| path.is_file())
         .map(|path| (path.clone(), std::fs::read(path).unwrap()))

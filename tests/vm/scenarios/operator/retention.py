@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,17 @@ WORD = "long-forgotten-incident-4711"
 BACK = 120
 
 
+def noise():
+    # What is encrypted is compressed: this takes room all the same.
+    return "".join(random.choices("abcdefghijklmnopqrstuvwxyz ", k=440))
+
+
 def configure(more):
     os.makedirs(f"{OUT}/etc", exist_ok=True)
     os.chmod(OUT, 0o755)
     path = f"{OUT}/etc/aegis.yaml"
     with open(path + ".new", "w") as file:
-        file.write(f'version: "1.0"\naudit: {{retention: {{age: forever, size: 10kB}}{more}}}\n')
+        file.write(f'version: "1.0"\naudit: {{retention: {{age: forever, size: 6kB}}{more}}}\n')
     os.chmod(path + ".new", 0o644)
     os.rename(path + ".new", path)
 
@@ -78,13 +84,13 @@ def starts_with(name, first):
 configure(", hold: case 4711")
 daemon = start()
 for _ in range(12):
-    aegis("events", "-n", "1", "--reason", f"{WORD} {'x' * 450}")
+    aegis("events", "-n", "1", "--reason", f"{WORD} {noise()}")
 with open(f"{OUT}/early.note", "w") as file:
     file.write(aegis("log", "checkpoint").stdout)
 for _ in range(2):
     set_clock(-BACK)
     for _ in range(12):
-        aegis("events", "-n", "1", "--reason", "y" * 450)
+        aegis("events", "-n", "1", "--reason", noise())
 before = segments()
 print(before, flush=True)
 # It looks every fifteen seconds.
